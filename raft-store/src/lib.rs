@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Replication that knows nothing of Mesos: opaque commands in, applied commands out.
+//!
+//! Owns consensus, the log on disk, snapshots, the peer network and the question who leads. Its users see [`RaftStore`] and
+//! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
+
+mod config;
+mod error;
+mod machine;
+mod status;
+mod store;
+
+pub use config::{Config, NodeId, Peer, Timing};
+pub use error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
+pub use machine::{Entry, StateMachine};
+pub use status::{Applied, Lead, Leadership, Status};
+pub use store::RaftStore;

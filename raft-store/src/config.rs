@@ -1,0 +1,153 @@
+//! What one replica is told at start: who it is, where its files are, how it reaches its peers and how patient it is.
+//!
+//! Owns the plain data of [`Config`] and the check that the timings make sense together. Reads no flags, no environment and no files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::OpenError;
+
+/// The number of a replica. Never reused: a voter that lost its disk comes back under a new one.
+pub type NodeId = u64;
+
+/// Where a replica can be reached. `api_addr` is opaque to the store and travels with the membership.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Peer {
+    /// `host:port` of the peer listener.
+    pub peer_addr: String,
+    /// `host:port` of the public API of that process; the store only passes it on.
+    pub api_addr: String,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (api {})", self.peer_addr, self.api_addr)
+    }
+}
+
+/// The timers of the election, all in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How often the leader tells its followers that it lives.
+    pub heartbeat_ms: u64,
+    /// The shortest time a follower waits before it asks for votes.
+    pub election_min_ms: u64,
+    /// The longest such time; also how long a follower keeps refusing votes after it heard its leader.
+    pub election_max_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { heartbeat_ms: 30, election_min_ms: 100, election_max_ms: 150 }
+    }
+}
+
+/// Everything a replica is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The number of this replica.
+    pub node_id: NodeId,
+    /// Its own folder: log, guard, snapshots. Created if missing; one process at a time.
+    pub dir: PathBuf,
+    /// The address on which it listens for its peers. Port 0 takes a free one, see `RaftStore::peer_listen_addr`.
+    pub peer_listen: SocketAddr,
+    /// The address under which the others reach it.
+    pub me: Peer,
+    /// A secret that every peer must show. `None` accepts peers without one only.
+    pub secret: Option<String>,
+    /// The timers of the election.
+    pub timing: Timing,
+    /// A leader that has not heard from a quorum for this long reports that it follows. Never below two election timeouts.
+    pub leader_contact_timeout: Duration,
+    /// A snapshot is taken after this many applied entries …
+    pub snapshot_every_entries: u64,
+    /// … or after this many bytes of applied commands, whichever comes first.
+    pub snapshot_every_bytes: u64,
+    /// So many entries stay in the log behind a snapshot, so that a replica that was away catches up without one.
+    pub keep_entries: u64,
+    /// Longer commands are refused, in bytes.
+    pub max_command_bytes: usize,
+}
+
+impl Config {
+    /// A configuration with the house defaults for everything that has one.
+    pub fn new(node_id: NodeId, dir: impl Into<PathBuf>, peer_listen: SocketAddr, me: Peer) -> Config {
+        Config {
+            node_id,
+            dir: dir.into(),
+            peer_listen,
+            me,
+            secret: None,
+            timing: Timing::default(),
+            leader_contact_timeout: Duration::from_secs(1),
+            snapshot_every_entries: 100_000,
+            snapshot_every_bytes: 64 << 20,
+            keep_entries: 50_000,
+            max_command_bytes: 1 << 20,
+        }
+    }
+
+    /// Refuses combinations under which elections could not work.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let Timing { heartbeat_ms, election_min_ms, election_max_ms } = self.timing;
+        let wrong = |reason: String| Err(OpenError::Config(reason));
+        if heartbeat_ms == 0 || election_min_ms < 3 * heartbeat_ms {
+            return wrong(format!(
+                "election_min_ms {election_min_ms} must be at least three heartbeats of {heartbeat_ms} ms"
+            ));
+        }
+        if election_max_ms < election_min_ms + 40 {
+            return wrong(format!(
+                "election_max_ms {election_max_ms} must exceed election_min_ms {election_min_ms} by 40 ms or more"
+            ));
+        }
+        if self.max_command_bytes == 0 || self.max_command_bytes > 16 << 20 {
+            return wrong(format!(
+                "max_command_bytes {} must be between 1 and 16 MiB",
+                self.max_command_bytes
+            ));
+        }
+        if self.snapshot_every_entries == 0 || self.snapshot_every_bytes == 0 {
+            return wrong("snapshots need a distance of at least one entry and one byte".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The contact timeout with its floor of two election timeouts.
+    pub(crate) fn contact_timeout(&self) -> Duration {
+        self.leader_contact_timeout.max(Duration::from_millis(2 * self.timing.election_max_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(1, "/nowhere", ([127, 0, 0, 1], 0).into(), Peer::default())
+    }
+
+    #[test]
+    fn the_defaults_are_accepted() {
+        config().check().unwrap();
+    }
+
+    #[test]
+    fn timers_that_cannot_work_are_refused() {
+        for (hb, min, max) in [(0, 100, 150), (50, 149, 300), (30, 100, 139)] {
+            let mut c = config();
+            c.timing = Timing { heartbeat_ms: hb, election_min_ms: min, election_max_ms: max };
+            assert!(c.check().is_err(), "{hb}/{min}/{max}");
+        }
+    }
+
+    #[test]
+    fn the_contact_timeout_has_a_floor() {
+        let mut c = config();
+        c.leader_contact_timeout = Duration::from_millis(1);
+        assert_eq!(c.contact_timeout(), Duration::from_millis(300));
+    }
+}

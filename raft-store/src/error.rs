@@ -1,0 +1,110 @@
+//! Every error that leaves this package. Owns their types and texts; decides nothing.
+
+use std::path::PathBuf;
+
+use crate::config::{NodeId, Peer};
+
+/// Why a replica could not start. Each of them needs a person: nothing here goes away by trying again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration contradicts itself.
+    #[error("configuration refused: {0}")]
+    Config(String),
+    /// A file is damaged, or acknowledged entries are missing from it.
+    #[error("{} is damaged: {reason}", file.display())]
+    Damaged { file: PathBuf, reason: String },
+    /// The files belong to another replica or need another version of this program.
+    #[error("{} cannot be used: {reason}", file.display())]
+    Foreign { file: PathBuf, reason: String },
+    /// Another process has the folder open.
+    #[error("{} is in use by another process", dir.display())]
+    InUse { dir: PathBuf },
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    /// The peer listener could not be bound.
+    #[error("cannot listen for peers on {addr}: {source}")]
+    Listen { addr: std::net::SocketAddr, source: std::io::Error },
+    /// The state machine refused its own snapshot.
+    #[error("{} does not install: {reason}", file.display())]
+    Install { file: PathBuf, reason: String },
+    /// The consensus layer did not start.
+    #[error("raft did not start: {0}")]
+    Raft(String),
+}
+
+/// Why a cluster was not created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// This replica already belongs to a cluster.
+    #[error("already part of cluster {cluster_id}")]
+    AlreadyBootstrapped { cluster_id: String },
+    /// The list of members cannot be right.
+    #[error("members refused: {0}")]
+    Members(String),
+    /// The store failed or is shutting down.
+    #[error("bootstrap failed: {0}")]
+    Failed(String),
+}
+
+/// What became of a command that was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// This replica does not lead, or no longer under that leadership. The command is surely not committed and never will be.
+    #[error("not leading{}", leader_text(leader))]
+    NotLeading { leader: Option<(NodeId, Peer)> },
+    /// The command may or may not be committed; only the log can tell.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The command is longer than `max_command_bytes`; it was not proposed.
+    #[error("command of {bytes} bytes exceeds the limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+}
+
+/// Why the leadership was not handed over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandOverError {
+    /// Only a leader can hand over.
+    #[error("not leading{}", leader_text(leader))]
+    NotLeading { leader: Option<(NodeId, Peer)> },
+    /// No other voter is there to take over.
+    #[error("no other voter is in contact")]
+    NoCandidate,
+    /// Nobody took over in time; this replica may still lead.
+    #[error("replica {to} did not take over within {within_ms} ms")]
+    TimedOut { to: NodeId, within_ms: u128 },
+    /// The store failed or is shutting down.
+    #[error("hand-over failed: {0}")]
+    Failed(String),
+}
+
+/// Why the masters' membership was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// Only a leader can change it.
+    #[error("not leading{}", leader_text(leader))]
+    NotLeading { leader: Option<(NodeId, Peer)> },
+    /// The change makes no sense: the text says why.
+    #[error("change refused: {0}")]
+    Refused(String),
+    /// The change may or may not take effect.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
+
+/// Why no snapshot was taken.
+#[derive(Debug, thiserror::Error)]
+#[error("no snapshot: {0}")]
+pub struct SnapshotError(pub String);
+
+fn leader_text(leader: &Option<(NodeId, Peer)>) -> String {
+    match leader {
+        Some((id, peer)) => format!("; replica {id} at {peer} does"),
+        None => "; no leader is known".to_owned(),
+    }
+}
