@@ -1,0 +1,20 @@
+//! Everything that proves Tepui: the harness for real clusters, the seeded simulation, the conformance scenarios, the
+//! fault campaigns and the benchmarks. Owns no product code and is imported by nothing.
+
+pub mod benches;
+pub mod chaos;
+pub mod conformance;
+pub mod harness;
+pub mod sim;
+
+/// The subcommands by which a process of a test cluster is started.
+const SUBCOMMANDS: [&str; 7] =
+    ["master", "agent", "supervise", "stream-driver", "stream-executor", "local", "demo"];
+
+/// Tells whether this process was started as the `tepui` binary.
+///
+/// Each measuring binary also serves as the binary under test, so that `cargo run --bin chaos` needs no second build and no path:
+/// the clusters that it starts run its own executable.
+pub fn acts_as_tepui() -> bool {
+    std::env::args().nth(1).is_some_and(|first| SUBCOMMANDS.contains(&first.as_str()))
+}
