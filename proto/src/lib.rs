@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Everything that is on a wire: the messages, both of their encodings, framing, identifiers and resource arithmetic.
+//!
+//! Owns the v1 protocol of Mesos (`mesos`), our own messages (`tepui`), and what both encodings share. Knows nothing of
+//! networks, clocks or cluster state.
+
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+}
+
+pub use generated::{google, mesos, tepui};
+pub use mesos::v1;
