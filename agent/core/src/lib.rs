@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What an agent decides, without doing it.
+//!
+//! [`Agent`] is driven by [`Input`]s and answers with [`Effect`]s that its surroundings carry out in order: the shell with
+//! processes, files and sockets, the simulator with models of them. The same inputs give the same effects.
+//!
+//! ```text
+//!                  LinkUp ─► Send(REGISTER) ─► MasterEvent(REGISTERED)
+//!  RUN_TASK ─► Checkpoint(Accepted) ─► Checkpointed ─► Send(ACCEPTED), Launch ─► Launched ─► Exited
+//!                                                          │STARTING              │RUNNING    │terminal
+//!  each status: Checkpoint(Updated) ─► Checkpointed ─► Send(UPDATE), again and again ─► MasterEvent(ACKNOWLEDGE)
+//! ```
+//!
+//! Refuses: clocks, files, sockets, randomness (a seed comes with [`Config`]), and trust in what peers send.
+
+mod agent;
+pub mod checkpoint;
+mod config;
+mod effect;
+mod input;
+mod task_key;
+
+pub use agent::Agent;
+pub use config::Config;
+pub use effect::{Effect, Launch, Note};
+pub use input::{Exit, Found, Input, Now};
+pub use task_key::TaskKey;
+
+/// Version of the conversation with masters that this agent speaks.
+pub const LINK_FORMAT: u32 = 1;

@@ -1,0 +1,10 @@
+//! What must outlive the agent's process.
+//!
+//! A checkpoint is a sequence of [`Record`]s; its meaning is the fold of them, [`State`]. The shell keeps the sequence in a
+//! file, the simulator in memory. Nothing here opens a file.
+
+mod record;
+mod state;
+
+pub use record::{DecodeError, FORMAT, Kind, Record};
+pub use state::{State, TaskRecord};

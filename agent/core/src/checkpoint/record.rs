@@ -1,0 +1,141 @@
+//! One line of the checkpoint and its encoding. Owns the format number; an unknown one is refused.
+
+use bytes::Bytes;
+use prost::Message;
+use tepui_proto::v1;
+
+/// Format of the records that this build writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+
+/// Why bytes are not a record.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("malformed checkpoint record")]
+    Malformed(#[from] prost::DecodeError),
+    #[error("checkpoint record of format {0}, this build reads format {FORMAT}")]
+    UnknownFormat(u32),
+    #[error("checkpoint record of an unknown kind")]
+    UnknownKind,
+}
+
+/// One line of the checkpoint.
+#[derive(Clone, PartialEq, Message)]
+pub struct Record {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    pub kind: Option<Kind>,
+}
+
+/// What a record says.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Kind {
+    #[prost(message, tag = "2")]
+    Registered(Registered),
+    /// Highest epoch seen.
+    #[prost(uint64, tag = "3")]
+    Epoch(u64),
+    /// A framework of which tasks follow; replaces what was known of it.
+    #[prost(message, tag = "4")]
+    Framework(v1::FrameworkInfo),
+    #[prost(message, tag = "5")]
+    Accepted(Accepted),
+    #[prost(message, tag = "6")]
+    Updated(Updated),
+    #[prost(message, tag = "7")]
+    Acknowledged(Acknowledged),
+    #[prost(message, tag = "8")]
+    Forgotten(Forgotten),
+    /// Highest launch sequence accepted, where the launches themselves are already forgotten.
+    #[prost(uint64, tag = "9")]
+    LaunchSeq(u64),
+}
+
+/// The identity that the cluster gave to this agent.
+#[derive(Clone, PartialEq, Message)]
+pub struct Registered {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    #[prost(string, tag = "2")]
+    pub cluster_id: String,
+}
+
+/// A launch that will be carried out at most once.
+#[derive(Clone, PartialEq, Message)]
+pub struct Accepted {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(uint64, tag = "2")]
+    pub launch_seq: u64,
+    #[prost(message, optional, tag = "3")]
+    pub info: Option<v1::TaskInfo>,
+    #[prost(string, tag = "4")]
+    pub container_id: String,
+}
+
+/// A status that the master has to acknowledge.
+#[derive(Clone, PartialEq, Message)]
+pub struct Updated {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(message, optional, tag = "2")]
+    pub status: Option<v1::TaskStatus>,
+}
+
+/// An acknowledgement of the oldest status of a task.
+#[derive(Clone, PartialEq, Message)]
+pub struct Acknowledged {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub task_id: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub uuid: Bytes,
+}
+
+/// The end of what the agent knows of a task.
+#[derive(Clone, PartialEq, Message)]
+pub struct Forgotten {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub task_id: String,
+}
+
+impl Record {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { format: FORMAT, kind: Some(kind) }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// Refuses malformed bytes, an unknown format and an unknown kind.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let record = <Self as Message>::decode(bytes)?;
+        if record.format != FORMAT {
+            return Err(DecodeError::UnknownFormat(record.format));
+        }
+        if record.kind.is_none() {
+            return Err(DecodeError::UnknownKind);
+        }
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_its_encoding_and_an_unknown_format_is_named() {
+        let record = Record::new(Kind::Epoch(7));
+        assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+        let future = Record { format: 9, ..record };
+        assert!(Record::decode(&future.encode()).unwrap_err().to_string().contains("format 9"));
+        assert!(matches!(Record::decode(&[0xff]), Err(DecodeError::Malformed(_))));
+        let empty = Record { format: FORMAT, kind: None };
+        assert!(matches!(Record::decode(&empty.encode()), Err(DecodeError::UnknownKind)));
+    }
+}

@@ -1,0 +1,134 @@
+//! The meaning of a checkpoint: the fold of its records. Total: no sequence of records can make it fail.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tepui_proto::v1;
+
+use super::record::{Accepted, Kind, Record, Registered, Updated};
+use crate::TaskKey;
+
+/// What an agent knows when it starts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Empty before the first registration.
+    pub agent_id: String,
+    /// Empty before the first registration.
+    pub cluster_id: String,
+    /// Highest epoch seen.
+    pub epoch: u64,
+    /// Highest launch sequence accepted.
+    pub accepted_launch_seq: u64,
+    /// By framework id.
+    pub frameworks: BTreeMap<String, v1::FrameworkInfo>,
+    pub tasks: BTreeMap<TaskKey, TaskRecord>,
+}
+
+/// A task that was accepted and not forgotten.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskRecord {
+    pub launch_seq: u64,
+    pub container_id: String,
+    pub info: v1::TaskInfo,
+    /// Not yet acknowledged, oldest first.
+    pub unacknowledged: VecDeque<v1::TaskStatus>,
+    /// The newest, acknowledged or not.
+    pub latest: Option<v1::TaskStatus>,
+}
+
+impl State {
+    /// Takes the next record in. What refers to an unknown task is ignored.
+    pub fn apply(&mut self, record: &Record) {
+        let Some(kind) = &record.kind else { return };
+        match kind {
+            Kind::Registered(registered) => {
+                self.agent_id.clone_from(&registered.agent_id);
+                self.cluster_id.clone_from(&registered.cluster_id);
+            }
+            Kind::Epoch(epoch) => self.epoch = self.epoch.max(*epoch),
+            Kind::LaunchSeq(seq) => self.accepted_launch_seq = self.accepted_launch_seq.max(*seq),
+            Kind::Framework(info) => {
+                if let Some(id) = info.id.as_ref().and_then(|id| id.value.clone()) {
+                    self.frameworks.insert(id, info.clone());
+                }
+            }
+            Kind::Accepted(accepted) => self.accept(accepted),
+            Kind::Updated(updated) => {
+                let Some(status) = &updated.status else { return };
+                if let Some(task) = self.task(&updated.framework_id, status.task_id.as_ref()) {
+                    task.latest = Some(status.clone());
+                    task.unacknowledged.push_back(status.clone());
+                }
+            }
+            Kind::Acknowledged(acknowledged) => {
+                let key = TaskKey::new(&acknowledged.framework_id, &acknowledged.task_id);
+                if let Some(task) = self.tasks.get_mut(&key)
+                    && task.unacknowledged.front().is_some_and(|head| head.uuid() == acknowledged.uuid)
+                {
+                    task.unacknowledged.pop_front();
+                }
+            }
+            Kind::Forgotten(forgotten) => {
+                self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
+                if !self.tasks.keys().any(|key| key.framework_id == forgotten.framework_id) {
+                    self.frameworks.remove(&forgotten.framework_id);
+                }
+            }
+        }
+    }
+
+    /// Returns a shortest sequence of records with the same meaning.
+    pub fn records(&self) -> Vec<Record> {
+        let mut kinds = Vec::new();
+        if !self.agent_id.is_empty() {
+            kinds.push(Kind::Registered(Registered {
+                agent_id: self.agent_id.clone(),
+                cluster_id: self.cluster_id.clone(),
+            }));
+        }
+        kinds.push(Kind::Epoch(self.epoch));
+        kinds.push(Kind::LaunchSeq(self.accepted_launch_seq));
+        kinds.extend(self.frameworks.values().cloned().map(Kind::Framework));
+        for (key, task) in &self.tasks {
+            kinds.push(Kind::Accepted(Accepted {
+                framework_id: key.framework_id.clone(),
+                launch_seq: task.launch_seq,
+                info: Some(task.info.clone()),
+                container_id: task.container_id.clone(),
+            }));
+            let updated = |status: &v1::TaskStatus| {
+                Kind::Updated(Updated {
+                    framework_id: key.framework_id.clone(),
+                    status: Some(status.clone()),
+                })
+            };
+            kinds.extend(task.unacknowledged.iter().map(updated));
+            if let (true, Some(latest)) = (task.unacknowledged.is_empty(), &task.latest) {
+                kinds.push(updated(latest));
+                kinds.push(Kind::Acknowledged(super::record::Acknowledged {
+                    framework_id: key.framework_id.clone(),
+                    task_id: key.task_id.clone(),
+                    uuid: latest.uuid.clone().unwrap_or_default(),
+                }));
+            }
+        }
+        kinds.into_iter().map(Record::new).collect()
+    }
+
+    fn accept(&mut self, accepted: &Accepted) {
+        self.accepted_launch_seq = self.accepted_launch_seq.max(accepted.launch_seq);
+        let info = accepted.info.clone().unwrap_or_default();
+        let Some(task_id) = info.task_id.as_ref().and_then(|id| id.value.clone()) else { return };
+        let task = TaskRecord {
+            launch_seq: accepted.launch_seq,
+            container_id: accepted.container_id.clone(),
+            info,
+            ..TaskRecord::default()
+        };
+        self.tasks.insert(TaskKey::new(&accepted.framework_id, task_id), task);
+    }
+
+    fn task(&mut self, framework_id: &str, task_id: Option<&v1::TaskId>) -> Option<&mut TaskRecord> {
+        let task_id = task_id.and_then(|id| id.value.as_deref())?;
+        self.tasks.get_mut(&TaskKey::new(framework_id, task_id))
+    }
+}

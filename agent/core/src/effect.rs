@@ -1,0 +1,132 @@
+//! What an agent wants done. Owns the shapes only. Effects are carried out in the order in which they were given.
+
+use std::fmt;
+
+use tepui_proto::tepui::agent_link;
+use tepui_proto::v1;
+
+use crate::TaskKey;
+use crate::checkpoint::Record;
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Write this record behind all earlier ones; answer `Checkpointed { id }` once it is durable. Ids rise by one.
+    Checkpoint { id: u64, record: Record },
+    /// Send to the master. REGISTER opens a new stream; everything else goes to the stream that is open.
+    Send(Box<agent_link::Call>),
+    /// Give the link up and look for the leading master anew; `LinkUp` when there is one. No `LinkDown` is needed.
+    Reconnect { reason: String },
+    /// Start a command; answer `Launched` or `LaunchFailed`, later `Exited`.
+    Launch(Box<Launch>),
+    /// Ask the task to end now, and force it `grace_ms` from now. A later effect with a nearer end wins.
+    Kill { task: TaskKey, grace_ms: u64 },
+    /// The task is forgotten: its sandbox may go when its time has come.
+    Forgotten { task: TaskKey, container_id: String },
+    /// Send `Tick` at this time (monotonic), or earlier; replaces what was asked before.
+    WakeAt { mono_ms: u64 },
+    /// Leave: nothing runs any more, or could be ended.
+    Shutdown { message: String },
+    /// Something that an operator may want to read.
+    Note(Note),
+}
+
+/// A command to be started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub task: TaskKey,
+    pub container_id: String,
+    /// Equal to the task id for commands.
+    pub executor_id: String,
+    pub agent_id: String,
+    pub framework: v1::FrameworkInfo,
+    pub info: v1::TaskInfo,
+    /// Grace of a kill that names none.
+    pub grace_ms: u64,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    Registered {
+        agent_id: String,
+        epoch: u64,
+    },
+    StaleEpoch {
+        event: u64,
+        seen: u64,
+    },
+    LaunchRepeated {
+        launch_seq: u64,
+        accepted: u64,
+    },
+    TaskAccepted {
+        task: TaskKey,
+        launch_seq: u64,
+    },
+    TaskRefused {
+        task: TaskKey,
+        message: String,
+    },
+    TaskState {
+        task: TaskKey,
+        state: v1::TaskState,
+    },
+    KillUnknown {
+        task: TaskKey,
+    },
+    MessageDropped {
+        framework_id: String,
+        executor_id: String,
+    },
+    /// The master, or the surroundings, did something that should not happen.
+    Odd {
+        message: String,
+    },
+}
+
+impl Note {
+    /// Returns whether it points to something wrong, rather than to the ordinary course of things.
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::StaleEpoch { .. }
+            | Self::TaskRefused { .. }
+            | Self::MessageDropped { .. }
+            | Self::Odd { .. } => true,
+            Self::Registered { .. }
+            | Self::LaunchRepeated { .. }
+            | Self::TaskAccepted { .. }
+            | Self::TaskState { .. }
+            | Self::KillUnknown { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered { agent_id, epoch } => {
+                write!(formatter, "registered as {agent_id} in epoch {epoch}")
+            }
+            Self::StaleEpoch { event, seen } => {
+                write!(formatter, "refused an event of epoch {event}, seen {seen}")
+            }
+            Self::LaunchRepeated { launch_seq, accepted } => {
+                write!(formatter, "launch {launch_seq} came again, accepted {accepted}")
+            }
+            Self::TaskAccepted { task, launch_seq } => {
+                write!(formatter, "task {task} accepted as launch {launch_seq}")
+            }
+            Self::TaskRefused { task, message } => write!(formatter, "task {task} refused: {message}"),
+            Self::TaskState { task, state } => write!(formatter, "task {task} is {}", state.as_str_name()),
+            Self::KillUnknown { task } => write!(formatter, "kill of unknown task {task}"),
+            Self::MessageDropped { framework_id, executor_id } => {
+                write!(
+                    formatter,
+                    "message for executor {executor_id} of {framework_id} dropped: it takes none"
+                )
+            }
+            Self::Odd { message } => formatter.write_str(message),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What can happen to an agent. Owns the shapes only; what follows from them is decided elsewhere.
+
+use tepui_proto::tepui::agent_link;
+
+use crate::TaskKey;
+
+/// The time of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that only moves forward; where it begins does not matter.
+    pub mono_ms: u64,
+    /// Milliseconds since the Unix epoch; for timestamps, and for how long a recovered task has already run.
+    pub wall_ms: u64,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// What became of the processes of the tasks in the checkpoint. Must be the first input if the checkpoint holds tasks;
+    /// until then the agent does not register. A task that is not listed counts as [`Found::Lost`].
+    Recovered { processes: Vec<(TaskKey, Found)> },
+    /// A leading master can be reached: the answer is `Send(REGISTER)`, which opens the stream of events.
+    LinkUp,
+    /// The stream ended, or a call was refused by the master (unknown stream).
+    LinkDown,
+    /// The next event of the stream.
+    MasterEvent(Box<agent_link::Event>),
+    /// All records up to and including this one are durable.
+    Checkpointed { id: u64 },
+    /// The supervising process of a task runs the command.
+    Launched { task: TaskKey, pid: u32 },
+    /// The command was not started and never will be.
+    LaunchFailed { task: TaskKey, message: String },
+    /// The command ended, and nothing of it is left.
+    Exited { task: TaskKey, exit: Exit },
+    /// Time passed; due at the latest `WakeAt` at the latest.
+    Tick,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It left a wait status (raw, as in waitpid(2)); `kill_asked` if its supervisor had been told to end it.
+    Status { status: i32, kill_asked: bool },
+    /// Nobody saw how it ended; the text says why.
+    Unknown { message: String },
+}
+
+/// What a starting agent finds of a task that its checkpoint holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It was never started and never will be.
+    NeverStarted,
+    /// It runs under its supervisor, which is watched again.
+    Running { pid: u32 },
+    /// It ended.
+    Exited(Exit),
+    /// Nothing is left of it, and nobody knows how it ended.
+    Lost { message: String },
+}
