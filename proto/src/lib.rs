@@ -7,5 +7,12 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
 
+pub mod ids;
+pub mod media_type;
+pub mod recordio;
+pub mod role;
+mod task_state;
+
 pub use generated::{google, mesos, tepui};
+pub use media_type::MediaType;
 pub use mesos::v1;
