@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The master's core: decides everything about agents, frameworks, offers, tasks and drivers, and never touches the world.
+//!
+//! One entrance, [`Master::handle`]: no async, no clock, no randomness, no files. What must outlive a leading master is the
+//! [`Registry`], which changes only by [`Registry::apply`] of a committed [`Envelope`], the same way on every replica.
+
+pub mod allocator;
+pub mod ids;
+pub mod master;
+pub mod registry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod validation;
+
+pub use master::{
+    Config, ConnectionId, Effect, Input, LocalChange, LocalView, Master, MasterIdentity, Now, OperatorCall,
+    ProposalId, Reply, RequestId,
+};
+pub use registry::{Change, Envelope, Kind, Operation, Outcome, Registry};

@@ -1,0 +1,18 @@
+//! What only the leading master knows, for reads: a clone that costs constant time.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use tepui_proto::v1;
+
+use crate::ids::{AgentId, FrameworkId, OfferId};
+
+/// Connections and offers of this leadership.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalView {
+    /// Whether this master leads and its `TakeLead` has been applied.
+    pub serving: bool,
+    pub offers: OrdMap<OfferId, Arc<v1::Offer>>,
+    pub connected_frameworks: OrdSet<FrameworkId>,
+    pub connected_agents: OrdSet<AgentId>,
+}

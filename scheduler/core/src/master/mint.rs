@@ -1,0 +1,46 @@
+//! Ids and tokens, derived from the seed that the shell gave: the core draws no randomness of its own.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// A source of unguessable values: SHA-256 of the seed and a counter.
+#[derive(Clone, Debug)]
+pub(crate) struct Mint {
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl Mint {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self { seed, drawn: 0 }
+    }
+
+    /// Returns 32 bytes that nobody can predict without the seed.
+    pub(crate) fn bytes(&mut self) -> [u8; 32] {
+        self.drawn += 1;
+        let mut hash = Sha256::new();
+        hash.update(self.seed);
+        hash.update(self.drawn.to_be_bytes());
+        hash.finalize().into()
+    }
+
+    /// Returns a token of 64 hexadecimal digits.
+    pub(crate) fn token(&mut self) -> String {
+        hex(&self.bytes())
+    }
+}
+
+/// Returns lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Returns the SHA-256 of these bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(&Sha256::digest(bytes))
+}

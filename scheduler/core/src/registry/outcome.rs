@@ -1,0 +1,118 @@
+//! What applying an envelope says: to its proposer (`Outcome`), and to every replica's listeners (`Change`).
+
+use std::fmt;
+
+use crate::ids::{AgentId, FrameworkId, TaskKey};
+
+/// The answer of `apply` to the one who proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Proposed under another epoch: nothing changed.
+    Stale { epoch: u64 },
+    /// A leadership began with this epoch.
+    TookLead { epoch: u64 },
+    /// Applied.
+    Done,
+    /// The operation no longer fits the Registry: nothing changed but the time.
+    Refused(Refusal),
+    /// One result for each task of a `Launch`, in its order; also of `LaunchDriver` (one).
+    Launched(Vec<Result<u64, Refusal>>),
+    /// A driver was submitted, or had been before with the same spec.
+    Submitted { generation: u64, created: bool },
+    /// The result of a compare-and-set.
+    Cas { result: CasResult, version: u64, generation: u64 },
+}
+
+/// Why `apply` refused an operation or one of its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Malformed,
+    UnknownFramework,
+    CompletedFramework,
+    FrameworkExists,
+    UnknownAgent,
+    AgentExists,
+    AgentNotConnected,
+    AgentRemoved,
+    UnknownTask,
+    TaskExists,
+    InsufficientResources,
+    UnknownDriver,
+    DriverExists,
+    DriverEnded,
+    WrongGeneration,
+    TooMany,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed operation",
+            Self::UnknownFramework => "unknown framework",
+            Self::CompletedFramework => "framework has been removed",
+            Self::FrameworkExists => "framework exists",
+            Self::UnknownAgent => "unknown agent",
+            Self::AgentExists => "agent exists",
+            Self::AgentNotConnected => "agent is not connected",
+            Self::AgentRemoved => "agent has been removed",
+            Self::UnknownTask => "unknown task",
+            Self::TaskExists => "task id is in use",
+            Self::InsufficientResources => "not enough resources on the agent",
+            Self::UnknownDriver => "unknown driver",
+            Self::DriverExists => "a driver of this name exists with another spec",
+            Self::DriverEnded => "driver has ended",
+            Self::WrongGeneration => "generation is not the current one",
+            Self::TooMany => "limit reached",
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CasResult {
+    Ok,
+    Conflict,
+    Fenced,
+}
+
+/// One object that an applied envelope touched, for event streams: look it up in the Registry; absent means removed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    Agent(AgentId),
+    Framework(FrameworkId),
+    Task(TaskKey),
+    /// A driver, by name.
+    Driver(String),
+    Register {
+        scope: String,
+        key: String,
+    },
+    Leadership,
+    /// Cluster id or other settings of the whole.
+    Cluster,
+}
+
+/// The kind of object in a [`Change`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Agent,
+    Framework,
+    Task,
+    Driver,
+    Register,
+    Leadership,
+    Cluster,
+}
+
+impl Change {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Agent(_) => Kind::Agent,
+            Self::Framework(_) => Kind::Framework,
+            Self::Task(_) => Kind::Task,
+            Self::Driver(_) => Kind::Driver,
+            Self::Register { .. } => Kind::Register,
+            Self::Leadership => Kind::Leadership,
+            Self::Cluster => Kind::Cluster,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Helps tests to tell a story: a `Master` whose log commits at once.
