@@ -3,6 +3,9 @@
 //! `.proto` files → descriptors (protox) → every `required` becomes `optional`, since prost would silently fill in a default
 //! for a required field that is not there → Rust types (prost). What was required is checked by generated code instead.
 
+mod impls;
+mod table;
+
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    let table = table::Table::new(&descriptors);
+    fs::write(out.join("impls.rs"), impls::generate(&table)?)?;
     relabel(&mut descriptors);
     prost_build::Config::new()
         .bytes(["."])
@@ -64,6 +69,8 @@ fn relabel(descriptors: &mut FileDescriptorSet) {
         }
     }
     for file in &mut descriptors.file {
+        // Google's Duration is written in another syntax, in which fields are never absent.
+        file.syntax = Some("proto2".to_owned());
         file.message_type.iter_mut().for_each(message);
         file.enum_type.iter_mut().for_each(enumeration);
     }

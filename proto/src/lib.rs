@@ -7,11 +7,18 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
 
+mod impls {
+    include!(concat!(env!("OUT_DIR"), "/impls.rs"));
+}
+
+pub mod duration;
 pub mod ids;
+pub mod json;
 pub mod media_type;
 pub mod recordio;
 pub mod role;
 mod task_state;
+pub mod wire;
 
 pub use generated::{google, mesos, tepui};
 pub use media_type::MediaType;
