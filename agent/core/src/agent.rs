@@ -1,25 +1,198 @@
-//! The agent itself: one struct, one entrance. Owns the order in which inputs reach its parts.
+//! The agent itself: one struct, one entrance. Owns the order in which inputs reach its parts, and what waits for a record
+//! to become durable.
 
-use crate::checkpoint::State;
-use crate::{Config, Effect, Input, Now};
+use std::collections::{BTreeMap, VecDeque};
+
+use tepui_proto::v1;
+
+use crate::checkpoint::{Kind, Record, State};
+use crate::ids::Ids;
+use crate::kills::Leaving;
+use crate::link::Link;
+use crate::outbox::Outbox;
+use crate::task::{Phase, Task};
+use crate::timers::{Timer, Timers};
+use crate::view::CompletedTask;
+use crate::{Config, Effect, Input, Note, Now, TaskKey};
 
 /// What an agent knows and decides.
 pub struct Agent {
-    config: Config,
-    recovered: State,
+    pub(crate) config: Config,
+    /// Empty before the first registration, like `cluster_id`.
+    pub(crate) agent_id: String,
+    pub(crate) cluster_id: String,
+    pub(crate) epoch: u64,
+    /// Highest launch sequence accepted, durable or not; nothing at or below it is started again.
+    pub(crate) taken_launch_seq: u64,
+    /// Highest one that is durable: what the master is told.
+    pub(crate) accepted_launch_seq: u64,
+    last_record: u64,
+    pub(crate) durable_record: u64,
+    /// What follows once a record is durable, in the order of records.
+    awaiting: VecDeque<(u64, Awaiting)>,
+    pub(crate) link: Link,
+    pub(crate) frameworks: BTreeMap<String, v1::FrameworkInfo>,
+    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    /// Updates about tasks that this agent does not have; they live as long as the registration.
+    pub(crate) answers: BTreeMap<TaskKey, Outbox>,
+    pub(crate) completed: VecDeque<CompletedTask>,
+    pub(crate) timers: Timers,
+    pub(crate) ids: Ids,
+    /// The processes of the checkpoint's tasks are known.
+    pub(crate) ready: bool,
+    pub(crate) leaving: Option<Leaving>,
+}
+
+/// What follows a record.
+pub(crate) enum Awaiting {
+    Accepted { task: TaskKey, launch_seq: u64 },
+    Updated { task: TaskKey },
+}
+
+/// One call of `handle`: the time, and where effects go.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    effects: &'a mut Vec<Effect>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.effects.push(Effect::Note(note));
+    }
+
+    pub(crate) fn odd(&mut self, message: impl Into<String>) {
+        self.note(Note::Odd { message: message.into() });
+    }
 }
 
 impl Agent {
     /// Starts from what a former run left; `State::default()` for a new agent.
     pub fn new(config: Config, recovered: State) -> Self {
-        Self { config, recovered }
+        let ids = Ids::new(config.seed);
+        let tasks: BTreeMap<TaskKey, Task> = recovered
+            .tasks
+            .into_iter()
+            .map(|(key, record)| {
+                let outbox = Outbox::recovered(record.unacknowledged, record.latest);
+                let done = crate::status::is_terminal(outbox.latest_state());
+                let task = Task {
+                    key: key.clone(),
+                    launch_seq: record.launch_seq,
+                    record: 0,
+                    info: record.info,
+                    container_id: record.container_id,
+                    phase: if done { Phase::Done } else { Phase::Recovering },
+                    pid: None,
+                    kill: None,
+                    outbox,
+                    abandoned: false,
+                };
+                (key, task)
+            })
+            .collect();
+        // A framework is recorded just before its first task: that task's record may be missing.
+        let mut frameworks = recovered.frameworks;
+        frameworks.retain(|id, _| tasks.keys().any(|key| key.framework_id == *id));
+        for key in tasks.keys() {
+            frameworks.entry(key.framework_id.clone()).or_insert_with(|| v1::FrameworkInfo {
+                id: Some(key.wire_framework_id()),
+                ..Default::default()
+            });
+        }
+        Self {
+            config,
+            agent_id: recovered.agent_id,
+            cluster_id: recovered.cluster_id,
+            epoch: recovered.epoch,
+            taken_launch_seq: recovered.accepted_launch_seq,
+            accepted_launch_seq: recovered.accepted_launch_seq,
+            last_record: 0,
+            durable_record: 0,
+            awaiting: VecDeque::new(),
+            link: Link::default(),
+            frameworks,
+            ready: tasks.is_empty(),
+            tasks,
+            answers: BTreeMap::new(),
+            completed: VecDeque::new(),
+            timers: Timers::default(),
+            ids,
+            leaving: None,
+        }
     }
 
     /// Takes one input in, and appends what follows to `effects`. No input can make it panic.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (&self.config, &self.recovered, now, input, effects);
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.done) {
+            return;
+        }
+        let turn = &mut Turn { now, effects };
+        match input {
+            Input::Recovered { processes } => self.on_recovered(turn, processes),
+            Input::LinkUp => self.on_link_up(turn),
+            Input::LinkDown => self.on_link_down(),
+            Input::MasterEvent(event) => self.on_event(turn, *event),
+            Input::Checkpointed { id } => self.on_checkpointed(turn, id),
+            Input::Launched { task, pid } => self.on_launched(turn, &task, pid),
+            Input::LaunchFailed { task, message } => self.on_launch_failed(turn, &task, message),
+            Input::Exited { task, exit } => self.on_exited(turn, &task, exit),
+            Input::Tick => {}
+        }
+        self.on_time(turn);
+        self.leave_if_nothing_runs(turn);
+        if let Some(mono_ms) = self.timers.announce(now.mono_ms) {
+            turn.push(Effect::WakeAt { mono_ms });
+        }
     }
 
-    /// Panics if what must always hold does not.
-    pub fn check_invariants(&self) {}
+    /// Writes a record; returns its number.
+    pub(crate) fn checkpoint(&mut self, turn: &mut Turn<'_>, kind: Kind) -> u64 {
+        self.last_record += 1;
+        turn.push(Effect::Checkpoint { id: self.last_record, record: Record::new(kind) });
+        self.last_record
+    }
+
+    /// Remembers what follows once `record` is durable. Records must come in their order.
+    pub(crate) fn await_record(&mut self, record: u64, then: Awaiting) {
+        self.awaiting.push_back((record, then));
+    }
+
+    fn on_checkpointed(&mut self, turn: &mut Turn<'_>, id: u64) {
+        if id > self.last_record {
+            turn.odd(format!("record {id} is durable, but only {} were written", self.last_record));
+            return;
+        }
+        self.durable_record = self.durable_record.max(id);
+        let mut accepted = false;
+        while self.awaiting.front().is_some_and(|(record, _)| *record <= id) {
+            match self.awaiting.pop_front() {
+                Some((_, Awaiting::Accepted { task, launch_seq })) => {
+                    accepted = true;
+                    self.accepted_launch_seq = self.accepted_launch_seq.max(launch_seq);
+                    self.start_task(turn, &task);
+                }
+                Some((_, Awaiting::Updated { task })) => self.send_next_update(turn, &task),
+                None => break,
+            }
+        }
+        if accepted {
+            self.send_accepted(turn);
+        }
+    }
+
+    fn on_time(&mut self, turn: &mut Turn<'_>) {
+        while let Some(timer) = self.timers.pop_due(turn.now.mono_ms) {
+            match timer {
+                Timer::Link => self.on_silence(turn),
+                Timer::Retry(task) => self.repeat_update(turn, &task),
+                Timer::AnswerRetry(task) => self.repeat_answer(turn, &task),
+                Timer::MaxCompletion(task) => self.on_max_completion(turn, &task),
+                Timer::Shutdown => self.leave(turn),
+            }
+        }
+    }
 }

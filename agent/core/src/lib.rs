@@ -14,16 +14,33 @@
 
 mod agent;
 pub mod checkpoint;
+mod checks;
 mod config;
 mod effect;
+mod exits;
+mod frameworks;
+mod ids;
 mod input;
+mod invariants;
+mod kills;
+mod launches;
+mod link;
+mod outbox;
+mod reconciliation;
+mod recovery;
+mod status;
+mod task;
 mod task_key;
+mod timers;
+mod updates;
+mod view;
 
 pub use agent::Agent;
 pub use config::Config;
 pub use effect::{Effect, Launch, Note};
 pub use input::{Exit, Found, Input, Now};
 pub use task_key::TaskKey;
+pub use view::{CompletedTask, TaskView};
 
 /// Version of the conversation with masters that this agent speaks.
 pub const LINK_FORMAT: u32 = 1;

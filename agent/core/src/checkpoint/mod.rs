@@ -6,5 +6,5 @@
 mod record;
 mod state;
 
-pub use record::{DecodeError, FORMAT, Kind, Record};
+pub use record::{Accepted, Acknowledged, DecodeError, FORMAT, Forgotten, Kind, Record, Registered, Updated};
 pub use state::{State, TaskRecord};

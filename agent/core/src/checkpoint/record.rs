@@ -36,12 +36,12 @@ pub enum Kind {
     #[prost(uint64, tag = "3")]
     Epoch(u64),
     /// A framework of which tasks follow; replaces what was known of it.
-    #[prost(message, tag = "4")]
-    Framework(v1::FrameworkInfo),
-    #[prost(message, tag = "5")]
-    Accepted(Accepted),
-    #[prost(message, tag = "6")]
-    Updated(Updated),
+    #[prost(message, boxed, tag = "4")]
+    Framework(Box<v1::FrameworkInfo>),
+    #[prost(message, boxed, tag = "5")]
+    Accepted(Box<Accepted>),
+    #[prost(message, boxed, tag = "6")]
+    Updated(Box<Updated>),
     #[prost(message, tag = "7")]
     Acknowledged(Acknowledged),
     #[prost(message, tag = "8")]

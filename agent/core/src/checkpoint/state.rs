@@ -48,7 +48,7 @@ impl State {
             Kind::LaunchSeq(seq) => self.accepted_launch_seq = self.accepted_launch_seq.max(*seq),
             Kind::Framework(info) => {
                 if let Some(id) = info.id.as_ref().and_then(|id| id.value.clone()) {
-                    self.frameworks.insert(id, info.clone());
+                    self.frameworks.insert(id, (**info).clone());
                 }
             }
             Kind::Accepted(accepted) => self.accept(accepted),
@@ -87,19 +87,19 @@ impl State {
         }
         kinds.push(Kind::Epoch(self.epoch));
         kinds.push(Kind::LaunchSeq(self.accepted_launch_seq));
-        kinds.extend(self.frameworks.values().cloned().map(Kind::Framework));
+        kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
         for (key, task) in &self.tasks {
-            kinds.push(Kind::Accepted(Accepted {
+            kinds.push(Kind::Accepted(Box::new(Accepted {
                 framework_id: key.framework_id.clone(),
                 launch_seq: task.launch_seq,
                 info: Some(task.info.clone()),
                 container_id: task.container_id.clone(),
-            }));
+            })));
             let updated = |status: &v1::TaskStatus| {
-                Kind::Updated(Updated {
+                Kind::Updated(Box::new(Updated {
                     framework_id: key.framework_id.clone(),
                     status: Some(status.clone()),
-                })
+                }))
             };
             kinds.extend(task.unacknowledged.iter().map(updated));
             if let (true, Some(latest)) = (task.unacknowledged.is_empty(), &task.latest) {

@@ -1,0 +1,46 @@
+//! What must hold after every input. Owns nothing; panics for tests and the simulation.
+
+use crate::agent::Agent;
+use crate::status::is_terminal;
+use crate::task::Phase;
+
+impl Agent {
+    /// Panics if what must always hold does not.
+    pub fn check_invariants(&self) {
+        assert!(
+            self.accepted_launch_seq <= self.taken_launch_seq,
+            "told the master of a launch that may be lost"
+        );
+        assert!(
+            self.completed.len() <= self.config.completed_tasks_max.max(1),
+            "history grew over its bound"
+        );
+        for (key, task) in &self.tasks {
+            assert_eq!(*key, task.key);
+            assert!(task.launch_seq <= self.taken_launch_seq, "task {key} was never accepted");
+            assert!(self.frameworks.contains_key(&key.framework_id), "framework of task {key} is unknown");
+            let states: Vec<_> = task.outbox.statuses().map(|status| status.state()).collect();
+            let early = states.iter().rev().skip(1).find(|state| is_terminal(**state));
+            assert!(early.is_none(), "task {key} has updates behind its end: {states:?}");
+            assert_eq!(
+                task.phase == Phase::Done,
+                is_terminal(task.outbox.latest_state()),
+                "task {key} is {:?}, its state is {:?}",
+                task.phase,
+                task.outbox.latest_state()
+            );
+            if matches!(task.phase, Phase::Launching | Phase::Running) {
+                assert!(task.record <= self.durable_record, "task {key} runs, but its launch is not durable");
+            }
+            if task.abandoned {
+                assert!(task.outbox.is_empty(), "abandoned task {key} waits for acknowledgements");
+            }
+        }
+        for framework_id in self.frameworks.keys() {
+            assert!(
+                self.tasks.keys().any(|key| key.framework_id == *framework_id),
+                "framework {framework_id} has no task left"
+            );
+        }
+    }
+}
