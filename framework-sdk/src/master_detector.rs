@@ -1,0 +1,190 @@
+//! Knows the masters and which of them leads.
+//!
+//! Owns the list, the remembered leader and the question "who leads?". It never repeats a call and holds no connection. Any
+//! master may be asked: standbys name the leader in a redirect.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::transport::{Request, Transport};
+
+/// The next master is asked as well when one has not answered for this long.
+const STAGGER: Duration = Duration::from_millis(100);
+/// One answer to "who leads?" is not waited for any longer than this.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// For this long after a failure, other masters naming the failed one again are not believed: they have not noticed yet.
+const DISTRUST: Duration = Duration::from_millis(300);
+
+/// No master could name a leader.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("no leading master found among {asked}: {reason}")]
+pub struct NoLeader {
+    /// The masters that were asked, comma-separated.
+    pub asked: String,
+    /// What the last of them said.
+    pub reason: String,
+}
+
+/// A cheap, cloneable memory of who leads; clones share it.
+#[derive(Debug, Clone)]
+pub struct MasterDetector {
+    masters: Arc<[String]>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    leader: Option<String>,
+    failed: Option<(String, Instant)>,
+    /// Who is asked first next time; moves on with every failure.
+    first: usize,
+}
+
+/// What one master said when it was asked.
+enum Answer {
+    Leader(String),
+    Nobody(String),
+}
+
+impl MasterDetector {
+    /// Takes the `host:port` of masters, in any order; not all of them need to be alive or even listed.
+    pub fn new<S: Into<String>>(masters: impl IntoIterator<Item = S>) -> Self {
+        let masters = masters.into_iter().map(|master| authority(&master.into()).to_owned()).collect();
+        MasterDetector { masters, memory: Arc::default() }
+    }
+
+    /// Returns the configured masters.
+    pub fn masters(&self) -> &[String] {
+        &self.masters
+    }
+
+    /// Returns the remembered leader, without asking anybody.
+    pub fn leader(&self) -> Option<String> {
+        self.memory(|memory| memory.leader.clone())
+    }
+
+    /// Remembers that `address` answered as the leader.
+    pub fn confirmed(&self, address: &str) {
+        self.memory(|memory| {
+            memory.leader = Some(address.to_owned());
+            memory.failed = None;
+        });
+    }
+
+    /// Forgets `address` as the leader: it did not answer, or said that it does not lead.
+    pub fn failed(&self, address: &str) {
+        self.memory(|memory| {
+            if memory.leader.as_deref() == Some(address) {
+                memory.leader = None;
+            }
+            memory.failed = Some((address.to_owned(), Instant::now()));
+            memory.first = memory.first.wrapping_add(1);
+        });
+    }
+
+    /// Returns the remembered leader, or asks the masters, one after the other without waiting long for a silent one.
+    pub async fn locate(&self, transport: &Transport) -> Result<String, NoLeader> {
+        if let Some(leader) = self.leader() {
+            return Ok(leader);
+        }
+        let count = self.masters.len();
+        let first = self.memory(|memory| memory.first);
+        let distrusted = self.memory(|memory| memory.failed.clone());
+        let distrusted = distrusted.filter(|(_, at)| at.elapsed() < DISTRUST).map(|(address, _)| address);
+        let mut asked: FuturesUnordered<_> = (0..count)
+            .map(|position| {
+                let master = self.masters[first.wrapping_add(position) % count].clone();
+                async move {
+                    tokio::time::sleep(STAGGER * u32::try_from(position).unwrap_or(u32::MAX)).await;
+                    let answer = ask(transport, &master).await;
+                    (master, answer)
+                }
+            })
+            .collect();
+        let mut reason = String::from("the list of masters is empty");
+        while let Some((master, answer)) = asked.next().await {
+            match answer {
+                Answer::Leader(leader) if Some(&leader) == distrusted.as_ref() && leader != master => {
+                    reason = format!("{master} still names {leader}, which does not answer");
+                }
+                Answer::Leader(leader) => {
+                    debug!(%master, %leader, "found the leading master");
+                    self.memory(|memory| memory.leader = Some(leader.clone()));
+                    return Ok(leader);
+                }
+                Answer::Nobody(said) => reason = format!("{master}: {said}"),
+            }
+        }
+        Err(NoLeader { asked: self.masters.join(","), reason })
+    }
+
+    fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
+        with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn ask(transport: &Transport, master: &str) -> Answer {
+    let request = Request::get("/redirect").answer_within(ASK_TIMEOUT);
+    match transport.send(master, &request).await {
+        Ok(answer) if answer.status == 307 => match answer.location.as_deref().and_then(redirect_target) {
+            Some(leader) => Answer::Leader(leader.to_owned()),
+            None => Answer::Nobody("redirects without saying where".to_owned()),
+        },
+        // A single master without the redirect page leads, as far as anybody can tell.
+        Ok(answer) if answer.status == 404 || answer.status == 405 => Answer::Leader(master.to_owned()),
+        Ok(answer) => Answer::Nobody(format!("{} {}", answer.status, answer.reason())),
+        Err(error) => Answer::Nobody(error.to_string()),
+    }
+}
+
+/// Returns the `host:port` of a `Location`: `//host:port/path`, or the same with a scheme.
+pub fn redirect_target(location: &str) -> Option<&str> {
+    let target = authority(location);
+    let (host, port) = target.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(target)
+}
+
+fn authority(address: &str) -> &str {
+    let rest = address.trim();
+    let rest = rest.strip_prefix("http:").unwrap_or(rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_locations_that_masters_send() {
+        let cases = [
+            ("//10.0.0.1:5050/api/v1/scheduler", Some("10.0.0.1:5050")),
+            ("//leader.example:5050", Some("leader.example:5050")),
+            ("http://10.0.0.1:5050/x?y=z", Some("10.0.0.1:5050")),
+            ("//10.0.0.1/api/v1", None),
+            ("/api/v1", None),
+            ("", None),
+        ];
+        for (location, expected) in cases {
+            assert_eq!(redirect_target(location), expected, "{location:?}");
+        }
+    }
+
+    #[test]
+    fn forgets_only_the_leader_that_failed() {
+        let detector = MasterDetector::new(["http://a:1/", "b:2"]);
+        assert_eq!(detector.masters(), ["a:1", "b:2"]);
+        assert_eq!(detector.leader(), None);
+        detector.confirmed("a:1");
+        detector.failed("b:2");
+        assert_eq!(detector.clone().leader().as_deref(), Some("a:1"));
+        detector.failed("a:1");
+        assert_eq!(detector.leader(), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Scenarios of a subscription, told as inputs and actions.

@@ -1,0 +1,1 @@
+//! A scripted master for tests of frameworks.
