@@ -16,6 +16,7 @@ pub mod ids;
 pub mod json;
 pub mod media_type;
 pub mod recordio;
+pub mod resources;
 pub mod role;
 mod task_state;
 pub mod wire;
