@@ -1,0 +1,384 @@
+//! The agents: real cores, a modelled disk that may lose its last writes, modelled processes that outlive their agent.
+
+use std::collections::BTreeMap;
+
+use tepui_agent_core as agent_core;
+use tepui_agent_core::checkpoint::{Record, State};
+use tepui_agent_core::{Agent, Effect, Exit, Found, Input, TaskKey};
+use tepui_proto::tepui::agent_link;
+use tepui_proto::v1;
+
+use super::agenda::{MS, Micros, SECOND};
+use super::network::Place;
+use super::tasks::{self, Behaviour, Process};
+use super::world::{Event, ToClient, ToMaster, World};
+
+pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Register;
+
+/// SIGKILL and SIGTERM as raw wait statuses.
+pub(crate) const KILLED: i32 = 9;
+const TERMINATED: i32 = 15;
+
+/// One agent and its host.
+pub(crate) struct SimAgent {
+    pub(crate) up: bool,
+    pub(crate) life: u64,
+    core: Option<Agent>,
+    /// What is on the disk.
+    records: Vec<Record>,
+    stream: Option<u64>,
+    target: Option<usize>,
+    pub(crate) processes: BTreeMap<TaskKey, Process>,
+    /// Raised when the host loses all its processes.
+    pub(crate) host_life: u64,
+    wish: u64,
+    /// A new agent on this host, because the last one was told to leave.
+    generation: u64,
+}
+
+impl SimAgent {
+    pub(crate) fn new(_index: usize, _chance: &mut super::Chance) -> Self {
+        SimAgent {
+            up: false,
+            life: 0,
+            core: None,
+            records: Vec::new(),
+            stream: None,
+            target: None,
+            processes: BTreeMap::new(),
+            host_life: 0,
+            wish: 0,
+            generation: 0,
+        }
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::default();
+        for record in &self.records {
+            state.apply(record);
+        }
+        state
+    }
+}
+
+fn scalar(name: &str, value: f64) -> v1::Resource {
+    v1::Resource {
+        name: Some(name.to_owned()),
+        r#type: Some(v1::value::Type::Scalar as i32),
+        scalar: Some(v1::value::Scalar { value: Some(value) }),
+        ..v1::Resource::default()
+    }
+}
+
+/// Resources of a task or an agent.
+pub(crate) fn resources(cpus: f64, mem: f64) -> Vec<v1::Resource> {
+    vec![scalar("cpus", cpus), scalar("mem", mem)]
+}
+
+impl World {
+    pub(crate) fn restart_agent(&mut self, agent: usize, life: u64) -> Result<(), String> {
+        if self.agents[agent].up || self.agents[agent].life != life {
+            return Ok(());
+        }
+        let seed = self.chance.seed();
+        let boot_id = self.chance.uuid();
+        let found = &mut self.agents[agent];
+        let info = v1::AgentInfo {
+            hostname: Some(format!("agent{agent}-{}", found.generation)),
+            port: Some(5051),
+            resources: resources(4.0, 4096.0),
+            ..v1::AgentInfo::default()
+        };
+        let mut config = agent_core::Config::new(info, format!("10.0.1.{}", agent + 1), seed);
+        config.boot_id = boot_id;
+        let state = found.state();
+        let has_tasks = !state.tasks.is_empty();
+        let processes: Vec<(TaskKey, Found)> =
+            state.tasks.keys().map(|key| (key.clone(), found_process(found.processes.get(key)))).collect();
+        // A task whose process was never started must stay so: nothing of the earlier life may start it now.
+        found.core = Some(Agent::new(config, state));
+        found.up = true;
+        found.life += 1;
+        found.stream = None;
+        found.target = None;
+        let life = found.life;
+        self.note(|| format!("agent {agent} starts with {} tasks", processes.len()));
+        if has_tasks {
+            self.agent_handle(agent, Input::Recovered { processes })?;
+        }
+        self.after(self.agents[agent].generation % 2 * MS + 5 * MS, Event::AgentSearch { agent, life });
+        Ok(())
+    }
+
+    /// Kills the agent's process; with `host`, everything on its host too.
+    pub(crate) fn crash_agent(&mut self, agent: usize, host: bool) {
+        if !self.agents[agent].up {
+            return;
+        }
+        self.note(|| format!("agent {agent} crashes{}", if host { " with its host" } else { "" }));
+        let life = self.agents[agent].life;
+        self.end_streams_of_client(Place::Agent(agent), life);
+        let now = self.now;
+        let found = &mut self.agents[agent];
+        found.up = false;
+        found.core = None;
+        found.stream = None;
+        if host {
+            found.host_life += 1;
+            for process in found.processes.values_mut() {
+                // A lost host leaves no wait status.
+                process.ended.get_or_insert((now, -1));
+            }
+            for driver in self.drivers.iter_mut().filter(|driver| driver.agent == agent) {
+                driver.alive = false;
+            }
+        }
+        let delay = self.chance.between(500, 30_000) * MS;
+        self.after(delay, Event::RestartAgent { agent, life });
+    }
+
+    pub(crate) fn agent_search(&mut self, agent: usize, life: u64) -> Result<(), String> {
+        let found = &self.agents[agent];
+        if !found.up || found.life != life || found.stream.is_some() {
+            return Ok(());
+        }
+        let target = self.serving_node().filter(|node| {
+            let (one, other) = (Place::Agent(agent), Place::Master(*node));
+            self.network.reaches(one, other) && self.network.reaches(other, one)
+        });
+        // Sometimes an old leader is believed for a while.
+        let target = target.or_else(|| {
+            (0..self.nodes.len()).find(|node| self.nodes[*node].up && self.nodes[*node].core.serving())
+        });
+        match target {
+            Some(node) => {
+                self.agents[agent].target = Some(node);
+                let delay = self.latency();
+                let input = Box::new(Input::LinkUp);
+                self.after(delay, Event::AgentInput { agent, life, input });
+            }
+            None => {
+                let delay = self.chance.between(50, 400) * MS;
+                self.after(delay, Event::AgentSearch { agent, life });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn agent_input(&mut self, agent: usize, life: u64, input: Input) -> Result<(), String> {
+        if self.agents[agent].life != life || !self.agents[agent].up {
+            return Ok(());
+        }
+        self.agent_handle(agent, input)
+    }
+
+    pub(crate) fn agent_tick(&mut self, agent: usize, life: u64, wish: u64) -> Result<(), String> {
+        if self.agents[agent].wish != wish {
+            return Ok(());
+        }
+        self.agent_input(agent, life, Input::Tick)
+    }
+
+    pub(crate) fn durable(&mut self, agent: usize, life: u64, id: u64, record: Record) -> Result<(), String> {
+        if self.agents[agent].life != life || !self.agents[agent].up {
+            return Ok(());
+        }
+        self.agents[agent].records.push(record);
+        self.agent_handle(agent, Input::Checkpointed { id })
+    }
+
+    fn agent_handle(&mut self, agent: usize, input: Input) -> Result<(), String> {
+        let now = agent_core::Now { mono_ms: self.now_ms(), wall_ms: self.wall_ms() };
+        let mut effects = Vec::new();
+        let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
+        core.handle(now, input, &mut effects);
+        core.check_invariants();
+        for effect in effects {
+            self.agent_perform(agent, effect)?;
+        }
+        Ok(())
+    }
+
+    fn agent_perform(&mut self, agent: usize, effect: Effect) -> Result<(), String> {
+        let life = self.agents[agent].life;
+        match effect {
+            Effect::Checkpoint { id, record } => {
+                // Behind all earlier ones: the disk is a queue.
+                let at = self.now + self.chance.between(0, 1_500);
+                let event = Event::Durable { agent, life, id, record: Box::new(record) };
+                self.checks.disk_at.resize(self.agents.len(), 0);
+                let at = at.max(self.checks.disk_at[agent]);
+                self.checks.disk_at[agent] = at;
+                self.agenda.push(at, event);
+            }
+            Effect::Send(call) => self.agent_send(agent, *call),
+            Effect::Reconnect { .. } => {
+                self.end_streams_of_client(Place::Agent(agent), life);
+                self.agents[agent].stream = None;
+                let delay = self.chance.between(5, 300) * MS;
+                self.after(delay, Event::AgentSearch { agent, life });
+            }
+            Effect::Launch(launch) => {
+                let delay = self.chance.between(500, 20 * MS);
+                self.after(delay, Event::Start { agent, life, launch });
+            }
+            Effect::Kill { task, grace_ms } => self.kill_process(agent, &task, grace_ms),
+            Effect::Forgotten { task, .. } => {
+                self.agents[agent].processes.remove(&task);
+            }
+            Effect::WakeAt { mono_ms } => {
+                self.agents[agent].wish += 1;
+                let wish = self.agents[agent].wish;
+                let at = (mono_ms * MS).max(self.now);
+                self.agenda.push(at, Event::AgentTick { agent, life, wish });
+            }
+            Effect::Shutdown { message } => {
+                self.note(|| format!("agent {agent} leaves: {message}"));
+                self.end_streams_of_client(Place::Agent(agent), life);
+                let found = &mut self.agents[agent];
+                found.up = false;
+                found.core = None;
+                found.stream = None;
+                found.records.clear();
+                found.processes.clear();
+                found.generation += 1;
+                self.after(SECOND, Event::RestartAgent { agent, life });
+            }
+            Effect::Note(note) => self.note(|| format!("agent {agent}: {note}")),
+        }
+        Ok(())
+    }
+
+    fn agent_send(&mut self, agent: usize, call: agent_link::Call) {
+        let life = self.agents[agent].life;
+        if call.r#type() == REGISTER {
+            let Some(node) = self.agents[agent].target else { return };
+            let first = ToMaster::Agent(Box::new(call));
+            let stream = self.open_stream(Place::Agent(agent), life, node, first);
+            self.agents[agent].stream = Some(stream);
+        } else if let Some(stream) = self.agents[agent].stream {
+            self.send_to_master(stream, ToMaster::Agent(Box::new(call)));
+        }
+    }
+
+    pub(crate) fn agent_hears(
+        &mut self,
+        agent: usize,
+        life: u64,
+        stream: u64,
+        message: ToClient,
+    ) -> Result<(), String> {
+        if self.agents[agent].life != life || self.agents[agent].stream != Some(stream) {
+            return Ok(());
+        }
+        match message {
+            ToClient::Agent(event) => {
+                self.checks.epoch_at_agent(agent, self.agents[agent].generation, &event)?;
+                self.agent_handle(agent, Input::MasterEvent(event))
+            }
+            ToClient::Refused { .. } | ToClient::End | ToClient::Framework(_) => {
+                self.break_stream(stream, true, true);
+                self.agent_lost_stream(agent, life, stream)
+            }
+        }
+    }
+
+    pub(crate) fn agent_lost_stream(&mut self, agent: usize, life: u64, stream: u64) -> Result<(), String> {
+        if self.agents[agent].life != life || self.agents[agent].stream != Some(stream) {
+            return Ok(());
+        }
+        self.agents[agent].stream = None;
+        let delay = self.chance.between(1, 100) * MS;
+        self.after(delay, Event::AgentSearch { agent, life });
+        self.agent_handle(agent, Input::LinkDown)
+    }
+
+    pub(crate) fn start_process(
+        &mut self,
+        agent: usize,
+        life: u64,
+        launch: agent_core::Launch,
+    ) -> Result<(), String> {
+        if self.agents[agent].life != life || !self.agents[agent].up {
+            return Ok(());
+        }
+        let key = launch.task.clone();
+        let name = (key.framework_id.clone(), key.task_id.clone());
+        let starts = self.ledger.starts.entry(name.clone()).or_default();
+        *starts += 1;
+        self.report.task_starts += 1;
+        if *starts > 1 {
+            return Err(format!("task {}/{} was started {starts} times", name.0, name.1));
+        }
+        self.processes += 1;
+        let number = self.processes;
+        let pid = u32::try_from(number).unwrap_or(u32::MAX);
+        let host_life = self.agents[agent].host_life;
+        let process = Process { number, pid, ended: None, kill_asked: false, host_life };
+        self.agents[agent].processes.insert(key.clone(), process);
+        match tasks::behaviour(&launch.info) {
+            Behaviour::Run { ms, code } => {
+                let end = Event::ProcessEnd { agent, number, status: code << 8 };
+                self.after(ms * MS, end);
+            }
+            Behaviour::Driver => self.start_driver(agent, number, &launch.info),
+        }
+        self.agent_input(agent, life, Input::Launched { task: key, pid })
+    }
+
+    fn kill_process(&mut self, agent: usize, task: &TaskKey, grace_ms: u64) {
+        let patience = self.chance.between(0, grace_ms.saturating_add(50));
+        let Some(process) = self.agents[agent].processes.get_mut(task) else { return };
+        process.kill_asked = true;
+        let number = process.number;
+        let status = if patience >= grace_ms { KILLED } else { TERMINATED };
+        self.after(patience.min(grace_ms) * MS, Event::ProcessEnd { agent, number, status });
+    }
+
+    pub(crate) fn process_end(&mut self, agent: usize, number: usize, status: i32) -> Result<(), String> {
+        let now = self.now;
+        let life = self.agents[agent].life;
+        let Some((key, process)) =
+            self.agents[agent].processes.iter_mut().find(|(_, process)| process.number == number)
+        else {
+            return Ok(());
+        };
+        if process.ended.is_some() {
+            return Ok(());
+        }
+        process.ended = Some((now, status));
+        let exit = Exit::Status { status, kill_asked: process.kill_asked };
+        let key = key.clone();
+        if !process.kill_asked {
+            self.ledger.ends.insert((key.framework_id.clone(), key.task_id.clone()), status);
+        }
+        for driver in self.drivers.iter_mut().filter(|driver| driver.process == number) {
+            driver.alive = false;
+        }
+        self.agent_input(agent, life, Input::Exited { task: key, exit })
+    }
+
+    /// The agents' own time of the next thing, for tests of liveness.
+    pub(crate) fn agent_registered(&self, agent: usize) -> bool {
+        let stream = self.agents[agent].stream.and_then(|stream| self.network.streams.get(&stream));
+        self.agents[agent].up && stream.is_some_and(|stream| !stream.broken)
+    }
+
+    /// Stops a process of a host at once, as `kill -9` from outside.
+    pub(crate) fn kill_outside(&mut self, agent: usize, number: usize, delay: Micros) {
+        self.after(delay, Event::ProcessEnd { agent, number, status: KILLED });
+    }
+}
+
+fn found_process(process: Option<&Process>) -> Found {
+    match process {
+        None => Found::NeverStarted,
+        Some(Process { ended: Some((_, -1)), .. }) => {
+            Found::Lost { message: "the host was lost".to_owned() }
+        }
+        Some(Process { ended: Some((_, status)), kill_asked, .. }) => {
+            Found::Exited(Exit::Status { status: *status, kill_asked: *kill_asked })
+        }
+        Some(Process { pid, .. }) => Found::Running { pid: *pid },
+    }
+}

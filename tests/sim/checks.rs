@@ -1,0 +1,247 @@
+//! What must always hold, and what must hold once faults have stopped. Knows the whole cluster; decides nothing in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tepui_proto::tepui::agent_link;
+use tepui_proto::v1;
+
+use super::agenda::Micros;
+use super::drivers::{NAME, number_in};
+use super::world::World;
+
+/// Entries between comparisons of whole registries.
+const COMPARE_ENTRIES: usize = 25;
+
+/// A broken invariant.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub seed: u64,
+    /// Simulated time.
+    pub at_ms: u64,
+    pub what: String,
+    /// What happened before, oldest first.
+    pub history: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.history {
+            writeln!(formatter, "{line}")?;
+        }
+        write!(formatter, "seed {} at {} ms: {}", self.seed, self.at_ms, self.what)
+    }
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) submitted: bool,
+    /// Highest generation of the driver in any registry.
+    pub(crate) generation: u64,
+    /// The disks' queues.
+    pub(crate) disk_at: Vec<Micros>,
+    /// Hash of the registry after this many entries.
+    registries: BTreeMap<usize, u64>,
+    /// Value of the driver's register after this many entries, at the replica that was first.
+    position: (usize, u64),
+    /// Values that a driver was told are written, with the generation that wrote them.
+    acknowledged: BTreeMap<u64, u64>,
+    epochs: BTreeMap<(usize, u64), u64>,
+}
+
+impl Checks {
+    /// A compare-and-set was answered OK: nobody else may ever be told so about the same value.
+    pub(crate) fn acknowledged_write(&mut self, generation: u64, value: u64) -> Result<(), String> {
+        match self.acknowledged.insert(value, generation) {
+            Some(other) if other != generation => {
+                Err(format!("position {value} was acknowledged to generation {other} and to {generation}"))
+            }
+            _once => Ok(()),
+        }
+    }
+
+    /// Offers name agents and a framework that fits.
+    pub(crate) fn offered(&mut self, framework: usize, offer: &v1::Offer) -> Result<(), String> {
+        let cpus: f64 = offer
+            .resources
+            .iter()
+            .filter(|resource| resource.name.as_deref() == Some("cpus"))
+            .filter_map(|resource| resource.scalar.as_ref().and_then(|scalar| scalar.value))
+            .sum();
+        if cpus > 4.0 || offer.agent_id.is_none() || offer.id.is_none() {
+            return Err(format!("framework {framework} got an impossible offer: {offer:?}"));
+        }
+        Ok(())
+    }
+
+    /// A master may not be older than one that the agent has obeyed; the core refuses such orders, so this only counts them.
+    pub(crate) fn epoch_at_agent(
+        &mut self,
+        agent: usize,
+        generation: u64,
+        event: &agent_link::Event,
+    ) -> Result<(), String> {
+        let epoch = event.epoch.unwrap_or_default();
+        if epoch == 0 {
+            return Err(format!("agent {agent} got an order without an epoch: {event:?}"));
+        }
+        let highest = self.epochs.entry((agent, generation)).or_default();
+        *highest = (*highest).max(epoch);
+        Ok(())
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn cpus(resources: &[v1::Resource]) -> f64 {
+    resources
+        .iter()
+        .filter(|resource| resource.name.as_deref() == Some("cpus"))
+        .filter_map(|resource| resource.scalar.as_ref().and_then(|scalar| scalar.value))
+        .sum()
+}
+
+impl World {
+    /// A replica has applied `entries` entries.
+    pub(crate) fn check_applied(&mut self, node: usize, entries: usize) -> Result<(), String> {
+        let registry = &self.nodes[node].registry;
+        if entries > self.checks.position.0 {
+            let value = registry.register(NAME, "position").map_or(0, |register| number_in(&register.value));
+            let before = self.checks.position.1;
+            if value != before && value != before + 1 {
+                return Err(format!("the position went from {before} to {value} with entry {entries}"));
+            }
+            self.checks.position = (entries, value);
+            let generation = registry.driver(NAME).map_or(0, |driver| driver.generation);
+            if generation < self.checks.generation {
+                return Err(format!("the generation fell from {} to {generation}", self.checks.generation));
+            }
+            self.checks.generation = generation;
+        }
+        if entries % COMPARE_ENTRIES == 0 {
+            self.compare(node, entries)?;
+        }
+        Ok(())
+    }
+
+    /// Replicas are equal byte by byte, and no agent has more charged than it has.
+    fn compare(&mut self, node: usize, entries: usize) -> Result<(), String> {
+        let registry = &self.nodes[node].registry;
+        let mut bytes = Vec::new();
+        registry.write_snapshot(&mut bytes).map_err(|error| format!("snapshot not written: {error}"))?;
+        let found = hash(&bytes);
+        let known = *self.checks.registries.entry(entries).or_insert(found);
+        if known != found {
+            return Err(format!("master {node} differs from another one after {entries} entries"));
+        }
+        for (id, agent) in &registry.agents {
+            let total = cpus(agent.total());
+            let keys = registry.tasks_by_agent.get(id).cloned().unwrap_or_default();
+            let charged: f64 = keys
+                .iter()
+                .filter_map(|key| registry.tasks.get(key))
+                .filter(|task| !tepui_proto::task_state::is_terminal(task.state()))
+                .filter(|task| task.unreachable_wall_ms.is_none())
+                .map(|task| cpus(task.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default()))
+                .sum();
+            if charged > total + 0.0001 {
+                return Err(format!("agent {id} has {total} CPUs, {charged} are charged"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is back and every framework knows the end of each of its tasks.
+    pub(crate) fn settled(&self) -> bool {
+        self.checks.submitted
+            && self.serving_node().is_some()
+            && self.nodes.iter().all(|node| node.up && node.applied == self.log.entries.len())
+            && (0..self.agents.len()).all(|agent| self.agent_registered(agent))
+            && self.frameworks.iter().all(super::frameworks::SimFramework::done)
+            && self.driver_runs()
+    }
+
+    /// The newest generation is alive and may write.
+    fn driver_runs(&self) -> bool {
+        let newest = self.checks.generation;
+        self.drivers.iter().any(|driver| {
+            driver.alive && driver.generation == newest && driver.paused_until <= self.now
+        })
+    }
+
+    /// What is missing, in words.
+    pub(crate) fn unsettled(&self) -> String {
+        let mut missing = Vec::new();
+        if self.serving_node().is_none() {
+            missing.push("no leading master".to_owned());
+        }
+        for agent in 0..self.agents.len() {
+            if !self.agent_registered(agent) {
+                missing.push(format!("agent {agent} is not registered"));
+            }
+        }
+        for (index, framework) in self.frameworks.iter().enumerate() {
+            if !framework.done() {
+                let open: Vec<String> = framework
+                    .tasks
+                    .iter()
+                    .filter(|(_, task)| task.last_word.is_none())
+                    .map(|(id, task)| format!("{id} on {} {:?}", task.agent, task.state))
+                    .collect();
+                missing.push(format!(
+                    "framework {index} (subscribed {}) has launched {} tasks and waits for {}: {}",
+                    framework.subscribed,
+                    framework.tasks.len(),
+                    framework.open(),
+                    open.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+                ));
+            }
+        }
+        if !self.driver_runs() {
+            missing.push(format!("no driver of generation {} runs", self.checks.generation));
+        }
+        missing.join("; ")
+    }
+
+    /// What must hold at the end of a run.
+    pub(crate) fn check_end(&mut self) -> Result<(), String> {
+        if !self.settled() {
+            return Err(format!("the agenda is empty: {}", self.unsettled()));
+        }
+        let position = self.checks.position.1;
+        let acknowledged = self.checks.acknowledged.keys().next_back().copied().unwrap_or_default();
+        if acknowledged > position {
+            return Err(format!("position {acknowledged} was acknowledged, the register holds {position}"));
+        }
+        let nodes = self.nodes.len();
+        for node in 1..nodes {
+            if self.nodes[node].registry != self.nodes[0].registry {
+                return Err(format!("masters 0 and {node} differ at the end"));
+            }
+        }
+        // Whoever saw a task run to its end was told the truth about it, unless it was given up as lost before.
+        for framework in &self.frameworks {
+            let Some(id) = &framework.id else { continue };
+            for (task, known) in &framework.tasks {
+                let Some(status) = self.ledger.ends.get(&(id.clone(), task.clone())) else { continue };
+                let truth = if *status == 0 {
+                    v1::TaskState::TaskFinished
+                } else {
+                    v1::TaskState::TaskFailed
+                };
+                if let Some(word) = known.last_word
+                    && matches!(word, v1::TaskState::TaskFinished | v1::TaskState::TaskFailed)
+                    && word != truth
+                {
+                    return Err(format!("task {task} ended with status {status} and was reported {}", word.as_str_name()));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,417 @@
+//! Model frameworks: they launch a number of tasks, keep the list of them across crashes, acknowledge, reconcile after each
+//! subscription, and check that what they are told makes sense.
+
+use std::collections::BTreeMap;
+
+use tepui_proto::v1;
+use tepui_proto::v1::scheduler::{Call, Event as Told, call, event};
+
+use super::Settings;
+use super::agenda::{MS, SECOND};
+use super::network::Place;
+use super::tasks;
+use super::world::{Event, ToClient, ToMaster, World};
+
+pub(crate) const SUBSCRIBE: call::Type = call::Type::Subscribe;
+
+/// What a framework knows of one of its tasks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) agent: String,
+    pub(crate) state: Option<v1::TaskState>,
+    /// A terminal state that came from an agent: nothing may contradict it.
+    pub(crate) last_word: Option<v1::TaskState>,
+    /// Uuids of updates, in the order in which they first came.
+    uuids: Vec<bytes::Bytes>,
+    /// Time of the last sign of life, for giving up on it.
+    asked_at: u64,
+}
+
+/// One framework; what stands here survives its crashes, but for the stream.
+pub(crate) struct SimFramework {
+    pub(crate) up: bool,
+    pub(crate) life: u64,
+    pub(crate) id: Option<String>,
+    pub(crate) stream: Option<u64>,
+    pub(crate) subscribed: bool,
+    pub(crate) removed: bool,
+    pub(crate) tasks: BTreeMap<String, Known>,
+    wanted: usize,
+    partition_aware: bool,
+}
+
+impl SimFramework {
+    pub(crate) fn new(index: usize, settings: &Settings) -> Self {
+        SimFramework {
+            up: false,
+            life: 0,
+            id: None,
+            stream: None,
+            subscribed: false,
+            removed: false,
+            tasks: BTreeMap::new(),
+            wanted: settings.tasks_per_framework,
+            partition_aware: index % 2 == 0,
+        }
+    }
+
+    /// Tasks whose end it has not heard of.
+    pub(crate) fn open(&self) -> usize {
+        self.tasks.values().filter(|task| !task.state.is_some_and(is_terminal)).count()
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        self.removed || (self.tasks.len() >= self.wanted && self.open() == 0)
+    }
+
+    fn call(&self, kind: call::Type) -> Call {
+        Call { framework_id: self.id.clone().map(framework_id), r#type: Some(kind as i32), ..Call::default() }
+    }
+}
+
+pub(crate) fn framework_id(id: String) -> v1::FrameworkId {
+    v1::FrameworkId { value: Some(id) }
+}
+
+fn is_terminal(state: v1::TaskState) -> bool {
+    tepui_proto::task_state::is_terminal(state)
+        || matches!(state, v1::TaskState::TaskUnreachable | v1::TaskState::TaskUnknown)
+}
+
+/// How far along a state is, for the order of updates.
+fn rank(state: v1::TaskState) -> u8 {
+    match state {
+        v1::TaskState::TaskStaging => 0,
+        v1::TaskState::TaskStarting => 1,
+        v1::TaskState::TaskRunning => 2,
+        v1::TaskState::TaskKilling => 3,
+        _terminal => 4,
+    }
+}
+
+impl World {
+    pub(crate) fn restart_framework(&mut self, framework: usize, life: u64) -> Result<(), String> {
+        let found = &mut self.frameworks[framework];
+        if found.up || found.life != life {
+            return Ok(());
+        }
+        found.up = true;
+        found.life += 1;
+        found.stream = None;
+        found.subscribed = false;
+        let life = found.life;
+        self.note(|| format!("framework {framework} starts"));
+        self.after(MS, Event::FrameworkSearch { framework, life });
+        self.after(5 * SECOND, Event::FrameworkStep { framework, life });
+        Ok(())
+    }
+
+    pub(crate) fn crash_framework(&mut self, framework: usize) {
+        if !self.frameworks[framework].up {
+            return;
+        }
+        self.note(|| format!("framework {framework} crashes"));
+        let life = self.frameworks[framework].life;
+        self.end_streams_of_client(Place::Framework(framework), life);
+        let found = &mut self.frameworks[framework];
+        found.up = false;
+        found.stream = None;
+        found.subscribed = false;
+        let delay = self.chance.between(200, 20_000) * MS;
+        self.after(delay, Event::RestartFramework { framework, life });
+    }
+
+    pub(crate) fn framework_search(&mut self, framework: usize, life: u64) -> Result<(), String> {
+        let found = &self.frameworks[framework];
+        if !found.up || found.life != life || found.stream.is_some() || found.removed {
+            return Ok(());
+        }
+        let place = Place::Framework(framework);
+        let Some(node) = self.serving_node().filter(|node| self.network.reaches(place, Place::Master(*node)))
+        else {
+            let delay = self.chance.between(20, 400) * MS;
+            self.after(delay, Event::FrameworkSearch { framework, life });
+            return Ok(());
+        };
+        let mut capabilities = Vec::new();
+        if found.partition_aware {
+            capabilities.push(v1::framework_info::Capability {
+                r#type: Some(v1::framework_info::capability::Type::PartitionAware as i32),
+            });
+        }
+        let info = v1::FrameworkInfo {
+            user: Some("nobody".to_owned()),
+            name: Some(format!("framework{framework}")),
+            id: found.id.clone().map(framework_id),
+            failover_timeout: Some(3_600.0),
+            checkpoint: Some(true),
+            capabilities,
+            ..v1::FrameworkInfo::default()
+        };
+        let mut call = found.call(SUBSCRIBE);
+        call.subscribe = Some(call::Subscribe { framework_info: Some(info), ..call::Subscribe::default() });
+        let first = ToMaster::Framework { call: Box::new(call), token: None };
+        let stream = self.open_stream(place, life, node, first);
+        self.frameworks[framework].stream = Some(stream);
+        self.frameworks[framework].subscribed = false;
+        Ok(())
+    }
+
+    pub(crate) fn framework_lost_stream(
+        &mut self,
+        framework: usize,
+        life: u64,
+        stream: u64,
+    ) -> Result<(), String> {
+        let found = &mut self.frameworks[framework];
+        if !found.up || found.life != life || found.stream != Some(stream) {
+            return Ok(());
+        }
+        found.stream = None;
+        found.subscribed = false;
+        let delay = self.chance.between(5, 100) * MS;
+        self.after(delay, Event::FrameworkSearch { framework, life });
+        Ok(())
+    }
+
+    fn framework_sends(&mut self, framework: usize, call: Call) {
+        if let Some(stream) = self.frameworks[framework].stream {
+            self.send_to_master(stream, ToMaster::Framework { call: Box::new(call), token: None });
+        }
+    }
+
+    /// Every now and then a framework asks about tasks that it has heard nothing of.
+    pub(crate) fn framework_step(&mut self, framework: usize, life: u64) -> Result<(), String> {
+        if !self.frameworks[framework].up || self.frameworks[framework].life != life {
+            return Ok(());
+        }
+        self.after(10 * SECOND, Event::FrameworkStep { framework, life });
+        if self.frameworks[framework].subscribed {
+            self.reconcile(framework);
+            if self.chance.percent(10) {
+                let call = self.frameworks[framework].call(call::Type::Revive);
+                self.framework_sends(framework, call);
+            }
+            if self.chance.percent(15) {
+                self.kill_some_task(framework);
+            }
+        }
+        Ok(())
+    }
+
+    fn reconcile(&mut self, framework: usize) {
+        let found = &self.frameworks[framework];
+        let open = found.tasks.iter().filter(|(_, task)| !task.state.is_some_and(is_terminal));
+        let tasks: Vec<call::reconcile::Task> = open
+            .map(|(id, task)| call::reconcile::Task {
+                task_id: Some(v1::TaskId { value: Some(id.clone()) }),
+                agent_id: Some(v1::AgentId { value: Some(task.agent.clone()) }),
+            })
+            .collect();
+        if !tasks.is_empty() {
+            let mut call = found.call(call::Type::Reconcile);
+            call.reconcile = Some(call::Reconcile { tasks });
+            self.framework_sends(framework, call);
+        }
+    }
+
+    fn kill_some_task(&mut self, framework: usize) {
+        let found = &self.frameworks[framework];
+        let open: Vec<&String> =
+            found.tasks.iter().filter(|(_, task)| !task.state.is_some_and(is_terminal)).map(|(id, _)| id).collect();
+        if open.is_empty() {
+            return;
+        }
+        let task = open[self.chance.index(open.len())].clone();
+        let mut call = self.frameworks[framework].call(call::Type::Kill);
+        call.kill = Some(call::Kill { task_id: Some(v1::TaskId { value: Some(task) }), ..call::Kill::default() });
+        self.framework_sends(framework, call);
+    }
+
+    pub(crate) fn framework_hears(
+        &mut self,
+        framework: usize,
+        life: u64,
+        stream: u64,
+        message: ToClient,
+    ) -> Result<(), String> {
+        let found = &self.frameworks[framework];
+        if !found.up || found.life != life || found.stream != Some(stream) {
+            return Ok(());
+        }
+        let told = match message {
+            ToClient::Framework(told) => *told,
+            ToClient::Refused { .. } => {
+                self.break_stream(stream, true, true);
+                return self.framework_lost_stream(framework, life, stream);
+            }
+            ToClient::Agent(_) | ToClient::End => return Ok(()),
+        };
+        match told.r#type() {
+            event::Type::Subscribed => self.on_subscribed(framework, &told),
+            event::Type::Offers => self.on_offers(framework, told),
+            event::Type::Update => self.on_update(framework, life, stream, told),
+            event::Type::Error => {
+                let text = told.error.and_then(|error| error.message).unwrap_or_default();
+                self.note(|| format!("framework {framework} is told: {text}"));
+                if text.contains("removed") || text.contains("completed") {
+                    return Err(format!("framework {framework} was removed, although it was never away for long: {text}"));
+                }
+                Ok(())
+            }
+            _other => Ok(()),
+        }
+    }
+
+    fn on_subscribed(&mut self, framework: usize, told: &Told) -> Result<(), String> {
+        let id = told.subscribed.as_ref().and_then(|subscribed| subscribed.framework_id.clone());
+        let id = id.and_then(|id| id.value).unwrap_or_default();
+        let found = &mut self.frameworks[framework];
+        if id.is_empty() || found.id.as_ref().is_some_and(|known| *known != id) {
+            return Err(format!("framework {framework} with id {:?} was told the id {id:?}", found.id));
+        }
+        found.id = Some(id);
+        found.subscribed = true;
+        self.reconcile(framework);
+        Ok(())
+    }
+
+    fn on_offers(&mut self, framework: usize, told: Told) -> Result<(), String> {
+        let offers = told.offers.map(|offers| offers.offers).unwrap_or_default();
+        for offer in offers {
+            self.checks.offered(framework, &offer)?;
+            let want = self.frameworks[framework].wanted.saturating_sub(self.frameworks[framework].tasks.len());
+            let offer_id = offer.id.clone().unwrap_or_default();
+            if want == 0 || self.chance.percent(20) {
+                let mut call = self.frameworks[framework].call(call::Type::Decline);
+                let refuse = [0.0, 1.0, 5.0][self.chance.index(3)];
+                let filters = Some(v1::Filters { refuse_seconds: Some(if want == 0 { 30.0 } else { refuse }) });
+                call.decline = Some(call::Decline { offer_ids: vec![offer_id], filters });
+                self.framework_sends(framework, call);
+            } else {
+                self.accept(framework, &offer, want);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, framework: usize, offer: &v1::Offer, want: usize) {
+        let room = offer
+            .resources
+            .iter()
+            .filter(|resource| resource.name.as_deref() == Some("cpus"))
+            .filter_map(|resource| resource.scalar.as_ref().and_then(|scalar| scalar.value))
+            .sum::<f64>();
+        let room = (room / 0.5).floor() as usize;
+        let count = 1 + self.chance.index(want.min(4));
+        let agent = offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
+        let mut infos = Vec::new();
+        for _ in 0..count.min(room) {
+            let found = &mut self.frameworks[framework];
+            let id = format!("t{}", found.tasks.len());
+            let known = Known { agent: agent.clone(), asked_at: self.now / MS, ..Known::default() };
+            found.tasks.insert(id.clone(), known);
+            let ms = if self.chance.percent(10) {
+                self.chance.between(1, 60_000)
+            } else {
+                self.chance.between(1, 4_000)
+            };
+            let code = if self.chance.percent(10) { 3 } else { 0 };
+            infos.push(v1::TaskInfo {
+                name: Some(id.clone()),
+                task_id: Some(v1::TaskId { value: Some(id) }),
+                agent_id: offer.agent_id.clone(),
+                resources: super::agents::resources(0.5, 64.0),
+                command: Some(tasks::command(ms, code)),
+                ..v1::TaskInfo::default()
+            });
+        }
+        let mut call = self.frameworks[framework].call(call::Type::Accept);
+        let launch = v1::offer::operation::Launch { task_infos: infos };
+        let operation = v1::offer::Operation {
+            r#type: Some(v1::offer::operation::Type::Launch as i32),
+            launch: Some(launch),
+            ..v1::offer::Operation::default()
+        };
+        call.accept = Some(call::Accept {
+            offer_ids: vec![offer.id.clone().unwrap_or_default()],
+            operations: vec![operation],
+            filters: Some(v1::Filters { refuse_seconds: Some(1.0) }),
+        });
+        self.framework_sends(framework, call);
+    }
+
+    fn on_update(&mut self, framework: usize, life: u64, stream: u64, told: Told) -> Result<(), String> {
+        let Some(status) = told.update.and_then(|update| update.status) else { return Ok(()) };
+        let id = status.task_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
+        let state = status.state();
+        self.note(|| format!("framework {framework} hears {id} {} {:?} {:?}", state.as_str_name(), status.source(), status.reason()));
+        let Some(known) = self.frameworks[framework].tasks.get_mut(&id) else {
+            return Err(format!("framework {framework} hears of task {id}, which it never launched"));
+        };
+        judge(known, &status).map_err(|what| format!("framework {framework}, task {id}: {what}"))?;
+        known.asked_at = self.now / MS;
+        if status.uuid.as_ref().is_some_and(|uuid| !uuid.is_empty()) {
+            // Sometimes the acknowledgement is late, sometimes it never happens; the update then comes again.
+            if !self.chance.percent(5) {
+                let delay = if self.chance.percent(10) { self.chance.between(1, 3_000) * MS } else { 0 };
+                let status = Box::new(status);
+                self.after(delay, Event::Acknowledge { framework, life, stream, status });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn acknowledge(
+        &mut self,
+        framework: usize,
+        life: u64,
+        stream: u64,
+        status: &v1::TaskStatus,
+    ) -> Result<(), String> {
+        let found = &self.frameworks[framework];
+        if !found.up || found.life != life || found.stream != Some(stream) {
+            return Ok(());
+        }
+        let mut call = found.call(call::Type::Acknowledge);
+        call.acknowledge = Some(call::Acknowledge {
+            agent_id: status.agent_id.clone(),
+            task_id: status.task_id.clone(),
+            uuid: status.uuid.clone(),
+        });
+        self.framework_sends(framework, call);
+        Ok(())
+    }
+}
+
+/// Whether an update may come after what is known.
+fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
+    let state = status.state();
+    let from_agent = status.uuid.as_ref().filter(|uuid| !uuid.is_empty());
+    if let Some(uuid) = from_agent {
+        match known.uuids.iter().position(|seen| seen == uuid) {
+            Some(place) if place + 1 == known.uuids.len() => {}
+            Some(_) => return Err(format!("an update of {} came again after a newer one", state.as_str_name())),
+            None => {
+                if let Some(word) = known.last_word {
+                    return Err(format!("{} after the last word {}", state.as_str_name(), word.as_str_name()));
+                }
+                if known.state.is_some_and(|before| rank(before) < 4 && rank(before) > rank(state)) {
+                    return Err(format!("{} after {:?}", state.as_str_name(), known.state));
+                }
+                known.uuids.push(uuid.clone());
+            }
+        }
+        if tepui_proto::task_state::is_terminal(state) {
+            known.last_word = Some(state);
+        }
+    } else if let Some(word) = known.last_word
+        && rank(state) < 4
+    {
+        return Err(format!("{} after the last word {}", state.as_str_name(), word.as_str_name()));
+    }
+    if known.last_word.is_none_or(|word| word == state) {
+        known.state = Some(state);
+    }
+    Ok(())
+}

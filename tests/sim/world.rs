@@ -1,0 +1,324 @@
+//! The cluster as a whole: its parts, its time, and the loop that takes the next thing off the agenda.
+//! Decides nothing; the parts' own files do.
+
+use std::collections::BTreeMap;
+
+use tepui_agent_core as agent_core;
+use tepui_proto::tepui::{agent_link, operator};
+use tepui_proto::v1;
+use tepui_scheduler_core as core;
+
+use super::agenda::{Agenda, MS, Micros, SECOND};
+use super::agents::SimAgent;
+use super::checks::{Checks, Violation};
+use super::drivers::SimDriver;
+use super::frameworks::SimFramework;
+use super::log::Log;
+use super::masters::Node;
+use super::network::{Network, Place};
+use super::tasks::Ledger;
+use super::{Chance, Report, Settings};
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The log's supervision: elections, steps down, followers catching up.
+    Raft,
+    Commit,
+    MasterInput { node: usize, life: u64, input: Box<core::Input> },
+    MasterTick { node: usize, life: u64, wish: Option<u64> },
+    RestartMaster { node: usize, life: u64 },
+
+    /// A record of a stream reaches its client.
+    ToClient { stream: u64, message: ToClient },
+    /// A call on a stream reaches its master.
+    ToMaster { stream: u64, message: ToMaster },
+    ClientNotices { stream: u64 },
+    MasterNotices { stream: u64 },
+    /// A call without a stream (operators, drivers) reaches a master.
+    Operator { node: usize, life: u64, from: Place, number: u64, call: Box<core::OperatorCall>, token: Option<String> },
+    /// Its answer reaches the caller.
+    Answer { to: Place, number: u64, reply: core::Reply },
+    /// The caller has waited long enough.
+    NoAnswer { to: Place, number: u64 },
+
+    AgentSearch { agent: usize, life: u64 },
+    AgentInput { agent: usize, life: u64, input: Box<agent_core::Input> },
+    AgentTick { agent: usize, life: u64, wish: u64 },
+    Durable { agent: usize, life: u64, id: u64, record: Box<agent_core::checkpoint::Record> },
+    Start { agent: usize, life: u64, launch: Box<agent_core::Launch> },
+    ProcessEnd { agent: usize, number: usize, status: i32 },
+    RestartAgent { agent: usize, life: u64 },
+
+    FrameworkSearch { framework: usize, life: u64 },
+    FrameworkStep { framework: usize, life: u64 },
+    Acknowledge { framework: usize, life: u64, stream: u64, status: Box<v1::TaskStatus> },
+    RestartFramework { framework: usize, life: u64 },
+
+    DriverStep { number: usize },
+    Submit,
+
+    Fault,
+    Heal,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToClient {
+    Framework(Box<v1::scheduler::Event>),
+    Agent(Box<agent_link::Event>),
+    Refused { status: u16 },
+    End,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToMaster {
+    Framework { call: Box<v1::scheduler::Call>, token: Option<String> },
+    Agent(Box<agent_link::Call>),
+}
+
+/// A simulated cluster.
+pub struct World {
+    pub(crate) settings: Settings,
+    pub(crate) now: Micros,
+    pub(crate) chance: Chance,
+    pub(crate) agenda: Agenda<Event>,
+    pub(crate) network: Network,
+    pub(crate) log: Log,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) agents: Vec<SimAgent>,
+    pub(crate) frameworks: Vec<SimFramework>,
+    pub(crate) drivers: Vec<SimDriver>,
+    pub(crate) ledger: Ledger,
+    pub(crate) checks: Checks,
+    pub(crate) report: Report,
+    /// Faults still come.
+    pub(crate) faulty: bool,
+    pub(crate) processes: usize,
+    /// Calls without a stream that wait for their answer: who, and its own number.
+    pub(crate) numbers: u64,
+    pub(crate) answers: BTreeMap<(usize, u64, core::RequestId), (Place, u64)>,
+    /// What happened last, for a violation's report.
+    history: std::collections::VecDeque<String>,
+}
+
+impl World {
+    pub fn new(seed: u64, settings: Settings) -> Self {
+        let mut chance = Chance::new(seed);
+        let nodes = (0..settings.masters).map(Node::new).collect();
+        let agents = (0..settings.agents).map(|index| SimAgent::new(index, &mut chance)).collect();
+        let frameworks =
+            (0..settings.frameworks).map(|index| SimFramework::new(index, &settings)).collect();
+        World {
+            now: 0,
+            chance,
+            agenda: Agenda::new(),
+            network: Network::default(),
+            log: Log::default(),
+            nodes,
+            agents,
+            frameworks,
+            drivers: Vec::new(),
+            ledger: Ledger::default(),
+            checks: Checks::default(),
+            report: Report { seed, ..Report::default() },
+            faulty: true,
+            processes: 0,
+            numbers: 0,
+            answers: BTreeMap::new(),
+            history: std::collections::VecDeque::new(),
+            settings,
+        }
+    }
+
+    /// Milliseconds of simulated time.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now / MS
+    }
+
+    /// Wall clock: 2026 and whatever has passed.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        1_790_000_000_000 + self.now_ms()
+    }
+
+    /// Puts something on the agenda.
+    pub(crate) fn after(&mut self, delay: Micros, event: Event) {
+        self.agenda.push(self.now + delay, event);
+    }
+
+    /// A network delay.
+    pub(crate) fn latency(&mut self) -> Micros {
+        if self.chance.percent(3) { self.chance.between(20 * MS, 200 * MS) } else { self.chance.between(100, 3 * MS) }
+    }
+
+    /// Adds a line to what is shown with a violation, and to the trace.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let line = format!("{:>10.3} s  {}", self.now as f64 / SECOND as f64, line());
+        for byte in line.bytes() {
+            self.report.trace = (self.report.trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if std::env::var_os("TEPUI_SIM_TRACE").is_some() {
+            eprintln!("{line}");
+        }
+        self.history.push_back(line);
+        if self.history.len() > 60 {
+            self.history.pop_front();
+        }
+    }
+
+    /// Runs until everything has settled.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run(mut self) -> Result<Report, Violation> {
+        self.begin();
+        let fault_end = self.settings.fault_ms * MS;
+        let deadline = fault_end + self.settings.settle_ms * MS;
+        while let Some((at, event)) = self.agenda.pop() {
+            self.now = self.now.max(at);
+            if self.faulty && self.now >= fault_end {
+                self.stop_faults();
+            }
+            if let Err(what) = self.step(event) {
+                return Err(self.violation(what));
+            }
+            if !self.faulty && self.report.inputs % 64 == 0 && self.settled() {
+                break;
+            }
+            if self.now > deadline {
+                let what = self.unsettled();
+                return Err(self.violation(format!("not settled in time: {what}")));
+            }
+        }
+        if let Err(what) = self.check_end() {
+            return Err(self.violation(what));
+        }
+        self.report.simulated_ms = self.now_ms();
+        self.report.entries = self.log.entries.len() as u64;
+        self.report.leaderships = self.log.leaderships;
+        Ok(self.report)
+    }
+
+    fn violation(&self, what: String) -> Violation {
+        Violation {
+            seed: self.report.seed,
+            at_ms: self.now_ms(),
+            what,
+            history: self.history.iter().cloned().collect(),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.after(0, Event::Raft);
+        for node in 0..self.nodes.len() {
+            self.after(0, Event::MasterTick { node, life: 0, wish: None });
+        }
+        for agent in 0..self.agents.len() {
+            let delay = self.chance.between(0, 2_000) * MS;
+            self.after(delay, Event::RestartAgent { agent, life: 0 });
+        }
+        for framework in 0..self.frameworks.len() {
+            let delay = self.chance.between(0, 3_000) * MS;
+            self.after(delay, Event::RestartFramework { framework, life: 0 });
+        }
+        self.after(SECOND, Event::Submit);
+        let delay = self.chance.between(1, 2 * self.settings.fault_interval_ms) * MS;
+        self.after(delay, Event::Fault);
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), String> {
+        self.report.inputs += 1;
+        match event {
+            Event::Raft => self.raft(),
+            Event::Commit => self.commit(),
+            Event::MasterInput { node, life, input } => self.master_input(node, life, *input),
+            Event::MasterTick { node, life, wish } => self.master_tick(node, life, wish),
+            Event::RestartMaster { node, life } => self.restart_master(node, life),
+            Event::ToClient { stream, message } => self.to_client(stream, message),
+            Event::ToMaster { stream, message } => self.to_master(stream, message),
+            Event::ClientNotices { stream } => self.client_notices(stream),
+            Event::MasterNotices { stream } => self.master_notices(stream),
+            Event::Operator { node, life, from, number, call, token } => {
+                self.operator_arrives(node, life, from, number, *call, token)
+            }
+            Event::Answer { to, number, reply } => self.answered(to, number, Some(reply)),
+            Event::NoAnswer { to, number } => self.answered(to, number, None),
+            Event::AgentSearch { agent, life } => self.agent_search(agent, life),
+            Event::AgentInput { agent, life, input } => self.agent_input(agent, life, *input),
+            Event::AgentTick { agent, life, wish } => self.agent_tick(agent, life, wish),
+            Event::Durable { agent, life, id, record } => self.durable(agent, life, id, *record),
+            Event::Start { agent, life, launch } => self.start_process(agent, life, *launch),
+            Event::ProcessEnd { agent, number, status } => self.process_end(agent, number, status),
+            Event::RestartAgent { agent, life } => self.restart_agent(agent, life),
+            Event::FrameworkSearch { framework, life } => self.framework_search(framework, life),
+            Event::FrameworkStep { framework, life } => self.framework_step(framework, life),
+            Event::Acknowledge { framework, life, stream, status } => {
+                self.acknowledge(framework, life, stream, &status)
+            }
+            Event::RestartFramework { framework, life } => self.restart_framework(framework, life),
+            Event::DriverStep { number } => self.driver_step(number),
+            Event::Submit => self.submit(),
+            Event::Fault => self.fault(),
+            Event::Heal => {
+                self.note(|| "the network heals".to_owned());
+                self.network.heal();
+                Ok(())
+            }
+        }
+    }
+
+    /// The supervised driver that every run has.
+    fn submit(&mut self) -> Result<(), String> {
+        let spec = super::drivers::spec();
+        self.numbers += 1;
+        let number = self.numbers;
+        // Repeated until some leader has said yes: submitting the same spec twice is the same as once.
+        if !self.checks.submitted {
+            let call = core::OperatorCall::SubmitDriver(spec);
+            if let Some(node) = self.serving_node() {
+                self.call_operator(node, Place::Driver(usize::MAX), number, call, None);
+            }
+            self.after(3 * SECOND, Event::Submit);
+        }
+        Ok(())
+    }
+
+    /// Sends an operator's call to a master; the answer, or its absence, comes back as an event.
+    pub(crate) fn call_operator(
+        &mut self,
+        node: usize,
+        from: Place,
+        number: u64,
+        call: core::OperatorCall,
+        token: Option<String>,
+    ) {
+        let life = self.nodes[node].life;
+        let delay = self.latency();
+        self.after(2 * SECOND, Event::NoAnswer { to: from, number });
+        if self.network.reaches(self.address(from), Place::Master(node)) {
+            self.after(delay, Event::Operator { node, life, from, number, call: Box::new(call), token });
+        }
+    }
+
+    /// A driver process is reached like its agent; the operator of the run is reached always.
+    pub(crate) fn address(&self, place: Place) -> Place {
+        match place {
+            Place::Driver(number) => {
+                self.drivers.get(number).map_or(place, |driver| Place::Agent(driver.agent))
+            }
+            Place::Master(_) | Place::Agent(_) | Place::Framework(_) => place,
+        }
+    }
+
+    fn answered(&mut self, to: Place, number: u64, reply: Option<core::Reply>) -> Result<(), String> {
+        let Place::Driver(driver) = to else { return Ok(()) };
+        if driver == usize::MAX {
+            if let Some(core::Reply::Operator(operator::Response { submit_driver: Some(_), .. })) = reply {
+                self.checks.submitted = true;
+            } else if let Some(core::Reply::Rejected { status: 409, reason }) = reply {
+                return Err(format!("the same driver was refused when submitted again: {reason}"));
+            }
+            return Ok(());
+        }
+        self.driver_answered(driver, number, reply)
+    }
+}
