@@ -110,6 +110,11 @@ impl Config {
                 self.max_command_bytes
             ));
         }
+        if let Some(secret) = &self.secret
+            && (secret.is_empty() || !secret.bytes().all(|b| (0x21..=0x7e).contains(&b)))
+        {
+            return wrong("the secret must be visible ASCII without spaces, and not empty".to_owned());
+        }
         if self.snapshot_every_entries == 0 || self.snapshot_every_bytes == 0 {
             return wrong("snapshots need a distance of at least one entry and one byte".to_owned());
         }

@@ -59,6 +59,9 @@ pub enum ProposeError {
     /// The command may or may not be committed; only the log can tell.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+    /// Too much is in flight already; the command was not proposed.
+    #[error("too many proposals in flight")]
+    Busy,
     /// The command is longer than `max_command_bytes`; it was not proposed.
     #[error("command of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },

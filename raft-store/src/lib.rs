@@ -3,11 +3,27 @@
 //! Owns consensus, the log on disk, snapshots, the peer network and the question who leads. Its users see [`RaftStore`] and
 //! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
 
+mod cluster;
+mod codec;
 mod config;
 mod error;
+mod fatal;
+mod handover;
+mod leadership;
+mod log;
 mod machine;
+mod membership;
+mod meter;
+mod network;
+mod node;
+mod propose;
+mod snapshot;
+mod state;
 mod status;
 mod store;
+#[cfg(test)]
+mod testing;
+mod types;
 
 pub use config::{Config, NodeId, Peer, Timing};
 pub use error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};

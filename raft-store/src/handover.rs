@@ -1,0 +1,80 @@
+//! Handing the leadership to another replica on purpose: a matter of milliseconds, where an election is one of hundreds.
+//!
+//! Owns the choice of the successor and the wait for it. Moves no data: the successor is one that has the log already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use crate::config::NodeId;
+use crate::error::HandOverError;
+use crate::leadership::Gate;
+use crate::types::{Metrics, Raft};
+
+/// See [`RaftStore::hand_over`](crate::RaftStore::hand_over).
+pub(crate) async fn hand_over(
+    raft: &Raft,
+    gate: &Arc<Gate>,
+    me: NodeId,
+    fresh: Duration,
+    within: Duration,
+) -> Result<NodeId, HandOverError> {
+    let successor = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            return Err(HandOverError::NotLeading { leader: gate.other_leader() });
+        }
+        choose(&metrics, me, fresh).ok_or(HandOverError::NoCandidate)?
+    };
+    // From here on no command gets in, so nobody should be told that this replica leads.
+    let _closed = Closed::new(gate);
+    tracing::info!(to = successor, "handing over the leadership");
+    raft.trigger().transfer_leader(successor).await.map_err(|e| HandOverError::Failed(e.to_string()))?;
+    let mut metrics = raft.metrics();
+    let other_leads = async {
+        loop {
+            let leader = metrics.borrow_watched().current_leader;
+            if let Some(leader) = leader.filter(|leader| *leader != me) {
+                return Ok(leader);
+            }
+            metrics.changed().await.map_err(|_| HandOverError::Failed("the store stopped".to_owned()))?;
+        }
+    };
+    tokio::time::timeout(within, other_leads)
+        .await
+        .map_err(|_| HandOverError::TimedOut { to: successor, within_ms: within.as_millis() })?
+}
+
+/// The voter with the longest log among those that answered a heartbeat lately.
+fn choose(metrics: &Metrics, me: NodeId, fresh: Duration) -> Option<NodeId> {
+    use openraft::Instant as _;
+    let heartbeats = metrics.heartbeat.as_ref()?;
+    let replication = metrics.replication.as_ref()?;
+    metrics
+        .membership_config
+        .voter_ids()
+        .filter(|id| *id != me)
+        .filter(|id| heartbeats.get(id).copied().flatten().is_some_and(|at| at.elapsed() < fresh))
+        .max_by_key(|id| (replication.get(id).copied().flatten(), std::cmp::Reverse(*id)))
+}
+
+/// Keeps the gate closed while it lives.
+struct Closed {
+    gate: Arc<Gate>,
+}
+
+impl Closed {
+    fn new(gate: &Arc<Gate>) -> Closed {
+        gate.hand_over(true);
+        Closed { gate: Arc::clone(gate) }
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.gate.hand_over(false);
+    }
+}

@@ -1,0 +1,295 @@
+//! The sending side: one message, one answer, each with its own deadline.
+//!
+//! Owns the HTTP clients and the translation of what can go wrong into the words of the consensus library. Sends one message
+//! after the other: its sequential adapter is used on purpose, see the transport contract in the design notes.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use reqwest::StatusCode;
+
+use super::wire::{Message, SnapshotHead};
+use super::{header, path};
+use crate::cluster::{Cluster, Greeting};
+use crate::config::{Config, NodeId, Peer};
+use crate::snapshot::SnapshotFile;
+use crate::types::{Snapshot, TypeConfig, Vote};
+
+/// A snapshot transfer without any progress for this long has failed; also the time the receiver has to install it.
+const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
+const SNAPSHOT_CHUNK: usize = 256 << 10;
+const WINDOW: u32 = 4 << 20;
+
+/// Makes clients for peers.
+#[derive(Clone)]
+pub(crate) struct Network {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node_id: NodeId,
+    cluster: Cluster,
+    entries: reqwest::Client,
+    control: reqwest::Client,
+    snapshots: reqwest::Client,
+    /// The library gives a batch of entries one heartbeat interval; a synced write on a busy disk may need more.
+    append_timeout: Duration,
+    /// Peers that refused us, each reported once.
+    refused_by: Mutex<BTreeSet<NodeId>>,
+}
+
+impl Network {
+    pub(crate) fn new(config: &Config, cluster: Cluster) -> Result<Network, reqwest::Error> {
+        // Another part of the process may have installed one; any will do.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let connect = Duration::from_millis((config.timing.election_min_ms / 2).max(50));
+        let client = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .http2_prior_knowledge()
+                .tcp_nodelay(true)
+                .tls_certs_only([])
+                .connect_timeout(connect)
+                .http2_initial_stream_window_size(WINDOW)
+                .http2_initial_connection_window_size(WINDOW)
+                .http2_keep_alive_interval(Duration::from_secs(1))
+                .http2_keep_alive_timeout(Duration::from_secs(2))
+                .http2_keep_alive_while_idle(true)
+                .build()
+        };
+        Ok(Network {
+            shared: Arc::new(Shared {
+                node_id: config.node_id,
+                cluster,
+                entries: client()?,
+                control: client()?,
+                snapshots: client()?,
+                append_timeout: Duration::from_millis(config.timing.election_max_ms * 4),
+                refused_by: Mutex::new(BTreeSet::new()),
+            }),
+        })
+    }
+
+    fn link(&self, target: NodeId, peer: &Peer, lane: Lane) -> Link {
+        Link { shared: Arc::clone(&self.shared), target, peer: peer.clone(), lane }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: NodeId, node: &Peer) -> Link {
+        self.link(target, node, Lane::Entries)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Peer) -> Link {
+        self.link(target, node, Lane::Control)
+    }
+
+    async fn new_snapshot_client(&mut self, target: NodeId, node: &Peer) -> Link {
+        self.link(target, node, Lane::Entries)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    Entries,
+    Control,
+}
+
+/// The way to one peer.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    target: NodeId,
+    peer: Peer,
+    lane: Lane,
+}
+
+type RpcError = RPCError<TypeConfig>;
+
+impl Link {
+    async fn call<A: Message>(
+        &self,
+        client: &reqwest::Client,
+        path: &str,
+        body: Vec<u8>,
+        deadline: Duration,
+        action: RPCTypes,
+    ) -> Result<A, RpcError> {
+        let request = self.request(client, path)?.timeout(deadline).body(body);
+        let answer = async {
+            let response = request.send().await?;
+            Ok((response.status(), response.bytes().await?))
+        };
+        let (status, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
+        self.answer(status, &bytes)
+    }
+
+    fn request(&self, client: &reqwest::Client, path: &str) -> Result<reqwest::RequestBuilder, RpcError> {
+        let Some(greeting) = self.shared.cluster.greet(self.target) else {
+            return Err(Unreachable::from_string("this replica belongs to no cluster yet").into());
+        };
+        let Greeting { cluster_id, from, to, secret } = greeting;
+        let mut request = client
+            .post(format!("http://{}{path}", self.peer.peer_addr))
+            .header(header::CLUSTER, cluster_id)
+            .header(header::FROM, from)
+            .header(header::TO, to);
+        if let Some(secret) = secret {
+            request = request.header(header::SECRET, secret);
+        }
+        Ok(request)
+    }
+
+    fn answer<A: Message>(&self, status: StatusCode, bytes: &[u8]) -> Result<A, RpcError> {
+        let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned();
+        match status {
+            StatusCode::OK => A::decode(bytes).map_err(|e| NetworkError::new(&e).into()),
+            StatusCode::FORBIDDEN => {
+                let mut refused_by = self.shared.refused_by.lock().unwrap_or_else(PoisonError::into_inner);
+                if refused_by.insert(self.target) {
+                    tracing::warn!(peer = self.target, addr = %self.peer.peer_addr, reason = text(), "refused by peer");
+                }
+                Err(Unreachable::from_string(format!("refused: {}", text())).into())
+            }
+            other => Err(Unreachable::from_string(format!("answered {other}: {}", text())).into()),
+        }
+    }
+
+    fn failed(&self, e: &reqwest::Error, action: RPCTypes, timeout: Duration) -> RpcError {
+        if e.is_connect() {
+            return Unreachable::new(e).into();
+        }
+        if e.is_timeout() {
+            return Timeout { action, id: self.shared.node_id, target: self.target, timeout }.into();
+        }
+        NetworkError::new(e).into()
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        file: &SnapshotFile,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let progress = Arc::new(AtomicU64::new(0));
+        let body = snapshot_body(vote, file, Arc::clone(&progress));
+        let request = self.request(&self.shared.snapshots, path::SNAPSHOT)?;
+        let sent = async {
+            let response = request.body(reqwest::Body::wrap_stream(body)).send().await?;
+            Ok((response.status(), response.bytes().await?))
+        };
+        tokio::select! {
+            answer = sent => {
+                let (status, bytes) = answer
+                    .map_err(|e| self.failed(&e, RPCTypes::InstallSnapshot, SNAPSHOT_STALL))?;
+                Ok(self.answer(status, &bytes)?)
+            }
+            () = stalled(&progress) => {
+                let (id, target) = (self.shared.node_id, self.target);
+                Err(Timeout { action: RPCTypes::InstallSnapshot, id, target, timeout: SNAPSHOT_STALL }.into())
+            }
+        }
+    }
+}
+
+/// Resolves when nothing moved for [`SNAPSHOT_STALL`].
+async fn stalled(progress: &AtomicU64) {
+    let mut seen = progress.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(SNAPSHOT_STALL).await;
+        let now = progress.load(Ordering::Relaxed);
+        if now == seen {
+            return;
+        }
+        seen = now;
+    }
+}
+
+/// Head and file in pieces, read on blocking threads as the receiver takes them.
+fn snapshot_body(
+    vote: Vote,
+    file: &SnapshotFile,
+    progress: Arc<AtomicU64>,
+) -> impl futures::Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+    let head = Bytes::from(SnapshotHead { vote: vote.into() }.encode());
+    let pieces = futures::stream::try_unfold((file.raw(), progress), |(mut input, progress)| async move {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; SNAPSHOT_CHUNK];
+            let got = input.read(&mut piece)?;
+            piece.truncate(got);
+            Ok::<_, std::io::Error>((piece, input))
+        });
+        let (piece, input) = read.await.map_err(std::io::Error::other)??;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        progress.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Ok(Some((Bytes::from(piece), (input, progress))))
+    });
+    futures::StreamExt::chain(futures::stream::iter([Ok(head)]), pieces)
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let (client, deadline) = match self.lane {
+            Lane::Control => (&self.shared.control, option.soft_ttl()),
+            Lane::Entries => (&self.shared.entries, option.soft_ttl().max(self.shared.append_timeout)),
+        };
+        self.call(client, path::APPEND, rpc.encode(), deadline, RPCTypes::AppendEntries).await
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.call(&self.shared.control, path::VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        self.call(&self.shared.control, path::PRE_VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            sent = self.send_snapshot(vote, &snapshot.snapshot) => sent,
+            closed = cancel => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        let deadline = option.soft_ttl();
+        self.call(&self.shared.control, path::TRANSFER, req.encode(), deadline, RPCTypes::TransferLeader)
+            .await
+    }
+}

@@ -1,0 +1,33 @@
+//! How replicas talk: binary bodies over HTTP/2, each with a greeting that names cluster, sender and addressee.
+//!
+//! Owns paths, header names and the size limits that both sides share. One connection for entries, one for heartbeats and
+//! votes, one for snapshots, so that none delays another.
+
+mod client;
+mod server;
+pub(crate) mod wire;
+
+pub(crate) use self::client::Network;
+pub(crate) use self::server::Server;
+
+/// Where the messages go.
+mod path {
+    pub(super) const APPEND: &str = "/raft/v1/append";
+    pub(super) const VOTE: &str = "/raft/v1/vote";
+    pub(super) const PRE_VOTE: &str = "/raft/v1/pre_vote";
+    pub(super) const TRANSFER: &str = "/raft/v1/transfer";
+    pub(super) const SNAPSHOT: &str = "/raft/v1/snapshot";
+}
+
+/// The greeting.
+mod header {
+    pub(super) const CLUSTER: &str = "tepui-cluster";
+    pub(super) const FROM: &str = "tepui-from";
+    pub(super) const TO: &str = "tepui-to";
+    pub(super) const SECRET: &str = "tepui-cluster-secret";
+}
+
+/// A batch of entries is cut at 4 MiB, a single one may have 16 MiB.
+const MAX_BODY: usize = 32 << 20;
+/// Larger snapshots are refused by the receiver, in bytes.
+const MAX_SNAPSHOT: u64 = 16 << 30;

@@ -1,0 +1,219 @@
+//! The receiving side: a listener of its own, so that load on the public API never delays a heartbeat.
+//!
+//! Owns the routes and the check of the greeting. Whatever a peer sends, it gets an answer: 403 with the reason if it may not
+//! speak to this replica, 400 if its bytes are no message, 503 if the store cannot answer.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::serve::ListenerExt;
+use futures::StreamExt;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::wire::{Ask, Message, SnapshotHead};
+use super::{MAX_BODY, MAX_SNAPSHOT, header, path};
+use crate::cluster::{Cluster, Greeting, Refusal};
+use crate::config::NodeId;
+use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::types::{Raft, Snapshot, TypeConfig};
+
+/// See the module head.
+#[derive(Clone)]
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    raft: Raft,
+    cluster: Cluster,
+    snapshots: Snapshots,
+    /// Who was refused and why, each reported once.
+    refused: Mutex<BTreeSet<String>>,
+    /// One snapshot is received at a time.
+    receiving: tokio::sync::Mutex<()>,
+}
+
+/// Reported refusals beyond this number are not logged any more.
+const MAX_REFUSED: usize = 64;
+
+impl Server {
+    pub(crate) fn new(raft: Raft, cluster: Cluster, snapshots: Snapshots) -> Server {
+        let refused = Mutex::new(BTreeSet::new());
+        let receiving = tokio::sync::Mutex::new(());
+        Server { shared: Arc::new(Shared { raft, cluster, snapshots, refused, receiving }) }
+    }
+
+    /// Serves until dropped.
+    pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
+        let router = Router::new()
+            .route(path::APPEND, post(append))
+            .route(path::VOTE, post(vote))
+            .route(path::PRE_VOTE, post(pre_vote))
+            .route(path::TRANSFER, post(transfer))
+            .route(path::SNAPSHOT, post(snapshot))
+            .with_state(self);
+        let listener = listener.tap_io(|stream| {
+            // Without it heartbeats are late, but they come.
+            drop(stream.set_nodelay(true));
+        });
+        axum::serve(listener, router).await
+    }
+
+    /// Checks the greeting and returns the sender.
+    async fn admit(&self, headers: &HeaderMap) -> Result<NodeId, Failure> {
+        let checked = match greeting(headers) {
+            Ok(greeting) => self.shared.cluster.check(&greeting).await.map(|()| greeting.from),
+            Err(refusal) => Err(refusal),
+        };
+        checked.map_err(|refusal| {
+            let from = text(headers, header::FROM).unwrap_or("unknown");
+            let line = format!("{}: {refusal}", from.get(..20).unwrap_or(from));
+            let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if refused.len() < MAX_REFUSED && refused.insert(line) {
+                tracing::warn!(from, %refusal, "refused a message between replicas");
+            }
+            Failure(StatusCode::FORBIDDEN, refusal.to_string())
+        })
+    }
+
+    /// Admits a request and reads its message.
+    async fn receive<M: Ask>(&self, request: Request) -> Result<M, Failure> {
+        let from = self.admit(request.headers()).await?;
+        let body = to_bytes(request.into_body(), MAX_BODY).await.map_err(bad_request)?;
+        let message = M::decode(&body).map_err(bad_request)?;
+        if message.sender() != from {
+            return Err(bad_request(format!("replica {from} speaks for replica {}", message.sender())));
+        }
+        Ok(message)
+    }
+}
+
+/// An answer that is not 200.
+struct Failure(StatusCode, String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+fn bad_request(e: impl std::fmt::Display) -> Failure {
+    Failure(StatusCode::BAD_REQUEST, e.to_string())
+}
+
+fn unavailable(e: impl std::fmt::Display) -> Failure {
+    Failure(StatusCode::SERVICE_UNAVAILABLE, e.to_string())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn greeting(headers: &HeaderMap) -> Result<Greeting, Refusal> {
+    let number =
+        |name, missing| text(headers, name).and_then(|v| v.parse().ok()).ok_or(Refusal::Incomplete(missing));
+    Ok(Greeting {
+        cluster_id: text(headers, header::CLUSTER).ok_or(Refusal::Incomplete("no cluster id"))?.to_owned(),
+        from: number(header::FROM, "no sender")?,
+        to: number(header::TO, "no addressee")?,
+        secret: text(headers, header::SECRET).map(str::to_owned),
+    })
+}
+
+type Answer = Result<Bytes, Failure>;
+
+async fn append(State(server): State<Server>, request: Request) -> Answer {
+    let message: AppendEntriesRequest<TypeConfig> = server.receive(request).await?;
+    let answer = server.shared.raft.append_entries(message).await.map_err(unavailable)?;
+    Ok(answer.encode().into())
+}
+
+async fn vote(State(server): State<Server>, request: Request) -> Answer {
+    let message: VoteRequest<TypeConfig> = server.receive(request).await?;
+    let answer = server.shared.raft.vote(message).await.map_err(unavailable)?;
+    Ok(answer.encode().into())
+}
+
+async fn pre_vote(State(server): State<Server>, request: Request) -> Answer {
+    let message: VoteRequest<TypeConfig> = server.receive(request).await?;
+    let answer = server.shared.raft.pre_vote(message).await.map_err(unavailable)?;
+    Ok(answer.encode().into())
+}
+
+async fn transfer(State(server): State<Server>, request: Request) -> Answer {
+    let message: TransferLeaderRequest<TypeConfig> = server.receive(request).await?;
+    let answer = server.shared.raft.handle_transfer_leader(message).await.map_err(unavailable)?;
+    Ok(answer.encode().into())
+}
+
+async fn snapshot(State(server): State<Server>, request: Request) -> Answer {
+    let from = server.admit(request.headers()).await?;
+    let Ok(_receiving) = server.shared.receiving.try_lock() else {
+        return Err(unavailable("another snapshot is being received"));
+    };
+    let path = server.shared.snapshots.temporary();
+    let received = receive_snapshot(&server, request.into_body(), path.clone()).await;
+    let answer = match received {
+        Ok((head, _)) if head.vote.node != from => Err(bad_request("vote of another replica")),
+        Ok((head, file)) => install(&server, head, file).await,
+        Err(failure) => Err(failure),
+    };
+    // Renamed if it was installed; otherwise nobody needs it.
+    drop(tokio::fs::remove_file(&path).await);
+    answer
+}
+
+/// Writes the file that follows the head, and verifies it.
+async fn receive_snapshot(
+    server: &Server,
+    body: Body,
+    path: PathBuf,
+) -> Result<(SnapshotHead, SnapshotFile), Failure> {
+    let mut chunks = body.into_data_stream();
+    let mut head = Vec::with_capacity(SnapshotHead::SIZE);
+    let mut file = tokio::fs::File::create_new(&path).await.map_err(unavailable)?;
+    let mut total = 0;
+    while let Some(chunk) = chunks.next().await {
+        let mut chunk = chunk.map_err(bad_request)?;
+        let missing = (SnapshotHead::SIZE - head.len()).min(chunk.len());
+        head.extend_from_slice(&chunk.split_to(missing));
+        total += chunk.len() as u64;
+        if total > MAX_SNAPSHOT {
+            let text = format!("snapshot larger than {MAX_SNAPSHOT} bytes");
+            return Err(Failure(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        file.write_all(&chunk).await.map_err(unavailable)?;
+    }
+    let head = SnapshotHead::decode(&head).map_err(bad_request)?;
+    file.sync_all().await.map_err(unavailable)?;
+    let snapshots = server.shared.snapshots.clone();
+    let checked = tokio::task::spawn_blocking(move || snapshots.check(&path)).await.map_err(unavailable)?;
+    Ok((head, checked.map_err(bad_request)?))
+}
+
+async fn install(server: &Server, head: SnapshotHead, file: SnapshotFile) -> Answer {
+    let here = server.shared.cluster.id().unwrap_or_default();
+    if file.header.cluster_id != here {
+        return Err(bad_request(format!("the snapshot is of cluster {}", file.header.cluster_id)));
+    }
+    let last = file.header.last;
+    if (last.term, last.node) > (head.vote.term, head.vote.node) {
+        // No leader has a snapshot from its own future; raft takes this for granted.
+        return Err(bad_request("the snapshot is newer than the vote it is sent under"));
+    }
+    let meta = file.meta().map_err(bad_request)?;
+    let snapshot = Snapshot { meta, snapshot: file };
+    let vote = head.vote.into();
+    let answer = server.shared.raft.install_full_snapshot(vote, snapshot).await.map_err(unavailable)?;
+    Ok(answer.encode().into())
+}

@@ -1,0 +1,233 @@
+//! The state machine as raft sees it: applies committed entries, freezes copies for snapshots, installs received ones.
+//!
+//! Owns the last applied entry, the last applied membership, and when the next snapshot is due. The state itself belongs to
+//! the user's [`StateMachine`](crate::StateMachine). A panic in there is a fault of the replica, not of the process.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::EntryPayload;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+
+use crate::cluster::Cluster;
+use crate::error::OpenError;
+use crate::fatal::Fatal;
+use crate::machine::{Entry, Frozen, Machine};
+use crate::meter::Meter;
+use crate::snapshot::{Header, SnapshotFile, Snapshots};
+use crate::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// So many entries are applied in one call at most, so that answers go out while a long log is applied.
+const APPLY_AT_ONCE: usize = 1024;
+
+/// See the module head.
+pub(crate) struct Replica {
+    machine: Arc<Mutex<Box<dyn Machine>>>,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+    snapshots: Snapshots,
+    cluster: Cluster,
+    meter: Arc<Meter>,
+    fatal: Fatal,
+}
+
+impl Replica {
+    /// Starts from the newest snapshot, if there is one.
+    pub(crate) async fn open(
+        machine: Box<dyn Machine>,
+        snapshots: Snapshots,
+        cluster: Cluster,
+        meter: Arc<Meter>,
+        fatal: Fatal,
+    ) -> Result<Replica, OpenError> {
+        let mut replica = Replica {
+            machine: Arc::new(Mutex::new(machine)),
+            last_applied: None,
+            membership: StoredMembership::default(),
+            snapshots,
+            cluster,
+            meter,
+            fatal,
+        };
+        if let Some(file) = replica.snapshots.current() {
+            let refused = |reason: String| OpenError::Install { file: file.path.clone(), reason };
+            let meta = file.meta().map_err(|e| refused(e.to_string()))?;
+            replica.load(file.clone()).await.map_err(|e| refused(e.to_string()))?;
+            replica.last_applied = meta.last_log_id;
+            replica.membership = meta.last_membership;
+        }
+        Ok(replica)
+    }
+
+    /// Hands a snapshot to the state machine, on a blocking thread.
+    async fn load(&self, file: SnapshotFile) -> io::Result<()> {
+        let machine = Arc::clone(&self.machine);
+        let work = move || {
+            let mut body = file.body()?;
+            let mut machine = lock(&machine);
+            let installed =
+                catch_unwind(AssertUnwindSafe(|| machine.install(&mut body, file.header.last.index)));
+            match installed {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(e)) => Err(io::Error::other(format!("{e:#}"))),
+                Err(_) => Err(io::Error::other("the state machine panicked")),
+            }
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+    }
+
+    fn apply_some(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let mut commands = Vec::with_capacity(batch.len());
+        let mut responders: Vec<(bool, Option<ApplyResponder<TypeConfig>>)> = Vec::with_capacity(batch.len());
+        let mut bytes = 0;
+        for (entry, responder) in batch {
+            self.last_applied = Some(entry.log_id);
+            let is_command = match entry.payload {
+                EntryPayload::Blank => false,
+                EntryPayload::Normal(command) => {
+                    bytes += command.0.len();
+                    commands.push(Entry { index: entry.log_id.index, command: command.0 });
+                    true
+                }
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    false
+                }
+            };
+            responders.push((is_command, responder));
+        }
+        let expected = commands.len();
+        let mut answers = Vec::new();
+        if expected > 0 {
+            let mut machine = lock(&self.machine);
+            answers = catch_unwind(AssertUnwindSafe(|| machine.apply(commands)))
+                .map_err(|_| io::Error::other("the state machine panicked"))?;
+        }
+        if answers.len() != expected {
+            let text = format!("the state machine gave {} answers to {expected} commands", answers.len());
+            return Err(io::Error::other(text));
+        }
+        self.meter.applied(responders.len(), bytes);
+        let mut answers = answers.into_iter();
+        for (is_command, responder) in responders {
+            let answer = if is_command { answers.next().unwrap_or_default() } else { Bytes::new() };
+            if let Some(responder) = responder {
+                responder.send(Answer(answer));
+            }
+        }
+        Ok(())
+    }
+
+    fn fault<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
+        if let Err(e) = &result {
+            self.fatal.report(format!("{what}: {e}"));
+        }
+        result
+    }
+}
+
+fn lock(machine: &Mutex<Box<dyn Machine>>) -> MutexGuard<'_, Box<dyn Machine>> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RaftStateMachine<TypeConfig> for Replica {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let mut batches = entries.ready_chunks(APPLY_AT_ONCE);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let applied = self.apply_some(batch);
+            self.fault("committed entries could not be applied", applied)?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        // Nothing applied: nothing to write. Only a log that was purged forces a snapshot, and then there is something.
+        (force || self.last_applied.is_some()).then_some(())?;
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.meter.reset();
+        Builder {
+            frozen: Mutex::new(Some(lock(&self.machine).freeze())),
+            meta: SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() },
+            snapshots: self.snapshots.clone(),
+            cluster_id: self.cluster.id().unwrap_or_default(),
+            fatal: self.fatal.clone(),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let loaded = self.load(snapshot.clone()).await;
+        self.fault("a received snapshot could not be installed", loaded)?;
+        let snapshots = self.snapshots.clone();
+        let kept = tokio::task::spawn_blocking(move || snapshots.keep(snapshot)).await;
+        self.fault(
+            "a received snapshot could not be kept",
+            kept.unwrap_or_else(|e| Err(io::Error::other(e))),
+        )?;
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.meter.reset();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let Some(file) = self.snapshots.current() else { return Ok(None) };
+        let meta = file.meta().map_err(io::Error::other)?;
+        Ok(Some(Snapshot { meta, snapshot: file }))
+    }
+}
+
+/// Writes one frozen copy to disk.
+pub(crate) struct Builder {
+    frozen: Mutex<Option<Frozen>>,
+    meta: SnapshotMeta,
+    snapshots: Snapshots,
+    cluster_id: String,
+    fatal: Fatal,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let frozen = self.frozen.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(frozen), Some(last)) = (frozen, self.meta.last_log_id) else {
+            return Err(io::Error::other("nothing to take a snapshot of"));
+        };
+        let header = Header {
+            cluster_id: self.cluster_id.clone(),
+            last: last.into(),
+            membership: (&self.meta.last_membership).into(),
+        };
+        let snapshots = self.snapshots.clone();
+        let work = move || catch_unwind(AssertUnwindSafe(|| snapshots.write(&header, frozen)));
+        let written = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) => Err(io::Error::other("the state machine panicked")),
+            Err(e) => Err(io::Error::other(e)),
+        };
+        let snapshot =
+            written.inspect_err(|e| self.fatal.report(format!("a snapshot could not be written: {e}")))?;
+        Ok(Snapshot { meta: self.meta.clone(), snapshot })
+    }
+}
