@@ -4,9 +4,11 @@
 //! [`Registry`], which changes only by [`Registry::apply`] of a committed [`Envelope`], the same way on every replica.
 
 pub mod allocator;
+pub mod digest;
 pub mod ids;
 pub mod master;
 pub mod registry;
+pub mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validation;

@@ -1,8 +1,8 @@
 //! Ids and tokens, derived from the seed that the shell gave: the core draws no randomness of its own.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
 
 /// A source of unguessable values: SHA-256 of the seed and a counter.
 #[derive(Clone, Debug)]
@@ -29,18 +29,4 @@ impl Mint {
     pub(crate) fn token(&mut self) -> String {
         hex(&self.bytes())
     }
-}
-
-/// Returns lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-/// Returns the SHA-256 of these bytes.
-pub(crate) fn sha256(bytes: &[u8]) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(&Sha256::digest(bytes))
 }

@@ -4,12 +4,23 @@
 //! envelopes, total and deterministic: any decodable envelope gives the same result on every replica. Knows no connections,
 //! offers or timers.
 
+mod amounts;
+mod apply;
+mod charges;
+mod codec;
 mod operation;
 mod outcome;
 mod records;
 mod tables;
 
+pub use apply::{
+    MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, drivers::MAX_ATTEMPTS,
+    drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,
+    state_store::MAX_REGISTER_BYTES, state_store::MAX_REGISTERS,
+};
+pub use charges::{AgentCharges, Client, role_of};
+pub use codec::{CodecError, decode_envelope, encode_envelope};
 pub use operation::*;
-pub use outcome::{CasResult, Change, Kind, Outcome, Refusal};
+pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;
 pub use tables::{RegisterKey, Registry};

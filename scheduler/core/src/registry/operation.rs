@@ -10,12 +10,9 @@ use tepui_proto::v1;
 /// The format of envelopes and of snapshots that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// One entry of the log.
+/// One entry of the log; its bytes begin with [`FORMAT`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Envelope {
-    /// Format version; an unknown one is refused with its number.
-    #[prost(uint32, tag = "1")]
-    pub format: u32,
     /// The epoch of the leadership that proposed this; ignored for [`TakeLead`].
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
@@ -178,6 +175,9 @@ pub struct ReregisterAgent {
     pub frameworks: Vec<v1::FrameworkInfo>,
     #[prost(string, tag = "7")]
     pub ip: String,
+    /// Least time that an adopted framework has to come back, milliseconds.
+    #[prost(uint64, tag = "8")]
+    pub framework_grace_ms: u64,
 }
 
 /// The agent's stream ended.
@@ -333,6 +333,9 @@ pub struct LaunchDriver {
     /// The task `<name>.g<generation>` of the framework of drivers.
     #[prost(message, optional, tag = "5")]
     pub item: Option<LaunchItem>,
+    /// The id that this generation subscribes with; the same as before unless that framework was removed.
+    #[prost(string, tag = "6")]
+    pub framework_id: String,
 }
 
 /// The supervisor's conclusion about a driver's current generation; refused (changes nothing) for another generation.

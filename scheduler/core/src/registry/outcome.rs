@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use tepui_proto::v1;
+
 use crate::ids::{AgentId, FrameworkId, TaskKey};
 
 /// The answer of `apply` to the one who proposed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Proposed under another epoch: nothing changed.
     Stale { epoch: u64 },
@@ -17,10 +19,25 @@ pub enum Outcome {
     Refused(Refusal),
     /// One result for each task of a `Launch`, in its order; also of `LaunchDriver` (one).
     Launched(Vec<Result<u64, Refusal>>),
+    /// An agent is back, and so are its tasks.
+    Reregistered(Reregistered),
+    /// What the frameworks of an agent that was lost or removed are to be told.
+    Lost(Vec<(FrameworkId, v1::TaskStatus)>),
     /// A driver was submitted, or had been before with the same spec.
     Submitted { generation: u64, created: bool },
     /// The result of a compare-and-set.
     Cas { result: CasResult, version: u64, generation: u64 },
+}
+
+/// How an agent's word about its tasks differs from the Registry's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reregistered {
+    /// Were unreachable and are not any more: their frameworks were told otherwise.
+    pub returned: Vec<TaskKey>,
+    /// Live in the Registry, not named by the agent: never delivered, or gone.
+    pub missing: Vec<TaskKey>,
+    /// Named by the agent, but running elsewhere under the same id: to be killed there.
+    pub foreign: Vec<TaskKey>,
 }
 
 /// Why `apply` refused an operation or one of its items.

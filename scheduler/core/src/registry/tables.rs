@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 
-use super::operation::Envelope;
-use super::outcome::{Change, Outcome};
+use super::charges::AgentCharges;
 use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
-use crate::ids::{AgentId, FrameworkId, TaskKey};
+use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
 
 /// Name of a framework state register.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +29,8 @@ pub struct Registry {
     /// Of the current epoch.
     pub leader: Option<Arc<LeaderRecord>>,
     pub agents: OrdMap<AgentId, Arc<AgentRecord>>,
-    /// Agents that left for good, oldest first: id and reason. Bounded.
-    pub gone_agents: Vector<Arc<str>>,
+    /// Agents that left for good, with the cluster time of that. Bounded.
+    pub gone_agents: OrdMap<AgentId, u64>,
     pub frameworks: OrdMap<FrameworkId, Arc<FrameworkRecord>>,
     /// Oldest first. Bounded.
     pub completed_frameworks: Vector<Arc<FrameworkRecord>>,
@@ -44,15 +43,11 @@ pub struct Registry {
     pub registers: OrdMap<RegisterKey, Arc<RegisterRecord>>,
     /// Derived: the keys of `tasks` by agent.
     pub tasks_by_agent: OrdMap<AgentId, OrdSet<TaskKey>>,
+    /// Derived: what the live tasks of each agent hold.
+    pub charges: OrdMap<AgentId, Arc<AgentCharges>>,
 }
 
 impl Registry {
-    /// Applies one committed envelope.
-    pub fn apply(&mut self, envelope: &Envelope) -> (Outcome, Vec<Change>) {
-        let _ = envelope;
-        (Outcome::Done, Vec::new())
-    }
-
     /// Whether the agent is registered with the current leader.
     pub fn agent_connected(&self, agent: &AgentRecord) -> bool {
         self.epoch > 0 && agent.connected_epoch == self.epoch
@@ -61,6 +56,54 @@ impl Registry {
     /// Whether the framework is subscribed to the current leader.
     pub fn framework_connected(&self, framework: &FrameworkRecord) -> bool {
         self.epoch > 0 && framework.connected_epoch == self.epoch
+    }
+
+    /// Returns a framework that has ended, if it is still remembered.
+    pub fn completed(&self, id: &FrameworkId) -> Option<&Arc<FrameworkRecord>> {
+        self.completed_frameworks.iter().find(|record| {
+            record
+                .info
+                .as_ref()
+                .and_then(|info| info.id.as_ref())
+                .is_some_and(|one| one.value() == id.as_str())
+        })
+    }
+
+    /// Whether this agent left for good.
+    pub fn is_gone(&self, id: &AgentId) -> bool {
+        self.gone_agents.contains_key(id)
+    }
+
+    /// Returns the keys of a framework's tasks, in order.
+    pub fn tasks_of(&self, framework: &FrameworkId) -> Vec<TaskKey> {
+        let first = TaskKey { framework: framework.clone(), task: TaskId::from("") };
+        self.tasks
+            .range(first..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.framework == *framework)
+            .cloned()
+            .collect()
+    }
+
+    /// Returns the keys of an agent's tasks, in order.
+    pub fn tasks_on(&self, agent: &AgentId) -> Vec<TaskKey> {
+        self.tasks_by_agent.get(agent).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether this task belongs to a framework that is gone: it is only waited for, and shown nowhere.
+    pub fn is_orphan(&self, key: &TaskKey) -> bool {
+        !self.frameworks.contains_key(&key.framework)
+    }
+
+    /// Returns the keys of a driver's registers, in order.
+    pub fn registers_of(&self, scope: &str) -> Vec<RegisterKey> {
+        let first = RegisterKey { scope: Arc::from(scope), key: Arc::from("") };
+        self.registers
+            .range(first..)
+            .map(|(key, _)| key)
+            .take_while(|key| *key.scope == *scope)
+            .cloned()
+            .collect()
     }
 
     /// Returns a driver by name.

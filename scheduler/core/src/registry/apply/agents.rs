@@ -1,0 +1,270 @@
+//! Agents come, come back, go silent and leave.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tepui_proto::tepui::agent_link::AgentTask;
+use tepui_proto::v1::{self, TaskState, task_status::Reason};
+
+use super::{MAX_GONE_AGENTS, Step};
+use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskId, TaskKey};
+use crate::registry::operation::{
+    AdmitAgent, DisconnectAgent, MarkUnreachable, RemoveAgent, ReregisterAgent,
+};
+use crate::registry::outcome::{Change, Outcome, Refusal, Reregistered};
+use crate::registry::records::{AgentRecord, TaskRecord};
+use crate::status::{Verdict, task_view, time_info};
+
+impl Step<'_> {
+    pub(super) fn admit_agent(&mut self, admit: &AdmitAgent) -> Result<Outcome, Refusal> {
+        let id: AgentId = ids::of(admit.info.as_ref().and_then(|info| info.id.as_ref()));
+        if id.as_str().is_empty() {
+            return Err(Refusal::Malformed);
+        }
+        if self.tables.agents.contains_key(&id) {
+            return Err(Refusal::AgentExists);
+        }
+        if self.tables.is_gone(&id) {
+            return Err(Refusal::AgentRemoved);
+        }
+        self.put_agent(
+            id,
+            AgentRecord {
+                info: admit.info.clone(),
+                version: admit.version.clone(),
+                boot_id: admit.boot_id.clone(),
+                ip: admit.ip.clone(),
+                connected_epoch: self.tables.epoch,
+                registered_wall_ms: self.tables.wall_ms,
+                ..Default::default()
+            },
+        );
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn reregister_agent(&mut self, word: &ReregisterAgent) -> Result<Outcome, Refusal> {
+        let id: AgentId = ids::of(word.info.as_ref().and_then(|info| info.id.as_ref()));
+        if id.as_str().is_empty() {
+            return Err(Refusal::Malformed);
+        }
+        if self.tables.is_gone(&id) {
+            return Err(Refusal::AgentRemoved);
+        }
+        let old = self.tables.agents.get(&id).cloned().unwrap_or_default();
+        let known = self.tables.agents.contains_key(&id);
+        let wall_ms = self.tables.wall_ms;
+        self.put_agent(
+            id.clone(),
+            AgentRecord {
+                info: word.info.clone(),
+                version: word.version.clone(),
+                boot_id: word.boot_id.clone(),
+                ip: word.ip.clone(),
+                connected_epoch: self.tables.epoch,
+                disconnected_ms: None,
+                unreachable_ms: None,
+                unreachable_wall_ms: 0,
+                // An agent that this cluster forgot must not see a number twice.
+                launch_seq: old.launch_seq.max(word.accepted_launch_seq),
+                accepted_launch_seq: old.accepted_launch_seq.max(word.accepted_launch_seq),
+                registered_wall_ms: if known { old.registered_wall_ms } else { wall_ms },
+                reregistered_wall_ms: wall_ms,
+            },
+        );
+        for framework in &word.frameworks {
+            self.adopt_framework(framework, word.framework_grace_ms);
+        }
+        Ok(Outcome::Reregistered(self.compare_tasks(&id, word)))
+    }
+
+    /// Takes the agent's word for each task that it names, and finds those that it does not name.
+    fn compare_tasks(&mut self, id: &AgentId, word: &ReregisterAgent) -> Reregistered {
+        let mut result = Reregistered::default();
+        let mut named = BTreeSet::new();
+        for told in &word.tasks {
+            let Some(key) = key_of(told) else { continue };
+            named.insert(key.clone());
+            match self.tables.tasks.get(&key).cloned() {
+                Some(record) if record.agent_id() == *id => {
+                    if record.unreachable_wall_ms.is_some() {
+                        result.returned.push(key.clone());
+                    }
+                    self.take_word(&key, &record, told);
+                }
+                Some(_) => result.foreign.push(key),
+                None => self.adopt_task(id, key, told),
+            }
+        }
+        let held = self.tables.tasks_by_agent.get(id).cloned().unwrap_or_default();
+        for key in held.iter().filter(|key| !named.contains(*key)) {
+            let Some(record) = self.tables.tasks.get(key).cloned() else { continue };
+            let told_of_its_end = record.task.as_ref().is_some_and(|task| {
+                task.status_update_state.is_some() && task.status_update_state().is_terminal()
+            });
+            if told_of_its_end && record.unreachable_wall_ms.is_none() {
+                // Its framework knows, and the agent may forget only after an acknowledgement.
+                self.finish(key, &record);
+            } else {
+                if record.info.is_some() && record.launch_seq <= word.accepted_launch_seq {
+                    let mut without = TaskRecord::clone(&record);
+                    without.info = None;
+                    self.put_task(key, Some(without));
+                }
+                result.missing.push(key.clone());
+            }
+        }
+        result
+    }
+
+    fn take_word(&mut self, key: &TaskKey, record: &TaskRecord, told: &AgentTask) {
+        let mut new = record.clone();
+        // That it is named at all means that the agent has it.
+        new.info = None;
+        new.unreachable_wall_ms = None;
+        let state = told.state.and_then(|state| TaskState::try_from(state).ok());
+        if let Some(task) = &mut new.task {
+            task.state = Some(state.unwrap_or_else(|| task.state()) as i32);
+            if record.unreachable_wall_ms.is_some() {
+                // The framework was told that it is unreachable or lost; what counts again is what it was told before.
+                task.status_update_state = told.latest_status.as_ref().and_then(|status| status.state);
+            }
+        }
+        self.put_task(key, Some(new));
+    }
+
+    fn adopt_task(&mut self, id: &AgentId, key: TaskKey, told: &AgentTask) {
+        let Some(info) = &told.task else { return };
+        let state = told.state.and_then(|state| TaskState::try_from(state).ok());
+        let orphan = !self.tables.frameworks.contains_key(&key.framework);
+        if orphan && state.is_some_and(TaskState::is_terminal) {
+            return;
+        }
+        let mut task = task_view(info, &key.framework.to_proto());
+        task.agent_id = Some(id.to_proto());
+        task.state = Some(state.unwrap_or(TaskState::TaskStaging) as i32);
+        let mut last_status = told.latest_status.clone();
+        if let Some(status) = &mut last_status {
+            status.data = None;
+            task.status_update_state = status.state;
+            task.statuses = vec![status.clone()];
+        }
+        let record = TaskRecord {
+            task: Some(task),
+            launch_seq: told.launch_seq.unwrap_or_default(),
+            executor: info.executor.clone(),
+            last_status,
+            ..Default::default()
+        };
+        self.put_task(&key, Some(record));
+    }
+
+    pub(super) fn disconnect_agent(&mut self, disconnect: &DisconnectAgent) -> Result<Outcome, Refusal> {
+        let id = AgentId::from(disconnect.agent_id.as_str());
+        let mut record = AgentRecord::clone(&*self.agent(&id)?);
+        record.connected_epoch = 0;
+        if record.disconnected_ms.is_none() {
+            record.disconnected_ms = Some(self.tables.cluster_ms);
+        }
+        self.put_agent(id, record);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn mark_unreachable(&mut self, mark: &MarkUnreachable) -> Result<Outcome, Refusal> {
+        let id = AgentId::from(mark.agent_id.as_str());
+        let mut record = AgentRecord::clone(&*self.agent(&id)?);
+        if record.unreachable_ms.is_some() {
+            return Ok(Outcome::Lost(Vec::new()));
+        }
+        let mut lost = Vec::new();
+        let (cluster_ms, wall_ms) = (self.tables.cluster_ms, self.tables.wall_ms);
+        record.connected_epoch = 0;
+        record.disconnected_ms.get_or_insert(cluster_ms);
+        record.unreachable_ms = Some(cluster_ms);
+        record.unreachable_wall_ms = wall_ms;
+        self.put_agent(id.clone(), record);
+        for key in self.tables.tasks_on(&id) {
+            let Some(old) = self.tables.tasks.get(&key).cloned() else { continue };
+            let Some(aware) = self.partition_aware(&key.framework) else {
+                self.put_task(&key, None);
+                continue;
+            };
+            if old.state().is_terminal() || old.unreachable_wall_ms.is_some() {
+                continue;
+            }
+            let mut new = TaskRecord::clone(&old);
+            self.conclude(
+                &mut new,
+                Verdict {
+                    state: TaskState::TaskUnreachable.as_told(aware),
+                    reason: Reason::AgentRemoved,
+                    message: "agent is unreachable",
+                    wall_ms,
+                },
+            );
+            new.unreachable_wall_ms = Some(wall_ms);
+            if let Some(status) = &mut new.last_status {
+                status.unreachable_time = Some(time_info(wall_ms));
+                lost.push((key.framework.clone(), status.clone()));
+            }
+            self.put_task(&key, Some(new));
+        }
+        Ok(Outcome::Lost(lost))
+    }
+
+    pub(super) fn remove_agent(&mut self, remove: &RemoveAgent) -> Result<Outcome, Refusal> {
+        let id = AgentId::from(remove.agent_id.as_str());
+        self.agent(&id)?;
+        let mut lost = Vec::new();
+        for key in self.tables.tasks_on(&id) {
+            let Some(old) = self.tables.tasks.get(&key).cloned() else { continue };
+            let Some(aware) = self.partition_aware(&key.framework) else {
+                self.put_task(&key, None);
+                continue;
+            };
+            let mut new = TaskRecord::clone(&old);
+            if !old.state().is_terminal() {
+                self.conclude(
+                    &mut new,
+                    Verdict {
+                        state: TaskState::TaskGone.as_told(aware),
+                        reason: Reason::AgentRemoved,
+                        message: "agent is gone",
+                        wall_ms: self.tables.wall_ms,
+                    },
+                );
+                lost.extend(new.last_status.clone().map(|status| (key.framework.clone(), status)));
+            }
+            self.finish(&key, &new);
+        }
+        self.tables.agents.remove(&id);
+        self.tables.gone_agents.insert(id.clone(), self.tables.cluster_ms);
+        if self.tables.gone_agents.len() > MAX_GONE_AGENTS {
+            let oldest = self.tables.gone_agents.iter().min_by_key(|(_, at_ms)| **at_ms);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            self.tables.gone_agents.remove(&oldest.unwrap_or_else(|| id.clone()));
+        }
+        self.changes.push(Change::Agent(id));
+        Ok(Outcome::Lost(lost))
+    }
+
+    pub(super) fn agent(&self, id: &AgentId) -> Result<Arc<AgentRecord>, Refusal> {
+        self.tables.agents.get(id).cloned().ok_or(Refusal::UnknownAgent)
+    }
+
+    pub(super) fn put_agent(&mut self, id: AgentId, record: AgentRecord) {
+        self.tables.agents.insert(id.clone(), Arc::new(record));
+        self.changes.push(Change::Agent(id));
+    }
+
+    /// Returns whether the framework knows the finer states of loss; nothing if there is no such framework any more.
+    fn partition_aware(&self, id: &FrameworkId) -> Option<bool> {
+        let record = self.tables.frameworks.get(id)?;
+        Some(id.as_str() == DRIVERS_FRAMEWORK || record.partition_aware())
+    }
+}
+
+fn key_of(told: &AgentTask) -> Option<TaskKey> {
+    let framework: FrameworkId = ids::of(told.framework_id.as_ref());
+    let task: TaskId = ids::of(told.task.as_ref().and_then(|task: &v1::TaskInfo| task.task_id.as_ref()));
+    (!framework.as_str().is_empty() && !task.as_str().is_empty()).then_some(TaskKey { framework, task })
+}

@@ -1,0 +1,103 @@
+//! Applies committed envelopes: one arm for each operation, in the files below.
+//!
+//! Total and deterministic: any decodable envelope gives the same tables and the same answer on every replica, and never a
+//! panic. Everything that the proposer believed is checked again here, since the log may have moved on meanwhile.
+
+mod agents;
+pub(super) mod drivers;
+pub(super) mod frameworks;
+mod observe;
+pub(super) mod state_store;
+mod tasks;
+
+use std::sync::Arc;
+
+use super::operation::{Envelope, Operation, TakeLead};
+use super::outcome::{Change, Outcome, Refusal};
+use super::records::LeaderRecord;
+use super::tables::Registry;
+
+/// Most frameworks kept after their end.
+pub const MAX_COMPLETED_FRAMEWORKS: usize = 50;
+/// Most ended tasks kept for each framework.
+pub const MAX_HISTORY: usize = 1000;
+/// Most agents remembered as gone for good.
+pub const MAX_GONE_AGENTS: usize = 10_000;
+/// Most statuses kept of one task.
+pub const MAX_STATUSES: usize = 16;
+
+/// One application: the tables, and what it has touched.
+struct Step<'a> {
+    tables: &'a mut Registry,
+    changes: Vec<Change>,
+}
+
+impl Registry {
+    /// Applies one committed envelope, and tells what came of it and which objects it touched.
+    ///
+    /// An envelope of another epoch changes nothing, not even the time. After a change of leadership, every agent and
+    /// framework counts as not connected, although only [`Change::Leadership`] is reported.
+    pub fn apply(&mut self, envelope: &Envelope) -> (Outcome, Vec<Change>) {
+        let Some(operation) = &envelope.operation else {
+            return (Outcome::Refused(Refusal::Malformed), Vec::new());
+        };
+        if !matches!(operation, Operation::TakeLead(_)) && envelope.epoch != self.epoch {
+            return (Outcome::Stale { epoch: self.epoch }, Vec::new());
+        }
+        self.cluster_ms = self.cluster_ms.max(envelope.cluster_ms);
+        self.wall_ms = envelope.wall_ms;
+        let mut step = Step { tables: self, changes: Vec::new() };
+        let outcome = step.run(operation).unwrap_or_else(Outcome::Refused);
+        let mut changes = step.changes;
+        changes.sort();
+        changes.dedup();
+        (outcome, changes)
+    }
+}
+
+impl Step<'_> {
+    fn run(&mut self, operation: &Operation) -> Result<Outcome, Refusal> {
+        match operation {
+            Operation::TakeLead(take) => Ok(self.take_lead(take)),
+            Operation::Tick(_) => Ok(Outcome::Done),
+            Operation::AdmitFramework(admit) => self.admit_framework(admit),
+            Operation::UpdateFramework(update) => self.update_framework(update),
+            Operation::DisconnectFramework(disconnect) => self.disconnect_framework(disconnect),
+            Operation::RemoveFramework(remove) => self.remove_framework(remove),
+            Operation::AdmitAgent(admit) => self.admit_agent(admit),
+            Operation::ReregisterAgent(reregister) => self.reregister_agent(reregister),
+            Operation::DisconnectAgent(disconnect) => self.disconnect_agent(disconnect),
+            Operation::MarkUnreachable(mark) => self.mark_unreachable(mark),
+            Operation::RemoveAgent(remove) => self.remove_agent(remove),
+            Operation::Launch(launch) => self.launch(launch),
+            Operation::MarkKill(mark) => self.mark_kill(mark),
+            Operation::Observe(observe) => Ok(self.observe(observe)),
+            Operation::SubmitDriver(submit) => self.submit_driver(submit),
+            Operation::KillDriver(kill) => self.kill_driver(kill),
+            Operation::LaunchDriver(launch) => self.launch_driver(launch),
+            Operation::ObserveDriver(observe) => self.observe_driver(observe),
+            Operation::StateCas(cas) => self.state_cas(cas),
+        }
+    }
+
+    fn take_lead(&mut self, take: &TakeLead) -> Outcome {
+        let tables = &mut *self.tables;
+        tables.epoch += 1;
+        tables.leader = Some(Arc::new(LeaderRecord {
+            node_id: take.node_id,
+            master_id: take.master_id.clone(),
+            hostname: take.hostname.clone(),
+            ip: take.ip.clone(),
+            port: take.port,
+            version: take.version.clone(),
+            since_ms: tables.cluster_ms,
+            elected_wall_ms: tables.wall_ms,
+        }));
+        if tables.cluster_id.is_empty() && !take.cluster_id.is_empty() {
+            tables.cluster_id = Arc::from(take.cluster_id.as_str());
+            self.changes.push(Change::Cluster);
+        }
+        self.changes.push(Change::Leadership);
+        Outcome::TookLead { epoch: self.tables.epoch }
+    }
+}

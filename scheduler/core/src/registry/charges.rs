@@ -1,0 +1,116 @@
+//! What live tasks hold on one agent: derived from the tasks, kept up to date as they change.
+//!
+//! Owns the rule of what counts: every task whose end is not known and whose agent is not given up, and each custom executor
+//! once, however many tasks share it. All amounts are without allocation; the role stands in the key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tepui_proto::resources::Resources;
+use tepui_proto::v1;
+
+use super::amounts;
+use super::records::TaskRecord;
+use crate::ids::{self, ExecutorId, FrameworkId};
+
+/// A framework in one of its roles.
+pub type Client = (FrameworkId, Arc<str>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentCharges {
+    /// What each framework holds in each role; no empty entries.
+    pub by_client: BTreeMap<Client, Resources>,
+    /// The sum of it.
+    pub total: Resources,
+    /// Live tasks of each custom executor.
+    executors: BTreeMap<(FrameworkId, ExecutorId), usize>,
+}
+
+impl AgentCharges {
+    pub fn is_empty(&self) -> bool {
+        self.by_client.is_empty() && self.executors.is_empty()
+    }
+
+    /// Whether a live task uses this executor, so that its resources are charged already.
+    pub fn holds_executor(&self, framework: &FrameworkId, executor: &ExecutorId) -> bool {
+        self.executors.contains_key(&(framework.clone(), executor.clone()))
+    }
+
+    pub(super) fn charge(&mut self, record: &TaskRecord) {
+        let (client, amounts) = needs(record);
+        self.add(&client, &amounts);
+        if let Some((key, amounts)) = executor_needs(record) {
+            let users = self.executors.entry(key).or_default();
+            *users += 1;
+            if *users == 1 {
+                self.add(&client, &amounts);
+            }
+        }
+    }
+
+    pub(crate) fn release(&mut self, record: &TaskRecord) {
+        let (client, amounts) = needs(record);
+        self.subtract(&client, &amounts);
+        if let Some((key, amounts)) = executor_needs(record)
+            && let Some(users) = self.executors.get_mut(&key)
+        {
+            *users -= 1;
+            if *users == 0 {
+                self.executors.remove(&key);
+                self.subtract(&client, &amounts);
+            }
+        }
+    }
+
+    /// Whether what is left of `total` is enough for this task, and for its executor unless that runs already.
+    pub(super) fn leaves_room_for(&self, record: &TaskRecord, total: &Resources) -> bool {
+        // Subtracting shows an overlap of ranges, which adding would hide.
+        let free = total.saturating_sub(&self.total);
+        let Some(free) = free.checked_sub(&needs(record).1) else { return false };
+        match executor_needs(record) {
+            Some(((framework, executor), more)) => {
+                self.holds_executor(&framework, &executor) || free.contains(&more)
+            }
+            None => true,
+        }
+    }
+
+    fn add(&mut self, client: &Client, amounts: &Resources) {
+        if !amounts.is_empty() {
+            *self.by_client.entry(client.clone()).or_default() += amounts;
+            self.total += amounts;
+        }
+    }
+
+    fn subtract(&mut self, client: &Client, amounts: &Resources) {
+        self.total = self.total.saturating_sub(amounts);
+        if let Some(held) = self.by_client.get_mut(client) {
+            *held = held.saturating_sub(amounts);
+            if held.is_empty() {
+                self.by_client.remove(client);
+            }
+        }
+    }
+}
+
+/// Whether this task holds resources of its agent.
+pub(super) fn is_charged(record: &TaskRecord) -> bool {
+    record.unreachable_wall_ms.is_none() && !record.state().is_terminal()
+}
+
+/// Returns the role that a task's resources were allocated to.
+pub fn role_of(resources: &[v1::Resource]) -> Arc<str> {
+    let role = resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.as_deref());
+    Arc::from(role.unwrap_or("*"))
+}
+
+fn needs(record: &TaskRecord) -> (Client, Resources) {
+    let resources = record.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default();
+    ((record.key().framework, role_of(resources)), amounts::unallocated(resources))
+}
+
+fn executor_needs(record: &TaskRecord) -> Option<((FrameworkId, ExecutorId), Resources)> {
+    let executor = record.executor.as_ref()?;
+    let key = (record.key().framework, ids::of(executor.executor_id.as_ref()));
+    Some((key, amounts::unallocated(&executor.resources)))
+}
