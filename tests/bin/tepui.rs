@@ -1,2 +1,7 @@
-//! in preparation.
-fn main() {}
+//! The binary that users run, built by this package so that its tests can start it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tepui::main()
+}

@@ -1,1 +1,11 @@
-//! in preparation.
+//! Real processes on loopback: what only an operating system, sockets and signals can show. One cluster at a time.
+
+mod basics;
+mod damage;
+mod drivers;
+mod failover;
+mod input;
+mod page;
+
+/// The binary under test.
+const TEPUI: &str = env!("CARGO_BIN_EXE_tepui-under-test");
