@@ -127,6 +127,15 @@ pub struct Transport {
     client: reqwest::Client,
 }
 
+/// Chooses the program's TLS implementation, once. Every HTTP client needs it, plain ones too; [`Transport::new`] does it.
+pub fn install_crypto() {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        // Refused only if the program has installed a provider of its own, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
 /// The HTTP client could not be made.
 #[derive(Debug, Error)]
 #[error("set up the HTTP client")]
@@ -135,11 +144,7 @@ pub struct SetupError(#[source] reqwest::Error);
 impl Transport {
     /// Makes a client.
     pub fn new() -> Result<Self, SetupError> {
-        static PROVIDER: OnceLock<()> = OnceLock::new();
-        PROVIDER.get_or_init(|| {
-            // Refused only if the program has installed a provider of its own, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        install_crypto();
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -39,7 +39,7 @@ pub struct DriverError(pub String);
 
 /// What [`Driver::open`] comes to.
 enum Open {
-    Stream { address: String, stream_id: String, stream: EventStream<WireEvent> },
+    Stream { address: String, stream_id: String, stream: Box<EventStream<WireEvent>> },
     Failed { reason: String, fatal: bool },
 }
 
@@ -51,10 +51,12 @@ pub struct Driver {
     events: mpsc::Sender<Event>,
     begun: Instant,
     /// The open stream and the master at its other end.
-    stream: Option<(String, EventStream<WireEvent>)>,
+    stream: Option<(String, Box<EventStream<WireEvent>>)>,
     opening: Option<BoxFuture<'static, Open>>,
     calls: FuturesUnordered<BoxFuture<'static, (u64, CallAnswer)>>,
     outbox: VecDeque<Event>,
+    /// The framework has dropped an end of its own, so nothing more is said to it or heard from it.
+    abandoned: bool,
     ended: Option<Result<(), String>>,
 }
 
@@ -92,6 +94,7 @@ impl Driver {
             opening: None,
             calls: FuturesUnordered::new(),
             outbox: VecDeque::new(),
+            abandoned: false,
             ended: None,
         }
     }
@@ -131,18 +134,12 @@ impl Driver {
             Some((token, answer)) = self.calls.next(), if !self.calls.is_empty() => {
                 self.handle(Input::Answered { token, answer });
             }
-            command = self.commands.recv(), if wants_commands => match command {
+            command = self.commands.recv(), if wants_commands && !self.abandoned => match command {
                 Some(command) => self.handle(Input::Command(command)),
-                None => self.handle(Input::Command(Command::Stop)),
+                None => self.abandon(),
             },
-            has_room = has_room(&self.events), if !self.outbox.is_empty() => {
-                if has_room {
-                    self.hand_over();
-                } else {
-                    // Nobody listens any more.
-                    self.handle(Input::Command(Command::Stop));
-                }
-            }
+            () = self.events.closed(), if !self.abandoned => self.abandon(),
+            true = has_room(&self.events), if !self.outbox.is_empty() => self.hand_over(),
             () = sleep_until(wake_at), if is_listening => self.handle(Input::Tick),
         }
     }
@@ -160,6 +157,16 @@ impl Driver {
                 self.handle(Input::OpenFailed { reason, fatal });
             }
         }
+    }
+
+    fn abandon(&mut self) {
+        self.abandoned = true;
+        self.outbox.clear();
+        // What the framework said before it left still counts.
+        while let Ok(command) = self.commands.try_recv() {
+            self.handle(Input::Command(command));
+        }
+        self.handle(Input::Command(Command::Abandon));
     }
 
     fn hand_over(&mut self) {
@@ -211,7 +218,9 @@ impl Driver {
                     Event::CallFailed(failed) => debug!(?failed, "call without effect or of unknown outcome"),
                     _ => {}
                 }
-                self.outbox.push_back(event);
+                if !self.abandoned {
+                    self.outbox.push_back(event);
+                }
             }
             Action::End(result) => self.ended = Some(result),
         }
@@ -254,7 +263,7 @@ impl Link {
     }
 
     fn opened(&self, address: String, response: reqwest::Response) -> Open {
-        let stream = EventStream::new(response, self.media_type);
+        let stream = Box::new(EventStream::new(response, self.media_type));
         match stream.header(STREAM_ID).map(str::to_owned) {
             Some(stream_id) => Open::Stream { address, stream_id, stream },
             None => {
@@ -294,7 +303,7 @@ async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 async fn next_event(
-    stream: &mut Option<(String, EventStream<WireEvent>)>,
+    stream: &mut Option<(String, Box<EventStream<WireEvent>>)>,
 ) -> Result<Option<WireEvent>, crate::event_stream::StreamError> {
     match stream {
         Some((_, stream)) => stream.next().await,

@@ -57,8 +57,10 @@ pub enum Command {
         /// The update.
         uuid: Bytes,
     },
-    /// End without a trace on the master.
+    /// End at once, and leave everything on the master as it is.
     Stop,
+    /// Nobody listens or speaks any more: finish what was asked for, then end.
+    Abandon,
 }
 
 impl Command {

@@ -66,6 +66,11 @@ impl Lane {
         self.queue.len() >= QUEUE_LIMIT || self.acknowledgements.len() >= QUEUE_LIMIT
     }
 
+    /// Returns whether calls wait or are under way.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.flights.is_empty() || !self.queue.is_empty() || !self.acknowledgements.is_empty()
+    }
+
     /// Returns the next call to send on `subscription`, with its token.
     pub(super) fn next(&mut self, subscription: u64) -> Option<(u64, Box<Call>)> {
         let call = if self.acknowledging < ACKNOWLEDGEMENTS_IN_FLIGHT && !self.acknowledgements.is_empty() {

@@ -35,6 +35,7 @@ pub struct Session {
     /// Counts subscriptions, so that answers are told from those of earlier ones.
     pub(super) subscription: u64,
     pub(super) tearing_down: bool,
+    abandoned: bool,
     /// The framework had an id before this process, so there may be tasks that only the master knows.
     inherits: bool,
     reconcile_wait_ms: u64,
@@ -73,6 +74,7 @@ impl Session {
             lane: Lane::default(),
             subscription: 0,
             tearing_down: false,
+            abandoned: false,
             inherits: config.framework.id.as_ref().is_some_and(|id| !id.value().is_empty()),
             reconcile_wait_ms: config.reconcile_initial_ms,
             config,
@@ -98,6 +100,10 @@ impl Session {
         }
         self.on_time(now_ms, &mut actions);
         self.send_what_may_go(&mut actions);
+        let is_subscribed = matches!(self.phase, Phase::Subscribed { .. });
+        if self.abandoned && !self.tearing_down && !(is_subscribed && self.lane.is_busy()) {
+            self.end(Ok(()), &mut actions);
+        }
         actions
     }
 
@@ -253,6 +259,7 @@ impl Session {
     fn on_command(&mut self, command: Command, actions: &mut Vec<Action>) {
         match command {
             Command::Stop => self.end(Ok(()), actions),
+            Command::Abandon => self.abandoned = true,
             Command::Acknowledge { agent_id, task_id, uuid } => {
                 self.tasks.taken(&uuid);
                 // While there is no subscription the agent repeats the update, and this is said then.
@@ -332,6 +339,9 @@ impl Session {
     }
 
     pub(super) fn end(&mut self, result: Result<(), String>, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         if matches!(self.phase, Phase::Greeting { .. } | Phase::Subscribed { .. }) {
             actions.push(Action::Close);
         }
