@@ -89,7 +89,7 @@ impl Agent {
                     pid: None,
                     kill: None,
                     outbox,
-                    abandoned: false,
+                    abandoned: record.abandoned,
                 };
                 (key, task)
             })

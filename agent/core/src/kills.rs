@@ -6,6 +6,7 @@ use tepui_proto::v1;
 use v1::task_status::Reason;
 
 use crate::agent::{Agent, Turn};
+use crate::checkpoint::Kind;
 use crate::status::News;
 use crate::task::{Kill, KillReason, Phase, grace_ms};
 use crate::timers::Timer;
@@ -45,6 +46,9 @@ impl Agent {
         let framework_id = framework_id.and_then(|id| id.value.clone()).unwrap_or_default();
         let keys: Vec<TaskKey> =
             self.tasks.keys().filter(|key| key.framework_id == framework_id).cloned().collect();
+        if !keys.is_empty() {
+            self.checkpoint(turn, Kind::Abandoned(framework_id));
+        }
         for key in keys {
             let Some(task) = self.tasks.get_mut(&key) else { continue };
             task.abandoned = true;

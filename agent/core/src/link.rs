@@ -214,7 +214,7 @@ impl Agent {
     fn register(&self) -> call::Register {
         let mut agent_info = self.config.agent_info.clone();
         agent_info.id = self.wire_agent_id();
-        let tasks = self.tasks.values().filter(|task| task.record <= self.durable_record && !task.abandoned);
+        let tasks = self.tasks.values().filter(|task| task.record <= self.durable_record);
         call::Register {
             boot_id: Some(self.config.boot_id.clone()),
             agent_info: Some(agent_info),

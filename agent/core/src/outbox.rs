@@ -52,6 +52,13 @@ impl Outbox {
         self.queue.front().map(|head| (&head.status, pause_ms))
     }
 
+    /// Holds the oldest back until this record is durable.
+    pub(crate) fn hold(&mut self, record: u64) {
+        if let Some(head) = self.queue.front_mut() {
+            head.record = head.record.max(record);
+        }
+    }
+
     /// Nothing is under way any more: the link it went over is gone.
     pub(crate) fn interrupt(&mut self) {
         self.pause_ms = None;

@@ -29,8 +29,8 @@ impl Agent {
                     let found = found.remove(&key).unwrap_or_else(lost);
                     self.recover(turn, &key, found);
                 }
-                // Its end was acknowledged, and the agent stopped before it could forget it.
-                Phase::Done if task.outbox.is_empty() => self.forget(turn, &key),
+                // Its end was acknowledged or told, and the agent stopped before it could forget it.
+                Phase::Done if task.outbox.is_empty() || task.abandoned => self.forget(turn, &key),
                 Phase::Done | Phase::Accepting | Phase::Launching | Phase::Running => {}
             }
         }

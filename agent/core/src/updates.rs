@@ -29,12 +29,8 @@ impl Agent {
             task.phase = Phase::Done;
             self.timers.cancel(&Timer::MaxCompletion(key.clone()));
         }
-        if task.abandoned {
-            task.outbox.replace_latest(status.clone());
-            if is_terminal(state) {
-                self.send_update(turn, key, status, state);
-                self.forget(turn, key);
-            }
+        if task.abandoned && !is_terminal(state) {
+            task.outbox.replace_latest(status);
             return;
         }
         let updated = Updated { framework_id: key.framework_id.clone(), status: Some(status.clone()) };
@@ -45,13 +41,21 @@ impl Agent {
         }
     }
 
-    /// Sends the oldest update of a task if it is durable and none is under way.
+    /// Sends the oldest update of a task if it is durable and none is under way. That of an abandoned task, its end, is
+    /// sent this once, or never if nobody listens.
     pub(crate) fn send_next_update(&mut self, turn: &mut Turn<'_>, key: &TaskKey) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        let latest = task.outbox.latest_state();
+        if task.abandoned {
+            if let Some(status) = task.outbox.head(self.durable_record).cloned() {
+                self.send_update(turn, key, status, latest);
+                self.forget(turn, key);
+            }
+            return;
+        }
         if self.link.state != LinkState::Up {
             return;
         }
-        let Some(task) = self.tasks.get_mut(key) else { return };
-        let latest = task.outbox.latest_state();
         let Some((status, pause_ms)) =
             task.outbox.start(self.durable_record, self.config.update_retry_min_ms)
         else {
@@ -102,11 +106,13 @@ impl Agent {
         self.timers.cancel(&Timer::Retry(key.clone()));
         let acknowledged =
             Acknowledged { framework_id: key.framework_id.clone(), task_id: key.task_id.clone(), uuid };
-        self.checkpoint(turn, Kind::Acknowledged(acknowledged));
+        let record = self.checkpoint(turn, Kind::Acknowledged(acknowledged));
         if is_terminal(status.state()) {
             self.forget(turn, &key);
-        } else {
-            self.send_next_update(turn, &key);
+        } else if let Some(task) = self.tasks.get_mut(&key) {
+            // If the agent stopped now it would send the acknowledged one again, which must not come behind the next.
+            task.outbox.hold(record);
+            self.await_record(record, Awaiting::Updated { task: key });
         }
     }
 

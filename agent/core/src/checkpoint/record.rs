@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: Option<Kind>,
 }
 
@@ -49,6 +49,9 @@ pub enum Kind {
     /// Highest launch sequence accepted, where the launches themselves are already forgotten.
     #[prost(uint64, tag = "9")]
     LaunchSeq(u64),
+    /// Id of a framework that is gone: nobody acknowledges updates of the tasks that it has now.
+    #[prost(string, tag = "10")]
+    Abandoned(String),
 }
 
 /// The identity that the cluster gave to this agent.

@@ -1,10 +1,10 @@
 //! The meaning of a checkpoint: the fold of its records. Total: no sequence of records can make it fail.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tepui_proto::v1;
 
-use super::record::{Accepted, Kind, Record, Registered, Updated};
+use super::record::{Accepted, Acknowledged, Kind, Record, Registered, Updated};
 use crate::TaskKey;
 
 /// What an agent knows when it starts.
@@ -33,6 +33,8 @@ pub struct TaskRecord {
     pub unacknowledged: VecDeque<v1::TaskStatus>,
     /// The newest, acknowledged or not.
     pub latest: Option<v1::TaskStatus>,
+    /// Its framework is gone.
+    pub abandoned: bool,
 }
 
 impl State {
@@ -67,6 +69,12 @@ impl State {
                     task.unacknowledged.pop_front();
                 }
             }
+            Kind::Abandoned(framework_id) => {
+                for (_, task) in self.tasks.iter_mut().filter(|(key, _)| key.framework_id == *framework_id) {
+                    task.abandoned = true;
+                    task.unacknowledged.clear();
+                }
+            }
             Kind::Forgotten(forgotten) => {
                 self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
                 if !self.tasks.keys().any(|key| key.framework_id == forgotten.framework_id) {
@@ -88,29 +96,14 @@ impl State {
         kinds.push(Kind::Epoch(self.epoch));
         kinds.push(Kind::LaunchSeq(self.accepted_launch_seq));
         kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
-        for (key, task) in &self.tasks {
-            kinds.push(Kind::Accepted(Box::new(Accepted {
-                framework_id: key.framework_id.clone(),
-                launch_seq: task.launch_seq,
-                info: Some(task.info.clone()),
-                container_id: task.container_id.clone(),
-            })));
-            let updated = |status: &v1::TaskStatus| {
-                Kind::Updated(Box::new(Updated {
-                    framework_id: key.framework_id.clone(),
-                    status: Some(status.clone()),
-                }))
-            };
-            kinds.extend(task.unacknowledged.iter().map(updated));
-            if let (true, Some(latest)) = (task.unacknowledged.is_empty(), &task.latest) {
-                kinds.push(updated(latest));
-                kinds.push(Kind::Acknowledged(super::record::Acknowledged {
-                    framework_id: key.framework_id.clone(),
-                    task_id: key.task_id.clone(),
-                    uuid: latest.uuid.clone().unwrap_or_default(),
-                }));
-            }
-        }
+        let abandoned = || self.tasks.iter().filter(|(_, task)| task.abandoned);
+        kinds.extend(abandoned().map(|(key, task)| task.accepted(key)));
+        let frameworks: BTreeSet<&String> = abandoned().map(|(key, _)| &key.framework_id).collect();
+        kinds.extend(frameworks.into_iter().cloned().map(Kind::Abandoned));
+        kinds.extend(
+            self.tasks.iter().filter(|(_, task)| !task.abandoned).map(|(key, task)| task.accepted(key)),
+        );
+        kinds.extend(self.tasks.iter().flat_map(|(key, task)| task.updates(key)));
         kinds.into_iter().map(Record::new).collect()
     }
 
@@ -130,5 +123,36 @@ impl State {
     fn task(&mut self, framework_id: &str, task_id: Option<&v1::TaskId>) -> Option<&mut TaskRecord> {
         let task_id = task_id.and_then(|id| id.value.as_deref())?;
         self.tasks.get_mut(&TaskKey::new(framework_id, task_id))
+    }
+}
+
+impl TaskRecord {
+    fn accepted(&self, key: &TaskKey) -> Kind {
+        Kind::Accepted(Box::new(Accepted {
+            framework_id: key.framework_id.clone(),
+            launch_seq: self.launch_seq,
+            info: Some(self.info.clone()),
+            container_id: self.container_id.clone(),
+        }))
+    }
+
+    fn updates(&self, key: &TaskKey) -> Vec<Kind> {
+        let updated = |status: &v1::TaskStatus| {
+            Kind::Updated(Box::new(Updated {
+                framework_id: key.framework_id.clone(),
+                status: Some(status.clone()),
+            }))
+        };
+        match &self.latest {
+            Some(latest) if self.unacknowledged.is_empty() => vec![
+                updated(latest),
+                Kind::Acknowledged(Acknowledged {
+                    framework_id: key.framework_id.clone(),
+                    task_id: key.task_id.clone(),
+                    uuid: latest.uuid.clone().unwrap_or_default(),
+                }),
+            ],
+            _ => self.unacknowledged.iter().map(updated).collect(),
+        }
     }
 }
