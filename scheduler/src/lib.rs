@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The master: a shell around the pure core in `core/`. It answers HTTP, replicates what the core proposes, and shows the
+//! cluster to people.
+//!
+//! Owns sockets, clocks and tasks. Decides nothing about agents, frameworks, offers, tasks or drivers: the core does.
+//!
+//! ```text
+//!   http/ ──▶ runtime/handle ──▶ runtime/event_loop ──▶ core::Master
+//!     ▲                               │  effects
+//!     │                               ├──▶ runtime/streams (frameworks, agents)
+//!     │                               └──▶ raft-store ──▶ runtime/registrar ──▶ core::Registry
+//!     └────────── runtime/board ◀─────────────────────────────────┘
+//! ```
+
+mod config;
+mod http;
+mod runtime;
+mod server;
+mod settings;
+mod view;
+
+pub use config::{Config, ConfigError, Limits, MasterAddress, Secret, Timers};
+pub use server::{Addresses, Server, ServerError};

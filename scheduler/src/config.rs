@@ -1,0 +1,357 @@
+//! What one master is told at start, as plain checked data.
+//!
+//! Owns the [`Config`] of a master process, its defaults and the check that the parts fit together. Reads no flags, no
+//! environment and no files: that is the command line's work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tepui_raft_store::{NodeId, Timing};
+
+/// A text that must not reach a log: it prints as dots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text without the white space around it.
+    pub fn new(text: &str) -> Secret {
+        Secret(text.trim().to_owned())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// One entry of the list of masters: `1=host:peer_port/api_port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterAddress {
+    pub node_id: NodeId,
+    /// Host name or IPv4 address under which the other masters, agents and frameworks reach it.
+    pub host: String,
+    pub peer_port: u16,
+    pub api_port: u16,
+}
+
+impl MasterAddress {
+    /// The form in which the replicated store keeps it.
+    pub fn peer(&self) -> tepui_raft_store::Peer {
+        tepui_raft_store::Peer {
+            peer_addr: format!("{}:{}", self.host, self.peer_port),
+            api_addr: format!("{}:{}", self.host, self.api_port),
+        }
+    }
+}
+
+impl FromStr for MasterAddress {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ConfigError::Master(text.to_owned());
+        let (id, rest) = text.split_once('=').ok_or_else(wrong)?;
+        let (peer, api_port) = rest.rsplit_once('/').ok_or_else(wrong)?;
+        let (host, peer_port) = peer.rsplit_once(':').ok_or_else(wrong)?;
+        // Clients of the v1 API split addresses at the first colon, so an IPv6 literal cannot be advertised.
+        if host.is_empty() || host.contains([':', '/', ' ']) {
+            return Err(wrong());
+        }
+        Ok(MasterAddress {
+            node_id: id.trim().parse().map_err(|_| wrong())?,
+            host: host.to_owned(),
+            peer_port: peer_port.parse().map_err(|_| wrong())?,
+            api_port: api_port.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+/// Everything that waits, each changeable so that tests can run fast.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timers {
+    /// Between heartbeats on scheduler and operator streams.
+    pub heartbeat_interval: Duration,
+    /// Between pings to an agent.
+    pub agent_ping_interval: Duration,
+    /// Unanswered pings until an agent counts as unreachable.
+    pub agent_ping_timeouts: u32,
+    /// How long agents may take to come back after a leader change.
+    pub agent_failover_grace: Duration,
+    /// The least time that a framework held as connected gets after a leader change.
+    pub framework_failover_grace: Duration,
+    /// The least time that a framework held as disconnected gets after a leader change.
+    pub framework_disconnected_grace: Duration,
+    /// Lease of a supervised driver whose specification names none.
+    pub driver_lease: Duration,
+    /// How long observed task states are collected before they are committed.
+    pub observe_interval: Duration,
+    /// How long changes are collected before resources are offered.
+    pub allocation_delay: Duration,
+    /// The least life of a decline filter.
+    pub allocation_interval: Duration,
+    /// An unanswered offer is rescinded after this long; `None` keeps it for ever.
+    pub offer_timeout: Option<Duration>,
+    /// Between heartbeats on the event stream of the dashboard.
+    pub event_heartbeat_interval: Duration,
+    /// The shortest time between two updates of one object on that stream.
+    pub event_coalescing: Duration,
+    /// A leader without a quorum's answer for this long steps down.
+    pub leader_contact_timeout: Duration,
+    /// How long a leader that stops waits for another to take over.
+    pub hand_over_timeout: Duration,
+    /// How long open connections get to end when the master stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers {
+            heartbeat_interval: Duration::from_secs(15),
+            agent_ping_interval: Duration::from_secs(5),
+            agent_ping_timeouts: 5,
+            agent_failover_grace: Duration::from_secs(60),
+            framework_failover_grace: Duration::from_secs(30),
+            framework_disconnected_grace: Duration::from_secs(10),
+            driver_lease: Duration::from_secs(10),
+            observe_interval: Duration::from_millis(100),
+            allocation_delay: Duration::from_millis(20),
+            allocation_interval: Duration::from_secs(1),
+            offer_timeout: Some(Duration::from_secs(300)),
+            event_heartbeat_interval: Duration::from_secs(5),
+            event_coalescing: Duration::from_millis(200),
+            leader_contact_timeout: Duration::from_secs(1),
+            hand_over_timeout: Duration::from_secs(1),
+            drain_timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Upper bounds that protect the process from its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request body, in bytes; longer ones get 413.
+    pub body_bytes: usize,
+    /// Inputs that wait for the event loop; beyond that callers wait.
+    pub queued_inputs: usize,
+    /// Proposals in flight; beyond that no new input is taken.
+    pub proposals_in_flight: usize,
+    /// Records that wait for one slow consumer before it is disconnected …
+    pub stream_records: usize,
+    /// … or bytes, whichever comes first.
+    pub stream_bytes: usize,
+    /// Open client connections; further ones are closed at once.
+    pub connections: usize,
+    /// Subscribers of the operator event stream; the oldest goes when one more comes.
+    pub operator_subscribers: usize,
+    /// Subscribers of the dashboard's event stream; further ones get 503.
+    pub event_subscribers: usize,
+    /// Tasks that the snapshot of that stream holds.
+    pub event_tasks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes: 80 << 20,
+            queued_inputs: 4096,
+            proposals_in_flight: 4096,
+            stream_records: 8192,
+            stream_bytes: 64 << 20,
+            connections: 65_536,
+            operator_subscribers: 1000,
+            event_subscribers: 1000,
+            event_tasks: 5000,
+        }
+    }
+}
+
+/// Everything a master is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Number of this master; never reused after its disk was lost.
+    pub node_id: NodeId,
+    /// Address on which the public API listens.
+    pub ip: IpAddr,
+    /// Port of the public API; 0 takes a free one.
+    pub port: u16,
+    /// Port for the other masters; 0 takes a free one.
+    pub peer_port: u16,
+    /// Name under which clients are sent here; by default the entry in `masters`, else `ip`.
+    pub hostname: Option<String>,
+    /// The master's own folder.
+    pub work_dir: PathBuf,
+    /// All masters, this one included. Empty stands for a cluster of this one alone.
+    pub masters: Vec<MasterAddress>,
+    /// Creates the cluster if this master belongs to none.
+    pub bootstrap: bool,
+    /// Shown by agents and by the other masters.
+    pub secret: Option<Secret>,
+    /// Name of the cluster, for display.
+    pub cluster: Option<String>,
+    pub raft_timing: Timing,
+    pub timers: Timers,
+    pub limits: Limits,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("master {0:?} is not of the form id=host:peer_port/api_port")]
+    Master(String),
+    #[error("node id {0} is given twice in the list of masters")]
+    DuplicateMaster(NodeId),
+    #[error("node id {0} is not in the list of masters")]
+    NotAMaster(NodeId),
+    #[error("hostname {0:?} cannot be advertised: a host name or an IPv4 address without port is needed")]
+    Hostname(String),
+    #[error("{0} must not be zero")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// A configuration with the house defaults: loopback, port 5050, one master.
+    pub fn new(node_id: NodeId, work_dir: impl Into<PathBuf>) -> Config {
+        Config {
+            node_id,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 5050,
+            peer_port: 5060,
+            hostname: None,
+            work_dir: work_dir.into(),
+            masters: Vec::new(),
+            bootstrap: false,
+            secret: None,
+            cluster: None,
+            raft_timing: Timing::default(),
+            timers: Timers::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Refuses a configuration whose parts contradict each other.
+    ///
+    /// # Errors
+    /// Names the first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut seen = BTreeMap::new();
+        for master in &self.masters {
+            if seen.insert(master.node_id, ()).is_some() {
+                return Err(ConfigError::DuplicateMaster(master.node_id));
+            }
+        }
+        if !self.masters.is_empty() && !seen.contains_key(&self.node_id) {
+            return Err(ConfigError::NotAMaster(self.node_id));
+        }
+        if let Some(hostname) = &self.hostname
+            && (hostname.is_empty() || hostname.contains([':', '/', ' ']))
+        {
+            return Err(ConfigError::Hostname(hostname.clone()));
+        }
+        let timers = &self.timers;
+        let intervals = [
+            ("heartbeat_interval", timers.heartbeat_interval),
+            ("agent_ping_interval", timers.agent_ping_interval),
+            ("driver_lease", timers.driver_lease),
+            ("event_heartbeat_interval", timers.event_heartbeat_interval),
+        ];
+        for (name, value) in intervals {
+            if value.is_zero() {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        let limits = &self.limits;
+        let bounds = [
+            ("body_bytes", limits.body_bytes),
+            ("queued_inputs", limits.queued_inputs),
+            ("proposals_in_flight", limits.proposals_in_flight),
+            ("stream_records", limits.stream_records),
+            ("stream_bytes", limits.stream_bytes),
+            ("connections", limits.connections),
+        ];
+        for (name, value) in bounds {
+            if value == 0 {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The name under which clients are sent to this master.
+    pub fn advertised_host(&self) -> String {
+        let listed = self.masters.iter().find(|m| m.node_id == self.node_id).map(|m| m.host.clone());
+        self.hostname.clone().or(listed).unwrap_or_else(|| match self.ip {
+            // Nobody can be sent to "any address"; loopback is the only one that is certainly ours.
+            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+            ip => ip.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_address_is_read_and_its_parts_end_up_in_the_peer() {
+        let master: MasterAddress = "2=node-2.example:5060/5050".parse().unwrap();
+        assert_eq!(master.node_id, 2);
+        assert_eq!(master.peer().peer_addr, "node-2.example:5060");
+        assert_eq!(master.peer().api_addr, "node-2.example:5050");
+    }
+
+    #[test]
+    fn broken_master_addresses_are_refused() {
+        for text in ["", "1", "1=host", "1=host:1", "1=host/2", "x=host:1/2", "1=:1/2", "1=host:1/99999", "1=[::1]:1/2"]
+        {
+            assert_eq!(text.parse::<MasterAddress>(), Err(ConfigError::Master(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let good = Config::new(1, "/nowhere");
+        good.check().unwrap();
+        let cases: [(fn(&mut Config), ConfigError); 5] = [
+            (|c| c.masters = vec!["2=h:1/2".parse().unwrap()], ConfigError::NotAMaster(1)),
+            (
+                |c| c.masters = vec!["1=h:1/2".parse().unwrap(), "1=h:1/2".parse().unwrap()],
+                ConfigError::DuplicateMaster(1),
+            ),
+            (|c| c.hostname = Some("a:1".into()), ConfigError::Hostname("a:1".into())),
+            (|c| c.timers.heartbeat_interval = Duration::ZERO, ConfigError::Zero("heartbeat_interval")),
+            (|c| c.limits.stream_records = 0, ConfigError::Zero("stream_records")),
+        ];
+        for (spoil, expected) in cases {
+            let mut config = good.clone();
+            spoil(&mut config);
+            assert_eq!(config.check(), Err(expected));
+        }
+    }
+
+    #[test]
+    fn the_advertised_host_prefers_the_flag_then_the_list_then_the_address() {
+        let mut config = Config::new(1, "/nowhere");
+        config.ip = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        assert_eq!(config.advertised_host(), "127.0.0.1");
+        config.masters = vec!["1=listed:1/2".parse().unwrap()];
+        assert_eq!(config.advertised_host(), "listed");
+        config.hostname = Some("flag".into());
+        assert_eq!(config.advertised_host(), "flag");
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let secret = Secret::new(" hush\n");
+        assert_eq!(secret.expose(), "hush");
+        assert!(!format!("{secret:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What every endpoint that takes calls checks in the same order: method, media type, size of the body.
+//!
+//! Owns rows 5 to 7 of the admission order and the negotiation of the answer's encoding. Looks into no body.
+
+use axum::extract::Request;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+use tepui_proto::MediaType;
+
+use crate::http::error::Refusal;
+
+/// A request whose outer form is right.
+pub(crate) struct Admitted {
+    pub(crate) parts: Parts,
+    pub(crate) media: MediaType,
+    pub(crate) body: Bytes,
+}
+
+/// Lets a POST with a known `Content-Type` and a body of at most `limit` bytes through.
+///
+/// # Errors
+/// 405, 400 or 415, 413, 400 in this order.
+pub(crate) async fn post(request: Request, limit: usize) -> Result<Admitted, Refusal> {
+    if request.method() != Method::POST {
+        return Err(Refusal::method("POST", request.method()));
+    }
+    let media = media(request.headers())?;
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body exceeds {limit} bytes")));
+        }
+        Err(error) => return Err(Refusal::bad_request(format!("failed to read the body: {error}"))),
+    };
+    Ok(Admitted { parts, media, body })
+}
+
+fn media(headers: &HeaderMap) -> Result<MediaType, Refusal> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Err(Refusal::bad_request("expecting 'Content-Type' to be present"));
+    };
+    value.to_str().ok().and_then(MediaType::from_content_type).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("expecting 'Content-Type' of {} or {}", MediaType::Json, MediaType::Protobuf),
+        )
+    })
+}
+
+/// The encoding in which the client wants its answer.
+///
+/// # Errors
+/// 406 if it accepts none that there is.
+pub(crate) fn accepted(headers: &HeaderMap) -> Result<MediaType, Refusal> {
+    let mut values = headers.get_all(ACCEPT).iter();
+    let first = values.next().map(|value| value.to_str().unwrap_or("?").to_owned());
+    // Several headers mean the same as one with commas.
+    let all = values.fold(first, |all, value| {
+        all.map(|all| format!("{all},{}", value.to_str().unwrap_or("?")))
+    });
+    MediaType::negotiate(all.as_deref()).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("expecting 'Accept' to allow {} or {}", MediaType::Json, MediaType::Protobuf),
+        )
+    })
+}
+
+/// A header as text, if it is there and is text.
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// Whether the client wants what this master knows, leading or not.
+pub(crate) fn wants_local(parts_headers: &HeaderMap, query: Option<&str>) -> bool {
+    let by_header = parts_headers.get("tepui-read").is_some_and(|value| value.as_bytes() == b"local");
+    by_header || query.is_some_and(|query| query.split('&').any(|pair| pair == "tepui_read=local"))
+}

@@ -1,0 +1,56 @@
+//! What every handler can reach: handles, never the things themselves.
+
+use std::sync::Arc;
+
+use tepui_raft_store::NodeId;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Limits, Secret};
+use crate::http::metrics::Metrics;
+use crate::runtime::board::Board;
+use crate::runtime::events::Hub;
+use crate::runtime::handle::Handle;
+use crate::runtime::operator_events;
+use crate::runtime::reads::ReadView;
+use crate::runtime::replica::Replica;
+use crate::runtime::role::Role;
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Info {
+    pub(crate) node_id: NodeId,
+    pub(crate) hostname: String,
+    pub(crate) ip: String,
+    pub(crate) port: u16,
+    /// `host:port` under which clients reach this master.
+    pub(crate) api_address: String,
+    pub(crate) cluster: Option<String>,
+    pub(crate) started_wall_ms: u64,
+    /// The configuration as names and values, secrets hidden.
+    pub(crate) flags: Vec<(String, String)>,
+}
+
+/// The handlers' state.
+pub(crate) struct App {
+    pub(crate) info: Info,
+    pub(crate) handle: Handle,
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) operator_events: operator_events::Handle,
+    pub(crate) events: Arc<Hub>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) limits: Limits,
+    /// How many large answers are rendered at once.
+    pub(crate) renderers: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl App {
+    /// The newest look at the Registry of this replica.
+    pub(crate) fn read_view(&self) -> ReadView {
+        ReadView::of(&self.board)
+    }
+}

@@ -1,0 +1,156 @@
+//! One framework in the plain endpoints' form.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tepui_proto::v1::framework_info::capability::Type;
+use tepui_proto::v1::{Offer, Resource};
+use tepui_scheduler_core::Registry;
+use tepui_scheduler_core::registry::FrameworkRecord;
+
+use super::records::{Amounts, Task, text};
+use crate::view::tasks;
+
+/// What has to be looked up once for all frameworks.
+pub(super) struct Shared {
+    pub(super) allocated: BTreeMap<tepui_proto::ids::FrameworkId, Vec<Resource>>,
+    pub(super) offers: BTreeMap<String, Vec<Offer>>,
+}
+
+/// One framework.
+#[derive(Serialize)]
+pub(super) struct Framework<'a> {
+    id: &'a str,
+    name: &'a str,
+    used_resources: Amounts,
+    offered_resources: Amounts,
+    capabilities: Vec<&'static str>,
+    hostname: &'a str,
+    webui_url: &'a str,
+    active: bool,
+    connected: bool,
+    recovered: bool,
+    user: &'a str,
+    failover_timeout: f64,
+    checkpoint: bool,
+    registered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reregistered_time: Option<f64>,
+    unregistered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<Vec<String>>,
+    resources: Amounts,
+    tasks: Vec<Task<'a>>,
+    unreachable_tasks: Vec<Task<'a>>,
+    completed_tasks: Vec<Task<'a>>,
+    offers: Vec<ShownOffer>,
+    executors: Vec<Executor<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownOffer {
+    id: String,
+    framework_id: String,
+    slave_id: String,
+    resources: Amounts,
+}
+
+#[derive(Serialize)]
+struct Executor<'a> {
+    executor_id: &'a str,
+    name: &'a str,
+    framework_id: &'a str,
+    slave_id: String,
+    resources: Amounts,
+}
+
+impl<'a> Framework<'a> {
+    pub(super) fn of(registry: &'a Registry, record: &'a FrameworkRecord, shared: &Shared) -> Option<Framework<'a>> {
+        let info = record.info.as_ref()?;
+        let id = record.id();
+        let shown = text(info.id.as_ref().and_then(|id| id.value.as_deref()));
+        let connected = record.internal || registry.framework_connected(record);
+        let multi_role = record.can(Type::MultiRole);
+        let nothing = Vec::new();
+        let used = shared.allocated.get(&id).unwrap_or(&nothing);
+        let no_offers = Vec::new();
+        let offers = shared.offers.get(id.as_str()).unwrap_or(&no_offers);
+        let offered = || offers.iter().flat_map(|offer| &offer.resources);
+        let live = || tasks::of_framework(registry, &id);
+        let ended = registry.history.get(&id).into_iter().flatten();
+        let (there, away): (Vec<_>, Vec<_>) = live().partition(|record| record.unreachable_wall_ms.is_none());
+        let completed = record.unregistered_wall_ms > 0;
+        Some(Framework {
+            id: shown,
+            name: text(info.name.as_deref()),
+            used_resources: Amounts::of(used),
+            offered_resources: Amounts::of(offered()),
+            capabilities: capabilities(record),
+            hostname: text(info.hostname.as_deref()),
+            webui_url: text(info.webui_url.as_deref()),
+            active: connected && !completed,
+            connected: connected && !completed,
+            recovered: record.recovered,
+            user: text(info.user.as_deref()),
+            failover_timeout: info.failover_timeout.unwrap_or_default(),
+            checkpoint: info.checkpoint.unwrap_or_default(),
+            registered_time: seconds(record.registered_wall_ms),
+            reregistered_time: (record.reregistered_wall_ms > 0).then(|| seconds(record.reregistered_wall_ms)),
+            unregistered_time: seconds(record.unregistered_wall_ms),
+            principal: info.principal.as_deref(),
+            role: (!multi_role).then(|| record.roles().pop().unwrap_or_default()),
+            roles: multi_role.then(|| record.roles()),
+            resources: Amounts::of(used.iter().chain(offered())),
+            tasks: there.into_iter().filter_map(|record| Task::of(record)).collect(),
+            unreachable_tasks: away.into_iter().filter_map(|record| Task::of(record)).collect(),
+            completed_tasks: ended.filter_map(|record| Task::of(record)).collect(),
+            offers: offers.iter().map(ShownOffer::of).collect(),
+            executors: executors(registry, &id, shown),
+        })
+    }
+}
+
+impl ShownOffer {
+    fn of(offer: &Offer) -> ShownOffer {
+        ShownOffer {
+            id: offer.id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
+            framework_id: offer.framework_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
+            slave_id: offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
+            resources: Amounts::of(&offer.resources),
+        }
+    }
+}
+
+fn executors<'a>(
+    registry: &'a Registry,
+    id: &tepui_proto::ids::FrameworkId,
+    framework_id: &'a str,
+) -> Vec<Executor<'a>> {
+    let mut known = BTreeMap::new();
+    for record in tasks::of_framework(registry, id) {
+        let Some(executor) = &record.executor else { continue };
+        let executor_id = text(executor.executor_id.as_ref().and_then(|id| id.value.as_deref()));
+        known.entry((record.agent_id(), executor_id)).or_insert_with(|| Executor {
+            executor_id,
+            name: text(executor.name.as_deref()),
+            framework_id,
+            slave_id: record.agent_id().as_str().to_owned(),
+            resources: Amounts::of(&executor.resources),
+        });
+    }
+    known.into_values().collect()
+}
+
+fn capabilities(record: &FrameworkRecord) -> Vec<&'static str> {
+    let declared = record.info.iter().flat_map(|info| &info.capabilities);
+    declared.filter_map(|one| Type::try_from(one.r#type?).ok()).map(|kind| kind.as_str_name()).collect()
+}
+
+/// Milliseconds as seconds; zero stands for "never", as in Mesos.
+pub(super) fn seconds(wall_ms: u64) -> f64 {
+    wall_ms as f64 / 1000.0
+}

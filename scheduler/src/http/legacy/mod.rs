@@ -1,0 +1,11 @@
+//! The plain endpoints that monitoring tools and user interfaces still read: `/version`, `/state` and its parts. Their field
+//! names are Mesos' and do not follow the v1 messages.
+
+mod endpoint;
+mod framework;
+mod records;
+mod snapshot;
+mod state;
+
+pub(crate) use endpoint::{handle, version};
+pub(crate) use snapshot::metrics_snapshot;

@@ -1,0 +1,123 @@
+//! Tasks, statuses and resources in the plain endpoints' form.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use tepui_proto::v1::{self, Resource, TaskState};
+use tepui_scheduler_core::registry::TaskRecord;
+
+use crate::view::amounts;
+
+/// Resources by name: numbers for scalars, text for ranges and sets. The four that every tool reads are always there.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Amounts(BTreeMap<String, Value>);
+
+impl Amounts {
+    pub(super) fn of<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Amounts {
+        let mut numbers: BTreeMap<&str, f64> =
+            ["cpus", "disk", "gpus", "mem"].into_iter().map(|name| (name, 0.0)).collect();
+        let mut texts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for resource in resources {
+            let name = resource.name.as_deref().unwrap_or_default();
+            if let Some(amount) = amounts::scalar(resource) {
+                let sum = numbers.entry(name).or_default();
+                *sum = amounts::round(*sum + amount);
+            } else if let Some(ranges) = &resource.ranges {
+                let texts = texts.entry(name).or_default();
+                texts.extend(ranges.range.iter().map(|range| {
+                    format!("{}-{}", range.begin.unwrap_or_default(), range.end.unwrap_or_default())
+                }));
+            } else if let Some(set) = &resource.set {
+                texts.entry(name).or_default().extend(set.item.iter().cloned());
+            }
+        }
+        let numbers = numbers.into_iter().map(|(name, number)| (name.to_owned(), Value::from(number)));
+        let texts = texts.into_iter().map(|(name, parts)| (name.to_owned(), Value::from(format!("[{}]", parts.join(", ")))));
+        Amounts(numbers.chain(texts).collect())
+    }
+}
+
+/// The role that a resource is reserved for, `*` if for none.
+pub(super) fn reserved_role(resource: &Resource) -> &str {
+    let refined = resource.reservations.last().and_then(|reservation| reservation.role.as_deref());
+    refined.or(resource.role.as_deref()).unwrap_or("*")
+}
+
+/// One task.
+#[derive(Serialize)]
+pub(crate) struct Task<'a> {
+    pub(super) id: &'a str,
+    name: &'a str,
+    framework_id: &'a str,
+    executor_id: &'a str,
+    slave_id: &'a str,
+    state: &'static str,
+    resources: Amounts,
+    role: String,
+    statuses: Vec<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [v1::Label]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<&'a v1::DiscoveryInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a v1::ContainerInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check: Option<&'a v1::HealthCheck>,
+}
+
+impl<'a> Task<'a> {
+    pub(super) fn of(record: &'a TaskRecord) -> Option<Task<'a>> {
+        let task = record.task.as_ref()?;
+        let role = task.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
+        let statuses = task.statuses.iter().chain(record.last_status.iter().filter(|_| task.statuses.is_empty()));
+        Some(Task {
+            id: text(task.task_id.as_ref().and_then(|id| id.value.as_deref())),
+            name: text(task.name.as_deref()),
+            framework_id: text(task.framework_id.as_ref().and_then(|id| id.value.as_deref())),
+            executor_id: text(task.executor_id.as_ref().and_then(|id| id.value.as_deref())),
+            slave_id: text(task.agent_id.as_ref().and_then(|id| id.value.as_deref())),
+            state: record.state().as_str_name(),
+            resources: Amounts::of(&task.resources),
+            role: role.unwrap_or_else(|| "*".to_owned()),
+            statuses: statuses.map(Status::of).collect(),
+            user: task.user.as_deref(),
+            labels: task.labels.as_ref().map(|labels| labels.labels.as_slice()),
+            discovery: task.discovery.as_ref(),
+            container: task.container.as_ref(),
+            health_check: task.health_check.as_ref(),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    state: Option<&'static str>,
+    timestamp: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [v1::Label]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_status: Option<&'a v1::ContainerStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthy: Option<bool>,
+}
+
+impl<'a> Status<'a> {
+    fn of(status: &'a v1::TaskStatus) -> Status<'a> {
+        Status {
+            state: status.state.and_then(|state| TaskState::try_from(state).ok()).map(|state| state.as_str_name()),
+            timestamp: status.timestamp,
+            labels: status.labels.as_ref().map(|labels| labels.labels.as_slice()),
+            container_status: status.container_status.as_ref(),
+            healthy: status.healthy,
+        }
+    }
+}
+
+/// Absent text is empty text.
+pub(super) fn text(text: Option<&str>) -> &str {
+    text.unwrap_or_default()
+}

@@ -1,0 +1,193 @@
+//! `/state`: the whole cluster in the form that Mesos' pages, service discovery and exporters read.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tepui_proto::v1::{Attribute, Resource};
+
+use super::endpoint::flags;
+use super::framework::{Framework, Shared, seconds};
+use super::records::{Amounts, reserved_role, text};
+use crate::http::App;
+use crate::runtime::reads::ReadView;
+use crate::view::agents::{Standing, allocated, offered, pid, standing};
+use crate::view::frameworks;
+use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION, master_info};
+
+/// Everything.
+#[derive(Serialize)]
+pub(super) struct State<'a> {
+    version: &'static str,
+    tepui_version: &'static str,
+    build_date: &'static str,
+    build_time: f64,
+    build_user: &'static str,
+    start_time: f64,
+    elected_time: f64,
+    id: &'a str,
+    pid: String,
+    hostname: &'a str,
+    capabilities: [&'static str; 0],
+    activated_slaves: usize,
+    deactivated_slaves: usize,
+    unreachable_slaves: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    leader: String,
+    leader_info: Value,
+    flags: Map<String, Value>,
+    slaves: Vec<Agent<'a>>,
+    recovered_slaves: Vec<Agent<'a>>,
+    frameworks: Vec<Framework<'a>>,
+    completed_frameworks: Vec<Framework<'a>>,
+    orphan_tasks: [(); 0],
+    unregistered_frameworks: [(); 0],
+}
+
+/// One agent.
+#[derive(Serialize)]
+pub(super) struct Agent<'a> {
+    pub(super) id: &'a str,
+    hostname: &'a str,
+    port: i32,
+    pid: String,
+    registered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reregistered_time: Option<f64>,
+    attributes: BTreeMap<&'a str, Value>,
+    resources: Amounts,
+    used_resources: Amounts,
+    offered_resources: Amounts,
+    reserved_resources: BTreeMap<&'a str, Amounts>,
+    unreserved_resources: Amounts,
+    active: bool,
+    deactivated: bool,
+    version: &'a str,
+    capabilities: [&'static str; 0],
+}
+
+/// Renders the whole state.
+pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
+    let registry = &view.registry;
+    let leader = registry.leader.as_deref();
+    let shown = agents(view);
+    let unreachable = registry.agents.values().filter(|agent| standing(registry, agent) == Standing::Unreachable);
+    let all = |_: &str| true;
+    State {
+        version: MESOS_VERSION,
+        tepui_version: PRODUCT_VERSION,
+        build_date: "",
+        build_time: 0.0,
+        build_user: "",
+        start_time: seconds(app.info.started_wall_ms),
+        elected_time: leader.map_or(0.0, |leader| seconds(leader.elected_wall_ms)),
+        id: leader.map_or("", |leader| leader.master_id.as_str()),
+        pid: format!("master@{}:{}", app.info.ip, app.info.port),
+        hostname: &app.info.hostname,
+        capabilities: [],
+        activated_slaves: shown.iter().filter(|agent| agent.active).count(),
+        deactivated_slaves: shown.iter().filter(|agent| !agent.active).count(),
+        unreachable_slaves: unreachable.count(),
+        cluster: app.info.cluster.as_deref(),
+        leader: leader.map_or_else(String::new, |leader| format!("master@{}:{}", leader.ip, leader.port)),
+        leader_info: leader.map_or(Value::Null, leader_info),
+        flags: flags(app),
+        slaves: shown,
+        recovered_slaves: agents_that(view, |standing| standing == Standing::Recovered),
+        frameworks: frameworks(view, &all),
+        completed_frameworks: completed_frameworks(view, &all),
+        orphan_tasks: [],
+        unregistered_frameworks: [],
+    }
+}
+
+/// The agents that are there or may come back by themselves.
+pub(super) fn agents(view: &ReadView) -> Vec<Agent<'_>> {
+    agents_that(view, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
+}
+
+/// The frameworks whose id is chosen.
+pub(super) fn frameworks<'a>(view: &'a ReadView, chosen: &dyn Fn(&str) -> bool) -> Vec<Framework<'a>> {
+    let shared = shared(view);
+    let records = view.registry.frameworks.iter().filter(|(id, _)| chosen(id.as_str()));
+    records.filter_map(|(_, record)| Framework::of(&view.registry, record, &shared)).collect()
+}
+
+/// The completed frameworks whose id is chosen.
+pub(super) fn completed_frameworks<'a>(view: &'a ReadView, chosen: &dyn Fn(&str) -> bool) -> Vec<Framework<'a>> {
+    let shared = Shared { allocated: BTreeMap::new(), offers: BTreeMap::new() };
+    let records = view.registry.completed_frameworks.iter().filter(|record| chosen(record.id().as_str()));
+    records.filter_map(|record| Framework::of(&view.registry, record, &shared)).collect()
+}
+
+fn shared(view: &ReadView) -> Shared {
+    Shared {
+        allocated: frameworks::allocated(&view.registry),
+        offers: frameworks::offers_by_framework(view.local.as_deref()),
+    }
+}
+
+fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> {
+    let registry = &view.registry;
+    let records = registry.agents.values().filter(|record| wanted(standing(registry, record)));
+    let shown = records.filter_map(|record| {
+        let info = record.info.as_ref()?;
+        let id = record.id();
+        let used = allocated(registry, &id);
+        let offered = offered(view.local.as_deref(), &id);
+        let active = registry.agent_connected(record);
+        Some(Agent {
+            id: text(info.id.as_ref().and_then(|id| id.value.as_deref())),
+            hostname: text(info.hostname.as_deref()),
+            port: info.port.unwrap_or(5051),
+            pid: pid(record).unwrap_or_default(),
+            registered_time: seconds(record.registered_wall_ms),
+            reregistered_time: (record.reregistered_wall_ms > 0).then(|| seconds(record.reregistered_wall_ms)),
+            attributes: info.attributes.iter().map(attribute).collect(),
+            resources: Amounts::of(&info.resources),
+            used_resources: Amounts::of(&used),
+            offered_resources: Amounts::of(&offered),
+            reserved_resources: reserved(&info.resources),
+            unreserved_resources: Amounts::of(info.resources.iter().filter(|one| reserved_role(one) == "*")),
+            active,
+            deactivated: false,
+            version: &record.version,
+            capabilities: [],
+        })
+    });
+    shown.collect()
+}
+
+fn reserved(resources: &[Resource]) -> BTreeMap<&str, Amounts> {
+    let mut by_role: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    for resource in resources.iter().filter(|one| reserved_role(one) != "*") {
+        by_role.entry(reserved_role(resource)).or_default().push(resource);
+    }
+    by_role.into_iter().map(|(role, list)| (role, Amounts::of(list))).collect()
+}
+
+fn attribute(attribute: &Attribute) -> (&str, Value) {
+    let value = if let Some(scalar) = &attribute.scalar {
+        json!(scalar.value)
+    } else if let Some(ranges) = &attribute.ranges {
+        let range = |one: &tepui_proto::v1::value::Range| {
+            format!("{}-{}", one.begin.unwrap_or_default(), one.end.unwrap_or_default())
+        };
+        json!(format!("[{}]", ranges.range.iter().map(range).collect::<Vec<_>>().join(", ")))
+    } else {
+        json!(attribute.text.as_ref().and_then(|text| text.value.as_deref()))
+    };
+    (text(attribute.name.as_deref()), value)
+}
+
+fn leader_info(leader: &tepui_scheduler_core::registry::LeaderRecord) -> Value {
+    let info = master_info(leader);
+    json!({
+        "id": info.id,
+        "pid": info.pid,
+        "port": info.port,
+        "hostname": info.hostname,
+        "capabilities": [],
+    })
+}

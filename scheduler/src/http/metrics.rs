@@ -1,0 +1,151 @@
+//! `GET /metrics`: the numbers of this master in Prometheus' text form. Counters live here; what can be counted in the
+//! Registry is counted when it is asked for.
+
+use std::fmt::Error;
+
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::http::App;
+use crate::http::answer;
+use crate::http::error::Refusal;
+use crate::view::counts;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: u16,
+}
+
+/// All metrics of one master.
+pub(crate) struct Metrics {
+    registry: Registry,
+    leader: Gauge,
+    epoch: Gauge,
+    applied_index: Gauge,
+    offers: Gauge,
+    event_subscribers: Gauge,
+    agents: Family<State, Gauge>,
+    frameworks: Family<State, Gauge>,
+    tasks: Family<State, Gauge>,
+    drivers: Family<State, Gauge>,
+    answers: Family<Code, Counter>,
+    pub(crate) connections: Gauge,
+    pub(crate) streams_open: Gauge,
+    pub(crate) proposals_in_flight: Gauge,
+    pub(crate) proposals_failed: Counter,
+    pub(crate) elections: Counter,
+    /// How long the core took for one input, in seconds.
+    pub(crate) turn_seconds: Histogram,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Metrics {
+        // From 4 µs to about one second: a turn should stay below 10 ms.
+        let turn_seconds = Histogram::new(exponential_buckets(4e-6, 2.0, 19));
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("tepui_master"),
+            leader: Gauge::default(),
+            epoch: Gauge::default(),
+            applied_index: Gauge::default(),
+            offers: Gauge::default(),
+            event_subscribers: Gauge::default(),
+            agents: Family::default(),
+            frameworks: Family::default(),
+            tasks: Family::default(),
+            drivers: Family::default(),
+            answers: Family::default(),
+            connections: Gauge::default(),
+            streams_open: Gauge::default(),
+            proposals_in_flight: Gauge::default(),
+            proposals_failed: Counter::default(),
+            elections: Counter::default(),
+            turn_seconds,
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("leader", "1 while this master leads", self.leader.clone());
+        registry.register("epoch", "number of leaderships so far", self.epoch.clone());
+        registry.register("applied_index", "log index of the last applied entry", self.applied_index.clone());
+        registry.register("offers_outstanding", "offers that nobody has answered", self.offers.clone());
+        registry.register("event_subscribers", "subscribers of the live events", self.event_subscribers.clone());
+        registry.register("agents", "agents by state", self.agents.clone());
+        registry.register("frameworks", "frameworks by state", self.frameworks.clone());
+        registry.register("tasks", "tasks by state, remembered ended ones included", self.tasks.clone());
+        registry.register("drivers", "supervised drivers by state", self.drivers.clone());
+        registry.register("http_answers", "answers by status", self.answers.clone());
+        registry.register("connections", "open client connections", self.connections.clone());
+        registry.register("streams", "open streams of frameworks and agents", self.streams_open.clone());
+        registry.register("proposals_in_flight", "proposals without an outcome", self.proposals_in_flight.clone());
+        registry.register("proposals_failed", "proposals that did not commit", self.proposals_failed.clone());
+        registry.register("elections", "leaderships of this process", self.elections.clone());
+        registry.register("turn_seconds", "time of the core for one input", self.turn_seconds.clone());
+    }
+
+    /// Counts one answer.
+    pub(crate) fn count_answer(&self, status: StatusCode) {
+        self.answers.get_or_create(&Code { code: status.as_u16() }).inc();
+    }
+
+    /// All numbers as of now.
+    pub(crate) fn render(&self, app: &App) -> Response {
+        self.look(app);
+        let mut text = String::new();
+        let written: Result<(), Error> = encode(&mut text, &self.registry);
+        match written {
+            Ok(()) => answer::body(CONTENT_TYPE, text),
+            Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode").into_response(),
+        }
+    }
+
+    fn look(&self, app: &App) {
+        let view = app.read_view();
+        let counts = counts::count(&view.registry);
+        self.leader.set(i64::from(app.role.borrow().is_leader()));
+        self.epoch.set(gauge(view.registry.epoch));
+        self.applied_index.set(gauge(view.applied_index));
+        self.offers.set(gauge(view.local.as_ref().map_or(0, |local| local.offers.len() as u64)));
+        self.event_subscribers.set(gauge(app.events.subscribers() as u64));
+        let agents = [
+            ("registered", counts.agents_registered),
+            ("disconnected", counts.agents_disconnected),
+            ("unreachable", counts.agents_unreachable),
+        ];
+        set(&self.agents, agents);
+        let frameworks =
+            [("connected", counts.frameworks_connected), ("disconnected", counts.frameworks_disconnected)];
+        set(&self.frameworks, frameworks);
+        set(&self.tasks, counts.tasks);
+        set(&self.drivers, counts.drivers);
+    }
+}
+
+/// States that nothing is in any more go.
+fn set(family: &Family<State, Gauge>, numbers: impl IntoIterator<Item = (&'static str, usize)>) {
+    family.clear();
+    for (state, number) in numbers {
+        family.get_or_create(&State { state: state.to_owned() }).set(gauge(number as u64));
+    }
+}
+
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,26 @@
+//! The public API of a master: routes, admission and the form of answers. Handlers are thin: take apart, convert, one call,
+//! convert. No rule about agents, frameworks or tasks stands here.
+
+pub(crate) mod admission;
+pub(crate) mod agent_link;
+pub(crate) mod answer;
+pub(crate) mod apart;
+pub(crate) mod app;
+pub(crate) mod dashboard;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod legacy;
+pub(crate) mod listener;
+pub(crate) mod metrics;
+pub(crate) mod operator_api;
+pub(crate) mod record_body;
+pub(crate) mod redirect;
+pub(crate) mod route;
+pub(crate) mod router;
+pub(crate) mod scheduler_api;
+pub(crate) mod tepui_api;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use app::{App, Info};

@@ -1,0 +1,183 @@
+//! `POST /api/v1`: the operator API. Owns which call is answered from a read view, which goes to the core, and which is not
+//! built yet. Renders nothing itself: `view/` does.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use tepui_proto::MediaType;
+use tepui_proto::tepui::operator;
+use tepui_proto::v1::master::call::Type;
+use tepui_proto::v1::master::response::{self, Type as Answer};
+use tepui_proto::v1::master::{Call, Response as Message};
+use tepui_proto::v1::{Flag, Metric};
+use tepui_proto::wire;
+use tepui_scheduler_core::OperatorCall;
+
+use crate::http::error::Refusal;
+use crate::http::{App, admission, answer, apart, redirect};
+use crate::runtime::reads::ReadView;
+use crate::view;
+
+/// Answers one request.
+pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response, Refusal> {
+    let leading = redirect::leading(&app.role.borrow());
+    let local = admission::wants_local(request.headers(), request.uri().query());
+    let uri = request.uri().clone();
+    if let (Err(elsewhere), false) = (&leading, local) {
+        return Ok(elsewhere.clone().answer(&uri));
+    }
+    let admitted = admission::post(request, app.limits.body_bytes).await?;
+    let call: Call = wire::decode(admitted.media, &admitted.body)?;
+    let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
+    if kind == Type::Unknown {
+        return Err(Refusal::bad_request("expecting 'type' to be present"));
+    }
+    check_member(kind, &call)?;
+    let media = admission::accepted(&admitted.parts.headers)?;
+    match (kind, leading) {
+        (Type::Subscribe | Type::Teardown, Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
+        (Type::Subscribe, Ok(())) => {
+            let inlet = app.operator_events.subscribe(media).await.map_err(|_| answer::unavailable())?;
+            Ok(answer::stream(media, inlet))
+        }
+        (Type::Teardown, Ok(())) => {
+            let id = call.teardown.and_then(|teardown| teardown.framework_id).unwrap_or_default();
+            let call = OperatorCall::Teardown((&id).into());
+            answer::reply(media, app.handle.operator(call, None).await)
+        }
+        (kind, _) => read(app, kind, media).await,
+    }
+}
+
+/// Reads that are answered from this replica.
+async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, Refusal> {
+    let render: fn(&App, &ReadView) -> Message = match kind {
+        Type::GetHealth => |_, _| Message {
+            get_health: Some(response::GetHealth { healthy: Some(true) }),
+            ..of(Answer::GetHealth)
+        },
+        Type::GetFlags => {
+            |app, _| Message { get_flags: Some(response::GetFlags { flags: flags(app) }), ..of(Answer::GetFlags) }
+        }
+        Type::GetVersion => |_, _| Message {
+            get_version: Some(response::GetVersion { version_info: Some(view::master::version_info()) }),
+            ..of(Answer::GetVersion)
+        },
+        Type::GetMetrics => |app, view| Message {
+            get_metrics: Some(response::GetMetrics { metrics: metrics(app, view) }),
+            ..of(Answer::GetMetrics)
+        },
+        Type::GetState => |_, view| Message {
+            get_state: Some(view::get_state(&view.registry, view.local.as_deref())),
+            ..of(Answer::GetState)
+        },
+        Type::GetAgents => |_, view| Message {
+            get_agents: Some(view::agents::get_agents(&view.registry, view.local.as_deref())),
+            ..of(Answer::GetAgents)
+        },
+        Type::GetFrameworks => |_, view| Message {
+            get_frameworks: Some(view::frameworks::get_frameworks(&view.registry, view.local.as_deref())),
+            ..of(Answer::GetFrameworks)
+        },
+        Type::GetTasks => |_, view| Message {
+            get_tasks: Some(view::tasks::get_tasks(&view.registry)),
+            ..of(Answer::GetTasks)
+        },
+        Type::GetExecutors => |_, view| Message {
+            get_executors: Some(view::tasks::get_executors(&view.registry)),
+            ..of(Answer::GetExecutors)
+        },
+        Type::GetOperations => {
+            |_, _| Message { get_operations: Some(response::GetOperations::default()), ..of(Answer::GetOperations) }
+        }
+        Type::GetRoles => |_, view| Message {
+            get_roles: Some(view::frameworks::get_roles(&view.registry)),
+            ..of(Answer::GetRoles)
+        },
+        Type::GetWeights => {
+            |_, _| Message { get_weights: Some(response::GetWeights::default()), ..of(Answer::GetWeights) }
+        }
+        Type::GetMaster => {
+            |app, view| Message { get_master: Some(get_master(app, view)), ..of(Answer::GetMaster) }
+        }
+        other => return Err(Refusal::not_implemented(other.as_str_name())),
+    };
+    let (bytes, view) = apart::render(app, move |app, view| wire::encode(media, &render(app, view))).await?;
+    Ok(answer::stamp(answer::body(media.as_str(), bytes), &view))
+}
+
+fn of(kind: Answer) -> Message {
+    Message { r#type: Some(kind as i32), ..Default::default() }
+}
+
+/// Calls with a member of their own need it.
+fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
+    let present = match kind {
+        Type::SetLoggingLevel => call.set_logging_level.is_some(),
+        Type::ListFiles => call.list_files.is_some(),
+        Type::ReadFile => call.read_file.is_some(),
+        Type::UpdateWeights => call.update_weights.is_some(),
+        Type::ReserveResources => call.reserve_resources.is_some(),
+        Type::UnreserveResources => call.unreserve_resources.is_some(),
+        Type::CreateVolumes => call.create_volumes.is_some(),
+        Type::DestroyVolumes => call.destroy_volumes.is_some(),
+        Type::UpdateMaintenanceSchedule => call.update_maintenance_schedule.is_some(),
+        Type::StartMaintenance => call.start_maintenance.is_some(),
+        Type::StopMaintenance => call.stop_maintenance.is_some(),
+        Type::UpdateQuota => call.update_quota.is_some(),
+        Type::Teardown => call.teardown.is_some(),
+        Type::MarkAgentGone => call.mark_agent_gone.is_some(),
+        _ => true,
+    };
+    if present {
+        Ok(())
+    } else {
+        Err(Refusal::bad_request(format!("expecting '{}' to be present", kind.as_str_name().to_lowercase())))
+    }
+}
+
+fn flags(app: &App) -> Vec<Flag> {
+    let flag = |(name, value): &(String, String)| Flag { name: Some(name.clone()), value: Some(value.clone()) };
+    app.info.flags.iter().map(flag).collect()
+}
+
+fn metrics(app: &App, view: &ReadView) -> Vec<Metric> {
+    let metric = |(name, value): (String, f64)| Metric { name: Some(name), value: Some(value) };
+    crate::http::legacy::metrics_snapshot(app, view).into_iter().map(metric).collect()
+}
+
+fn get_master(app: &App, view: &ReadView) -> response::GetMaster {
+    let leader = view.registry.leader.as_deref();
+    response::GetMaster {
+        master_info: leader.map(view::master::master_info),
+        start_time: Some(app.info.started_wall_ms as f64 / 1000.0),
+        elected_time: leader.map(|leader| leader.elected_wall_ms as f64 / 1000.0),
+    }
+}
+
+/// GET_RAFT of our own API, here because it is a read of the same kind.
+pub(crate) fn get_raft(app: &App, view: &ReadView) -> operator::response::GetRaft {
+    let status = app.replica.status();
+    let members = status.members.iter().map(|(id, (peer, voter))| operator::RaftMember {
+        node_id: Some(*id),
+        peer_addr: Some(peer.peer_addr.clone()),
+        api_addr: Some(peer.api_addr.clone()),
+        voter: Some(*voter),
+        matched_index: status.replication.get(id).copied().flatten(),
+    });
+    operator::response::GetRaft {
+        node_id: Some(status.node_id),
+        role: Some(status.role.clone()),
+        term: Some(status.term),
+        leader: status.leader,
+        leader_api: status.leader_peer.as_ref().map(|peer| peer.api_addr.clone()),
+        last_log_index: status.last_log_index,
+        committed_index: status.committed_index,
+        applied_index: status.applied_index,
+        snapshot_index: status.snapshot_index,
+        epoch: Some(view.registry.epoch),
+        cluster_id: status.cluster_id.clone(),
+        members: members.collect(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Which path leads where. A pure table: routes match by the longest prefix of whole path segments, as Mesos' do, because
+//! existing clients rely on it (`/api/v1/operator` reaches `/api/v1`). Looks at nothing but the path.
+
+/// What answers a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// The scheduler API.
+    Scheduler,
+    /// The operator API.
+    Operator,
+    /// Agents' conversation with the leading master.
+    AgentLink,
+    /// Our own operator calls.
+    TepuiOperator,
+    /// The live event stream.
+    Events,
+    Health,
+    Version,
+    Redirect,
+    Metrics,
+    /// The plain read endpoints.
+    Legacy(Legacy),
+    /// A part of the dashboard.
+    Asset(Asset),
+}
+
+/// The plain read endpoints that render the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Legacy {
+    State,
+    Frameworks,
+    Agents,
+    Tasks,
+    Flags,
+    MetricsSnapshot,
+}
+
+/// The files of the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asset {
+    Page,
+    Style,
+    Script,
+}
+
+/// Whether more segments may follow the prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Any,
+    None,
+}
+
+const TABLE: &[(&str, Tail, Route)] = &[
+    ("", Tail::None, Route::Asset(Asset::Page)),
+    ("api/v1", Tail::Any, Route::Operator),
+    ("api/v1/scheduler", Tail::Any, Route::Scheduler),
+    ("flags", Tail::Any, Route::Legacy(Legacy::Flags)),
+    ("flags.json", Tail::Any, Route::Legacy(Legacy::Flags)),
+    ("frameworks", Tail::Any, Route::Legacy(Legacy::Frameworks)),
+    ("frameworks.json", Tail::Any, Route::Legacy(Legacy::Frameworks)),
+    ("health", Tail::Any, Route::Health),
+    ("metrics", Tail::None, Route::Metrics),
+    ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("redirect", Tail::None, Route::Redirect),
+    ("slaves", Tail::Any, Route::Legacy(Legacy::Agents)),
+    ("slaves.json", Tail::Any, Route::Legacy(Legacy::Agents)),
+    ("state", Tail::Any, Route::Legacy(Legacy::State)),
+    ("state.json", Tail::Any, Route::Legacy(Legacy::State)),
+    ("stats.json", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("tasks", Tail::Any, Route::Legacy(Legacy::Tasks)),
+    ("tasks.json", Tail::Any, Route::Legacy(Legacy::Tasks)),
+    ("tepui/assets/app.css", Tail::None, Route::Asset(Asset::Style)),
+    ("tepui/assets/app.js", Tail::None, Route::Asset(Asset::Script)),
+    ("tepui/v1/agent", Tail::None, Route::AgentLink),
+    ("tepui/v1/events", Tail::None, Route::Events),
+    ("tepui/v1/operator", Tail::None, Route::TepuiOperator),
+    ("version", Tail::Any, Route::Version),
+];
+
+/// Finds what answers `path`; `None` is a 404. The process name in front (`/master/state`) makes no difference.
+pub(crate) fn find(path: &str) -> Option<Route> {
+    let path = path.trim_start_matches('/').trim_end_matches('/');
+    let path = match path.strip_prefix("master") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => path,
+    };
+    let mut prefix = path;
+    loop {
+        let hit = TABLE.iter().find(|(known, tail, _)| *known == prefix && (*tail == Tail::Any || prefix == path));
+        if let Some((_, _, route)) = hit {
+            return Some(*route);
+        }
+        prefix = prefix.rsplit_once('/')?.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_by_the_longest_prefix_of_whole_segments() {
+        let cases = [
+            ("/", Some(Route::Asset(Asset::Page))),
+            ("/master", Some(Route::Asset(Asset::Page))),
+            ("/api/v1", Some(Route::Operator)),
+            ("/api/v1/", Some(Route::Operator)),
+            ("/api/v1/operator", Some(Route::Operator)),
+            ("/master/api/v1/operator/x", Some(Route::Operator)),
+            ("/api/v1/scheduler", Some(Route::Scheduler)),
+            ("/api/v1/scheduler/x", Some(Route::Scheduler)),
+            ("/api/v1/schedulers", Some(Route::Operator)),
+            ("/api", None),
+            ("/api/v2", None),
+            ("/health", Some(Route::Health)),
+            ("/healthy", None),
+            ("/master/state.json", Some(Route::Legacy(Legacy::State))),
+            ("/masters/state", None),
+            ("/slaves/some-agent", Some(Route::Legacy(Legacy::Agents))),
+            ("/redirect", Some(Route::Redirect)),
+            ("/redirect/x", None),
+            ("/metrics", Some(Route::Metrics)),
+            ("/metrics/x", None),
+            ("/metrics/snapshot", Some(Route::Legacy(Legacy::MetricsSnapshot))),
+            ("/tepui/assets/app.js", Some(Route::Asset(Asset::Script))),
+            ("/tepui/assets/../app.js", None),
+            ("/tepui/v1/events", Some(Route::Events)),
+            ("/tepui/v1/events/x", None),
+            ("/nothing/at/all", None),
+        ];
+        for (path, route) in cases {
+            assert_eq!(find(path), route, "{path}");
+        }
+    }
+}

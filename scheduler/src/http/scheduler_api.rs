@@ -1,0 +1,49 @@
+//! `POST /api/v1/scheduler`: what frameworks say. Owns the order in which a call is examined; what it means is the core's.
+
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::header::{HeaderName, HeaderValue};
+use tepui_proto::v1::scheduler::Call;
+use tepui_proto::v1::scheduler::call::Type;
+use tepui_proto::wire;
+use tepui_scheduler_core::validation;
+
+use crate::http::error::Refusal;
+use crate::http::{App, admission, answer, redirect};
+
+const STREAM_ID: &str = "mesos-stream-id";
+const DRIVER_TOKEN: &str = "tepui-driver-token";
+
+/// Answers one request. The rows of the admission order stand in their order; row 1 and 2 (authentication) have no
+/// counterpart yet, so an `Authorization` header is ignored.
+pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refusal> {
+    if let Err(elsewhere) = redirect::leading(&app.role.borrow()) {
+        return Ok(elsewhere.answer(request.uri()));
+    }
+    let admitted = admission::post(request, app.limits.body_bytes).await?;
+    let call: Call = wire::decode(admitted.media, &admitted.body)?;
+    validation::call(&call)?;
+
+    let headers = &admitted.parts.headers;
+    let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
+    let stream_id = admission::header(headers, STREAM_ID);
+    match kind {
+        Type::Subscribe => {
+            let media = admission::accepted(headers)?;
+            if headers.contains_key(STREAM_ID) {
+                return Err(Refusal::bad_request("subscribe calls should not include the 'Mesos-Stream-Id' header"));
+            }
+            let token = admission::header(headers, DRIVER_TOKEN);
+            let opened = app.handle.subscribe(call, None, token, media).await.map_err(|_| answer::unavailable())?;
+            let mut response = answer::stream(media, opened.inlet);
+            let value = HeaderValue::from_str(&opened.stream_id).map_err(|_| answer::unavailable())?;
+            response.headers_mut().insert(HeaderName::from_static(STREAM_ID), value);
+            Ok(response)
+        }
+        Type::ReconcileOperations => {
+            let media = admission::accepted(headers)?;
+            answer::reply(media, app.handle.call(call, stream_id, None).await)
+        }
+        _ => answer::reply(admitted.media, app.handle.call(call, stream_id, None).await),
+    }
+}

@@ -1,0 +1,93 @@
+//! `POST /tepui/v1/operator`: drivers, registers and the log. Owns which call any master answers and which only the leading one.
+
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::Uri;
+use tepui_proto::MediaType;
+use tepui_proto::tepui::operator::call::{StateGet, Type};
+use tepui_proto::tepui::operator::response::{self, Type as Answer};
+use tepui_proto::tepui::operator::{Call, Response as Message};
+use tepui_proto::wire;
+use tepui_scheduler_core::OperatorCall;
+
+use crate::http::error::Refusal;
+use crate::http::{App, admission, answer, operator_api, redirect};
+use crate::runtime::role::Role;
+use crate::view;
+
+const DRIVER_TOKEN: &str = "tepui-driver-token";
+
+/// Answers one request.
+pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refusal> {
+    let uri = request.uri().clone();
+    let admitted = admission::post(request, app.limits.body_bytes).await?;
+    let call: Call = wire::decode(admitted.media, &admitted.body)?;
+    let media = admission::accepted(&admitted.parts.headers)?;
+    let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
+    let change = match kind {
+        Type::GetDrivers => return Ok(get_drivers(app, &call, media)),
+        Type::GetRaft => return Ok(get_raft(app, media)),
+        Type::StateGet => return state_get(app, member(call.state_get, "state_get")?, media, &uri).await,
+        Type::SubmitDriver => {
+            let spec = member(call.submit_driver, "submit_driver")?.spec;
+            OperatorCall::SubmitDriver(member(spec, "submit_driver.spec")?)
+        }
+        Type::KillDriver => OperatorCall::KillDriver(member(call.kill_driver, "kill_driver")?),
+        Type::StateCas => OperatorCall::StateCas(member(call.state_cas, "state_cas")?),
+        Type::RenewLease => OperatorCall::RenewLease(member(call.renew_lease, "renew_lease")?),
+        Type::Unknown => return Err(Refusal::bad_request("expecting 'type' to be present")),
+    };
+    if let Err(elsewhere) = redirect::leading(&app.role.borrow()) {
+        return Ok(elsewhere.answer(&uri));
+    }
+    let token = admission::header(&admitted.parts.headers, DRIVER_TOKEN);
+    answer::reply(media, app.handle.operator(change, token).await)
+}
+
+fn get_drivers(app: &App, call: &Call, media: MediaType) -> Response {
+    let view = app.read_view();
+    let name = call.get_drivers.as_ref().and_then(|get| get.name.as_deref());
+    let drivers = view::drivers::get_drivers(&view.registry, name);
+    let message = Message { get_drivers: Some(drivers), ..of(Answer::GetDrivers) };
+    answer::stamp(answer::message(media, &message), &view)
+}
+
+fn get_raft(app: &App, media: MediaType) -> Response {
+    let view = app.read_view();
+    let message = Message { get_raft: Some(operator_api::get_raft(app, &view)), ..of(Answer::GetRaft) };
+    answer::stamp(answer::message(media, &message), &view)
+}
+
+/// A read that sees every write that was answered before it was asked.
+async fn state_get(app: &App, get: StateGet, media: MediaType, uri: &Uri) -> Result<Response, Refusal> {
+    let role = app.role.borrow().clone();
+    let Role::Serving { lead } = &role else {
+        return match redirect::leading(&role) {
+            Err(elsewhere) => Ok(elsewhere.answer(uri)),
+            Ok(()) => Err(answer::unavailable()),
+        };
+    };
+    if let Err(error) = app.replica.read_barrier(lead).await {
+        return Err(Refusal::unavailable(format!("the read cannot be proven to be current: {error}")));
+    }
+    let view = app.read_view();
+    let (scope, key) = (get.scope.unwrap_or_default(), get.key.unwrap_or_default());
+    let state = match view.registry.register(&scope, &key) {
+        Some(record) => response::StateGet {
+            version: Some(record.version),
+            generation: Some(record.generation),
+            value: Some(record.value.clone()),
+        },
+        None => response::StateGet { version: Some(0), generation: None, value: None },
+    };
+    let message = Message { state_get: Some(state), ..of(Answer::StateGet) };
+    Ok(answer::stamp(answer::message(media, &message), &view))
+}
+
+fn of(kind: Answer) -> Message {
+    Message { r#type: Some(kind as i32), ..Default::default() }
+}
+
+fn member<T>(member: Option<T>, name: &str) -> Result<T, Refusal> {
+    member.ok_or_else(|| Refusal::bad_request(format!("expecting '{name}' to be present")))
+}

@@ -1,0 +1,221 @@
+//! What the state machine shows to the rest of the process: the newest Registry for reads, the outcomes of this master's
+//! own proposals for the event loop, and the keys that changed for the event streams.
+//!
+//! Owns the hand-over between the thread that applies committed entries, which must never wait, and everyone else. The
+//! queues are bounded by what they hold: outcomes by the proposals in flight, keys by the objects that exist.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tepui_scheduler_core::{Change, LocalView, Outcome, ProposalId, Registry};
+use tokio::sync::{Notify, watch};
+
+/// A Registry and where in the log it stands.
+#[derive(Clone)]
+pub(crate) struct Published {
+    pub(crate) registry: Registry,
+    /// The log index of the last entry in it; 0 before the first.
+    pub(crate) applied_index: u64,
+    /// When that entry was applied here.
+    pub(crate) applied_at: Instant,
+}
+
+/// What the event loop gets after one or more applied batches.
+pub(crate) struct Batch {
+    pub(crate) registry: Registry,
+    pub(crate) outcomes: Vec<(ProposalId, Outcome)>,
+}
+
+/// The shared board.
+pub(crate) struct Board {
+    newest: ArcSwap<Published>,
+    /// What only the leading master knows, published by its event loop.
+    local: ArcSwapOption<LocalView>,
+    outbox: Mutex<Outbox>,
+    applied: Notify,
+    feeds: Vec<Arc<ChangeFeed>>,
+    fatal: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct Outbox {
+    /// Whether the event loop leads and wants outcomes.
+    open: bool,
+    /// Whether something was applied since the event loop last looked.
+    fresh: bool,
+    outcomes: Vec<(ProposalId, Outcome)>,
+}
+
+impl Board {
+    /// A board that shows an empty Registry and tells `feeds` what changes.
+    pub(crate) fn new(feeds: Vec<Arc<ChangeFeed>>) -> Arc<Board> {
+        let empty = Published { registry: Registry::default(), applied_index: 0, applied_at: Instant::now() };
+        Arc::new(Board {
+            newest: ArcSwap::from_pointee(empty),
+            local: ArcSwapOption::empty(),
+            outbox: Mutex::default(),
+            applied: Notify::new(),
+            feeds,
+            fatal: watch::Sender::new(None),
+        })
+    }
+
+    /// The newest Registry of this replica.
+    pub(crate) fn newest(&self) -> Arc<Published> {
+        self.newest.load_full()
+    }
+
+    /// What only the leading master knows; `None` on the others.
+    pub(crate) fn local(&self) -> Option<Arc<LocalView>> {
+        self.local.load_full()
+    }
+
+    /// Shows what the leading master knows, or that this master does not lead.
+    pub(crate) fn publish_local(&self, local: Option<LocalView>) {
+        self.local.store(local.map(Arc::new));
+    }
+
+    /// Takes an applied batch from the state machine. `own` are the outcomes of this master's own proposals.
+    pub(crate) fn publish(&self, published: Published, own: Vec<(ProposalId, Outcome)>, changes: &[Change]) {
+        {
+            let mut outbox = self.outbox();
+            // Under the lock, so that a session that begins sees either the entry in its Registry or its outcome later.
+            self.newest.store(Arc::new(published));
+            if outbox.open {
+                outbox.outcomes.extend(own);
+                outbox.fresh = true;
+            }
+        }
+        self.applied.notify_one();
+        for feed in &self.feeds {
+            feed.extend(changes.iter().cloned());
+        }
+    }
+
+    /// Tells the streams that something changed that is not in the Registry.
+    pub(crate) fn touch(&self, changes: impl IntoIterator<Item = Change> + Clone) {
+        for feed in &self.feeds {
+            feed.extend(changes.clone());
+        }
+    }
+
+    /// Replaces everything, after a snapshot was installed: whoever follows changes has to begin anew.
+    pub(crate) fn reset(&self, published: Published) {
+        self.newest.store(Arc::new(published));
+        for feed in &self.feeds {
+            feed.reset();
+        }
+    }
+
+    /// Starts to collect outcomes and returns the Registry they follow upon. Every entry of an earlier leadership must
+    /// have been applied before: an outcome that comes later belongs to this one.
+    pub(crate) fn begin_session(&self) -> Registry {
+        let mut outbox = self.outbox();
+        *outbox = Outbox { open: true, ..Outbox::default() };
+        self.newest.load().registry.clone()
+    }
+
+    /// Stops collecting outcomes.
+    pub(crate) fn end_session(&self) {
+        *self.outbox() = Outbox::default();
+    }
+
+    /// Waits until something may have been applied.
+    pub(crate) async fn applied(&self) {
+        self.applied.notified().await;
+    }
+
+    /// What was applied since the last call, if anything.
+    pub(crate) fn take(&self) -> Option<Batch> {
+        let mut outbox = self.outbox();
+        if !outbox.fresh {
+            return None;
+        }
+        outbox.fresh = false;
+        let outcomes = std::mem::take(&mut outbox.outcomes);
+        Some(Batch { registry: self.newest.load().registry.clone(), outcomes })
+    }
+
+    /// Takes the replica out of service: its state can no longer be trusted.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(%reason, "the registry cannot go on");
+        self.fatal.send_replace(Some(reason));
+    }
+
+    /// Becomes `Some` when the process must stop.
+    pub(crate) fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // Nothing in the critical sections can panic half-way, so a poisoned lock still guards sound data.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys that changed since one follower last looked: each at most once, oldest first.
+#[derive(Default)]
+pub(crate) struct ChangeFeed {
+    dirty: Mutex<Dirty>,
+    ready: Notify,
+}
+
+#[derive(Default)]
+struct Dirty {
+    order: VecDeque<Change>,
+    known: BTreeSet<Change>,
+    reset: bool,
+}
+
+/// What a follower finds.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Changes {
+    /// The whole Registry was replaced; `keys` is empty then.
+    pub(crate) reset: bool,
+    pub(crate) keys: Vec<Change>,
+}
+
+impl ChangeFeed {
+    /// Remembers keys.
+    pub(crate) fn extend(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut any = false;
+        {
+            let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+            for change in changes {
+                if dirty.known.insert(change.clone()) {
+                    dirty.order.push_back(change);
+                    any = true;
+                }
+            }
+        }
+        if any {
+            self.ready.notify_one();
+        }
+    }
+
+    fn reset(&self) {
+        *self.dirty.lock().unwrap_or_else(PoisonError::into_inner) = Dirty { reset: true, ..Dirty::default() };
+        self.ready.notify_one();
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Takes up to `limit` keys; whatever is left makes the feed ready again.
+    pub(crate) fn take(&self, limit: usize) -> Changes {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = dirty.order.len().min(limit);
+        let keys: Vec<Change> = dirty.order.drain(..count).collect();
+        for key in &keys {
+            dirty.known.remove(key);
+        }
+        if !dirty.order.is_empty() {
+            self.ready.notify_one();
+        }
+        Changes { reset: std::mem::take(&mut dirty.reset), keys }
+    }
+}

@@ -1,0 +1,278 @@
+//! The only owner of the core: takes inputs one after the other, performs what the core wants, and publishes the result.
+//!
+//! Owns the order of things. A leadership is a *session*: it begins with `Elected`, ends with `Deposed`, and nothing of it
+//! survives. Decides nothing about agents, frameworks or tasks.
+//!
+//! ```text
+//!   leadership ─┐
+//!   applied ────┤                       ┌─▶ Hands (log, streams, replies)
+//!   failures ───┼─▶ Master::handle ─────┤
+//!   closed ─────┤                       └─▶ Board (local view), Role
+//!   messages ───┤
+//!   alarm ──────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::RngCore;
+use tepui_raft_store::{Lead, Leadership, NodeId};
+use tepui_scheduler_core::{Effect, Input, Master, MasterIdentity};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::metrics::Metrics;
+use crate::runtime::board::Board;
+use crate::runtime::effects::{Failed, Hands};
+use crate::runtime::handle::{Message, Opened};
+use crate::runtime::replica::Replica;
+use crate::runtime::role::Role;
+use crate::runtime::streams::ConnectionId;
+use crate::runtime::timers::Clock;
+
+/// So many messages are taken at once before the rest of the world is looked at again.
+const MESSAGES_PER_TURN: usize = 128;
+
+/// What the loop is made of.
+pub(crate) struct Parts {
+    pub(crate) master: Master,
+    pub(crate) identity: MasterIdentity,
+    pub(crate) node_id: NodeId,
+    pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) hands: Hands,
+    pub(crate) messages: mpsc::Receiver<Message>,
+    pub(crate) closed: mpsc::UnboundedReceiver<ConnectionId>,
+    pub(crate) role: watch::Sender<Role>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) proposals_in_flight: usize,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The loop.
+pub(crate) struct EventLoop {
+    parts: Parts,
+    session: Option<Session>,
+    draining: bool,
+    effects: Vec<Effect>,
+}
+
+struct Session {
+    lead: Lead,
+    clock: Clock,
+}
+
+/// Why the loop woke up.
+enum Wake {
+    Stop,
+    Leadership,
+    Applied,
+    Failed(Failed),
+    Closed(ConnectionId),
+    Messages,
+    Alarm,
+}
+
+impl EventLoop {
+    pub(crate) fn new(parts: Parts) -> EventLoop {
+        EventLoop { parts, session: None, draining: false, effects: Vec::new() }
+    }
+
+    /// Runs until it is stopped.
+    pub(crate) async fn run(mut self) {
+        let mut leadership = self.parts.replica.leadership();
+        leadership.mark_changed();
+        let mut batch = Vec::with_capacity(MESSAGES_PER_TURN);
+        loop {
+            match self.wait(&mut leadership, &mut batch).await {
+                Wake::Stop => break,
+                Wake::Leadership => {
+                    let now = leadership.borrow_and_update().clone();
+                    self.on_leadership(now);
+                }
+                Wake::Applied => self.on_applied(),
+                Wake::Failed(failed) => self.on_failure(failed),
+                Wake::Closed(connection) => self.on_closed(connection),
+                Wake::Messages => {
+                    for message in batch.drain(..) {
+                        self.on_message(message);
+                    }
+                }
+                Wake::Alarm => {}
+            }
+            // Under a steady load the alarm would be the last to be looked at, so it is looked at each time.
+            if self.session.as_mut().is_some_and(|session| session.clock.rang()) {
+                self.turn(Input::Tick);
+            }
+            self.publish();
+        }
+        self.depose();
+        self.parts.role.send_replace(Role::Following { leader: None });
+    }
+
+    async fn wait(&mut self, leadership: &mut watch::Receiver<Leadership>, batch: &mut Vec<Message>) -> Wake {
+        let parts = &mut self.parts;
+        let room = parts.hands.proposals_in_flight() < parts.proposals_in_flight;
+        let alarm = self.session.as_ref().map(|session| session.clock.alarm());
+        let rings = async move {
+            match alarm {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = parts.stop.cancelled() => Wake::Stop,
+            Ok(()) = leadership.changed() => Wake::Leadership,
+            () = parts.board.applied() => Wake::Applied,
+            failed = parts.hands.next_failure() => Wake::Failed(failed),
+            Some(connection) = parts.closed.recv() => Wake::Closed(connection),
+            count = parts.messages.recv_many(batch, MESSAGES_PER_TURN), if room => match count {
+                0 => Wake::Stop,
+                _ => Wake::Messages,
+            },
+            () = rings => Wake::Alarm,
+        }
+    }
+
+    fn on_leadership(&mut self, leadership: Leadership) {
+        match leadership {
+            Leadership::Leading(lead) => {
+                if self.session.as_ref().is_some_and(|session| session.lead == lead) {
+                    return;
+                }
+                self.depose();
+                self.elect(lead);
+            }
+            Leadership::Following { leader } => {
+                self.depose();
+                // A replica that lost its quorum may still name itself; nobody must be sent back here.
+                let other = leader.filter(|(id, _)| *id != self.parts.node_id);
+                let leader = other.map(|(_, peer)| peer.api_addr);
+                self.parts.role.send_replace(Role::Following { leader });
+            }
+        }
+    }
+
+    fn elect(&mut self, lead: Lead) {
+        let registry = self.parts.board.begin_session();
+        let mut seed = [0; 32];
+        rand::rng().fill_bytes(&mut seed);
+        let identity = MasterIdentity {
+            master_id: uuid::Uuid::new_v4().to_string(),
+            cluster_id: self.parts.replica.cluster_id().unwrap_or_default(),
+            ..self.parts.identity.clone()
+        };
+        tracing::info!(term = lead.term, master_id = %identity.master_id, epoch = registry.epoch + 1, "elected");
+        self.session = Some(Session { lead, clock: Clock::start(registry.cluster_ms) });
+        self.turn(Input::Elected { registry, identity, seed });
+    }
+
+    fn depose(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        tracing::info!("no longer leading");
+        self.turn(Input::Deposed);
+        self.session = None;
+        self.parts.hands.end_session();
+        self.parts.board.end_session();
+        self.parts.board.publish_local(None);
+        self.effects.clear();
+    }
+
+    fn on_applied(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        if let Some(batch) = self.parts.board.take() {
+            self.turn(Input::Applied { registry: batch.registry, outcomes: batch.outcomes });
+        }
+    }
+
+    fn on_failure(&mut self, failed: Failed) {
+        let Failed { proposal, unknown, reason } = failed;
+        tracing::warn!(proposal, unknown, %reason, "a proposal was not committed");
+        self.parts.metrics.proposals_failed.inc();
+        self.turn(Input::ProposalFailed { proposal, unknown, reason });
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId) {
+        if self.parts.hands.streams.close(connection) {
+            self.turn(Input::ConnectionClosed { connection });
+        }
+    }
+
+    /// Whoever asks while this master does not serve is refused by dropping the way back.
+    fn on_message(&mut self, message: Message) {
+        if matches!(message, Message::Drain) {
+            self.draining = true;
+            return;
+        }
+        if !self.parts.master.serving() || self.session.is_none() {
+            return;
+        }
+        let hands = &mut self.parts.hands;
+        let input = match message {
+            Message::Subscribe { call, principal, driver_token, media, opened } => {
+                let (connection, inlet) = hands.streams.open(media);
+                let stream_id = uuid::Uuid::new_v4().to_string();
+                // If the client is gone already, dropping the inlet reports the connection as closed.
+                let _ = opened.send(Opened { stream_id: stream_id.clone(), inlet });
+                Input::Subscribe { connection, stream_id, call: *call, principal, driver_token }
+            }
+            Message::Call { call, stream_id, principal, reply } => {
+                Input::Call { request: hands.expect_reply(reply), stream_id, call: *call, principal }
+            }
+            Message::AgentRegister { call, opened } => {
+                let (connection, inlet) = hands.streams.open(tepui_proto::MediaType::Protobuf);
+                let stream_id = uuid::Uuid::new_v4().to_string();
+                let _ = opened.send(Opened { stream_id: stream_id.clone(), inlet });
+                Input::AgentRegister { connection, stream_id, call: *call }
+            }
+            Message::AgentCall { call, stream_id, reply } => {
+                Input::AgentCall { request: hands.expect_reply(reply), stream_id, call: *call }
+            }
+            Message::Operator { call, driver_token, reply } => {
+                Input::Operator { request: hands.expect_reply(reply), call: *call, driver_token }
+            }
+            Message::Drain => return,
+        };
+        self.turn(input);
+    }
+
+    /// One input, everything it causes, and what that causes in turn: consumers that were cut are reported at once.
+    fn turn(&mut self, input: Input) {
+        let Some(session) = &mut self.session else { return };
+        let Parts { master, hands, metrics, .. } = &mut self.parts;
+        let mut next = Some(input);
+        let mut cut = Vec::new();
+        while let Some(input) = next.take() {
+            let started = Instant::now();
+            master.handle(session.clock.now(), input, &mut self.effects);
+            metrics.turn_seconds.observe(started.elapsed().as_secs_f64());
+            hands.perform(&mut self.effects, &session.lead, &mut session.clock);
+            cut.extend(hands.take_cut());
+            next = cut.pop().map(|connection| Input::ConnectionClosed { connection });
+        }
+    }
+
+    /// Shows the outside what came of it.
+    fn publish(&mut self) {
+        let Some(session) = &self.session else { return };
+        self.parts.board.publish_local(Some(self.parts.master.local_view()));
+        let role = match (self.parts.master.serving(), self.draining) {
+            (_, true) => Role::Draining,
+            (true, false) => Role::Serving { lead: session.lead.clone() },
+            (false, false) => Role::Recovering,
+        };
+        self.parts.role.send_if_modified(|current| {
+            let changed = *current != role;
+            *current = role;
+            changed
+        });
+        let metrics = &self.parts.metrics;
+        metrics.streams_open.set(i64::try_from(self.parts.hands.streams.len()).unwrap_or(i64::MAX));
+        metrics.proposals_in_flight.set(i64::try_from(self.parts.hands.proposals_in_flight()).unwrap_or(i64::MAX));
+    }
+}

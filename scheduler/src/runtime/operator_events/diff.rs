@@ -1,0 +1,87 @@
+//! What to tell subscribers of the operator stream about one key: the difference between two Registries. Pure.
+
+use tepui_proto::ids::{AgentId, FrameworkId};
+use tepui_proto::v1::TaskStatus;
+use tepui_proto::v1::master::Event;
+use tepui_proto::v1::master::event::{
+    AgentAdded, AgentRemoved, FrameworkAdded, FrameworkRemoved, FrameworkUpdated, TaskAdded, TaskUpdated, Type,
+};
+use tepui_scheduler_core::ids::TaskKey;
+use tepui_scheduler_core::registry::AgentRecord;
+use tepui_scheduler_core::{Change, Registry};
+
+use super::task::of;
+use crate::view;
+
+/// The events that lead from `before` to `after` as far as `key` goes.
+pub(super) fn events(before: &Registry, after: &Registry, key: &Change) -> Vec<Event> {
+    match key {
+        Change::Agent(id) => agent(before, after, id).into_iter().collect(),
+        Change::Framework(id) => framework(before, after, id).into_iter().collect(),
+        Change::Task(key) => task(before, after, key),
+        Change::Driver(_) | Change::Register { .. } | Change::Leadership | Change::Cluster => Vec::new(),
+    }
+}
+
+fn agent(before: &Registry, after: &Registry, id: &AgentId) -> Option<Event> {
+    // An unreachable agent counts as removed, and as added when it comes back.
+    fn present<'a>(registry: &'a Registry, id: &AgentId) -> Option<&'a std::sync::Arc<AgentRecord>> {
+        registry.agents.get(id).filter(|record| record.unreachable_ms.is_none())
+    }
+    match (present(before, id), present(after, id)) {
+        (None, Some(record)) => {
+            let agent = Some(view::agents::agent(after, None, record));
+            Some(Event { agent_added: Some(AgentAdded { agent }), ..of(Type::AgentAdded) })
+        }
+        (Some(_), None) => {
+            let agent_id = Some(id.to_proto());
+            Some(Event { agent_removed: Some(AgentRemoved { agent_id }), ..of(Type::AgentRemoved) })
+        }
+        _ => None,
+    }
+}
+
+fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Event> {
+    match (before.frameworks.get(id), after.frameworks.get(id)) {
+        (None, Some(record)) => {
+            let framework = Some(view::frameworks::framework(after, record));
+            Some(Event { framework_added: Some(FrameworkAdded { framework }), ..of(Type::FrameworkAdded) })
+        }
+        (Some(old), Some(new)) if old != new => {
+            let framework = Some(view::frameworks::framework(after, new));
+            Some(Event { framework_updated: Some(FrameworkUpdated { framework }), ..of(Type::FrameworkUpdated) })
+        }
+        (Some(old), None) => {
+            let framework_info = old.info.clone();
+            Some(Event { framework_removed: Some(FrameworkRemoved { framework_info }), ..of(Type::FrameworkRemoved) })
+        }
+        _ => None,
+    }
+}
+
+fn task(before: &Registry, after: &Registry, key: &TaskKey) -> Vec<Event> {
+    let old = view::tasks::find(before, key);
+    let Some(new) = view::tasks::find(after, key) else { return Vec::new() };
+    let mut events = Vec::new();
+    if old.is_none_or(|old| old.launch_seq != new.launch_seq) {
+        let task = view::tasks::task(new);
+        events.push(Event { task_added: Some(TaskAdded { task }), ..of(Type::TaskAdded) });
+    }
+    let told = old.and_then(|old| old.last_status.as_ref());
+    if let Some(status) = &new.last_status
+        && told.is_none_or(|told| differs(told, status))
+    {
+        let updated = TaskUpdated {
+            framework_id: Some(key.framework.to_proto()),
+            status: Some(status.clone()),
+            state: Some(new.state() as i32),
+        };
+        events.push(Event { task_updated: Some(updated), ..of(Type::TaskUpdated) });
+    }
+    events
+}
+
+/// A repeated state is not announced, a change of health is.
+fn differs(told: &TaskStatus, status: &TaskStatus) -> bool {
+    told.state != status.state || told.healthy != status.healthy || told.check_status != status.check_status
+}

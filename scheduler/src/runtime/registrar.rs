@@ -1,0 +1,93 @@
+//! The replicated state machine: decodes committed entries, applies them to the Registry, and shows the result on the board.
+//!
+//! Owns the one Registry of this replica. Decides nothing: what an operation means is `registry/apply.rs` in the core.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tepui_raft_store::{Entry, NodeId, StateMachine};
+use tepui_scheduler_core::Registry;
+use tepui_scheduler_core::registry::decode_envelope;
+
+use crate::runtime::board::{Board, Published};
+
+/// Applies entries for one replica.
+pub(crate) struct Registrar {
+    node_id: NodeId,
+    registry: Registry,
+    board: Arc<Board>,
+    /// Set when an entry could not be understood. From then on nothing is applied and no snapshot is written: a replica
+    /// that skipped an entry would differ from the others without anyone noticing.
+    broken: Option<String>,
+}
+
+/// What a snapshot is written from.
+pub(crate) struct Frozen {
+    registry: Registry,
+    broken: Option<String>,
+}
+
+impl Registrar {
+    /// An empty state machine of replica `node_id`.
+    pub(crate) fn new(node_id: NodeId, board: Arc<Board>) -> Registrar {
+        Registrar { node_id, registry: Registry::default(), board, broken: None }
+    }
+
+    fn published(&self, applied_index: u64) -> Published {
+        Published { registry: self.registry.clone(), applied_index, applied_at: Instant::now() }
+    }
+}
+
+impl StateMachine for Registrar {
+    type Frozen = Frozen;
+
+    fn apply(&mut self, entries: Vec<Entry>) -> Vec<Bytes> {
+        let answers = vec![Bytes::new(); entries.len()];
+        let mut own = Vec::new();
+        let mut changes = Vec::new();
+        let mut last_index = None;
+        for entry in entries {
+            if self.broken.is_some() {
+                break;
+            }
+            let envelope = match decode_envelope(entry.command.clone()) {
+                Ok(envelope) => envelope,
+                Err(error) => {
+                    let reason = format!("log entry {} cannot be applied: {error}", entry.index);
+                    self.board.fail(reason.clone());
+                    self.broken = Some(reason);
+                    break;
+                }
+            };
+            let (outcome, changed) = self.registry.apply(&envelope);
+            if envelope.node_id == self.node_id {
+                own.push((envelope.proposal, outcome));
+            }
+            changes.extend(changed);
+            last_index = Some(entry.index);
+        }
+        if let Some(index) = last_index {
+            self.board.publish(self.published(index), own, &changes);
+        }
+        answers
+    }
+
+    fn freeze(&self) -> Frozen {
+        Frozen { registry: self.registry.clone(), broken: self.broken.clone() }
+    }
+
+    fn write_snapshot(frozen: &Frozen, out: &mut dyn Write) -> std::io::Result<()> {
+        match &frozen.broken {
+            Some(reason) => Err(std::io::Error::other(reason.clone())),
+            None => frozen.registry.write_snapshot(out),
+        }
+    }
+
+    fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error> {
+        self.registry = Registry::read_snapshot(input)?;
+        self.board.reset(self.published(last_index));
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! The replicated store as the rest of the master sees it, so that tests can put something smaller in its place.
+//!
+//! Owns a trait and its one real implementation. No decisions.
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tepui_raft_store::{Applied, Lead, Leadership, ProposeError, RaftStore, Status};
+use tokio::sync::watch;
+
+/// One replica of the log.
+pub(crate) trait Replica: Send + Sync + 'static {
+    /// See [`RaftStore::propose`]: the place in the log's order is taken by the call, not by the first poll.
+    fn propose(&self, lead: &Lead, command: Bytes) -> BoxFuture<'static, Result<Applied, ProposeError>>;
+
+    /// See [`RaftStore::read_barrier`].
+    fn read_barrier(&self, lead: &Lead) -> BoxFuture<'static, Result<u64, ProposeError>>;
+
+    /// Who leads, as it changes.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// What there is to show to an operator.
+    fn status(&self) -> Status;
+
+    /// The cluster this replica belongs to.
+    fn cluster_id(&self) -> Option<String>;
+}
+
+impl Replica for RaftStore {
+    fn propose(&self, lead: &Lead, command: Bytes) -> BoxFuture<'static, Result<Applied, ProposeError>> {
+        RaftStore::propose(self, lead, command).boxed()
+    }
+
+    fn read_barrier(&self, lead: &Lead) -> BoxFuture<'static, Result<u64, ProposeError>> {
+        let (store, lead) = (self.clone(), lead.clone());
+        async move { RaftStore::read_barrier(&store, &lead).await }.boxed()
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        RaftStore::leadership(self)
+    }
+
+    fn status(&self) -> Status {
+        RaftStore::status(self)
+    }
+
+    fn cluster_id(&self) -> Option<String> {
+        RaftStore::cluster_id(self)
+    }
+}

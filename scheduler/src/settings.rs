@@ -1,0 +1,104 @@
+//! What the configuration means for the parts below: the core's settings, the store's settings, and the list of flags that
+//! is shown to operators. Pure conversions.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tepui_raft_store::Peer;
+
+use crate::config::Config;
+
+/// Long enough to stand for "never" in cluster time, short enough to be added to one.
+const NEVER_MS: u64 = 1 << 52;
+/// Longest command in bytes: a launch carries several task descriptions.
+const LONGEST_COMMAND: usize = 16 << 20;
+
+/// The settings of the core. `masters` is what drivers are told: `host:port` of every master, comma separated.
+pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Config {
+    let timers = &config.timers;
+    tepui_scheduler_core::Config {
+        heartbeat_interval_ms: ms(timers.heartbeat_interval),
+        agent_ping_interval_ms: ms(timers.agent_ping_interval),
+        agent_ping_timeouts: timers.agent_ping_timeouts,
+        agent_grace_ms: ms(timers.agent_failover_grace),
+        framework_grace_ms: ms(timers.framework_failover_grace),
+        framework_min_grace_ms: ms(timers.framework_disconnected_grace),
+        observe_interval_ms: ms(timers.observe_interval),
+        allocation_delay_ms: ms(timers.allocation_delay),
+        allocation_interval_ms: ms(timers.allocation_interval),
+        offer_timeout_ms: timers.offer_timeout.map_or(NEVER_MS, ms),
+        driver_lease_ms: ms(timers.driver_lease),
+        masters,
+        ..Default::default()
+    }
+}
+
+/// The settings of the replicated store.
+pub(crate) fn store(config: &Config, me: Peer) -> tepui_raft_store::Config {
+    let listen = SocketAddr::new(config.ip, config.peer_port);
+    let mut store = tepui_raft_store::Config::new(config.node_id, config.work_dir.join("raft"), listen, me);
+    store.secret = config.secret.as_ref().map(|secret| secret.expose().to_owned());
+    store.timing = config.raft_timing;
+    store.leader_contact_timeout = config.timers.leader_contact_timeout;
+    store.max_command_bytes = LONGEST_COMMAND;
+    store
+}
+
+/// The configuration as names and values, for operators. Secrets do not appear.
+pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
+    let timers = &config.timers;
+    let masters: Vec<String> = config
+        .masters
+        .iter()
+        .map(|m| format!("{}={}:{}/{}", m.node_id, m.host, m.peer_port, m.api_port))
+        .collect();
+    let text = |value: &dyn std::fmt::Display| value.to_string();
+    let secs = |value: Duration| format!("{}secs", value.as_secs_f64());
+    let flags = [
+        ("node_id", text(&config.node_id)),
+        ("ip", text(&config.ip)),
+        ("port", text(&config.port)),
+        ("peer_port", text(&config.peer_port)),
+        ("hostname", config.advertised_host()),
+        ("work_dir", text(&config.work_dir.display())),
+        ("masters", masters.join(",")),
+        ("cluster", config.cluster.clone().unwrap_or_default()),
+        ("bootstrap", text(&config.bootstrap)),
+        ("heartbeat_interval", secs(timers.heartbeat_interval)),
+        ("agent_ping_timeout", secs(timers.agent_ping_interval)),
+        ("max_agent_ping_timeouts", text(&timers.agent_ping_timeouts)),
+        ("agent_failover_grace", secs(timers.agent_failover_grace)),
+        ("framework_failover_grace", secs(timers.framework_failover_grace)),
+        ("driver_lease", secs(timers.driver_lease)),
+        ("observe_interval", secs(timers.observe_interval)),
+        ("allocation_interval", secs(timers.allocation_interval)),
+        ("offer_timeout", timers.offer_timeout.map_or_else(String::new, secs)),
+        ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
+        ("max_body_bytes", text(&config.limits.body_bytes)),
+    ];
+    flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(NEVER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn the_house_defaults_of_shell_and_core_are_the_same() {
+        let config = Config::new(1, "/nowhere");
+        assert_eq!(core(&config, String::new()), tepui_scheduler_core::Config::default());
+    }
+
+    #[test]
+    fn the_secret_is_in_the_store_and_not_in_the_flags() {
+        let mut config = Config::new(1, "/nowhere");
+        config.secret = Some(Secret::new("hush"));
+        assert_eq!(store(&config, Peer::default()).secret.as_deref(), Some("hush"));
+        assert!(flags(&config).iter().all(|(_, value)| !value.contains("hush")));
+    }
+}

@@ -1,0 +1,108 @@
+//! Agents as the operator API shows them.
+
+use std::sync::Arc;
+
+use tepui_proto::ids::AgentId;
+use tepui_proto::v1::master::response::{GetAgents, get_agents::Agent};
+use tepui_proto::v1::{self, Resource};
+use tepui_scheduler_core::registry::AgentRecord;
+use tepui_scheduler_core::{LocalView, Registry};
+
+use crate::view::instant;
+
+/// Where an agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Registered with the present leader.
+    Registered,
+    /// Its stream ended; it may come back.
+    Disconnected,
+    /// Known from before the last leader change and not back yet.
+    Recovered,
+    /// Given up for now.
+    Unreachable,
+}
+
+/// Says where an agent stands.
+pub(crate) fn standing(registry: &Registry, agent: &AgentRecord) -> Standing {
+    if agent.unreachable_ms.is_some() {
+        Standing::Unreachable
+    } else if registry.agent_connected(agent) {
+        Standing::Registered
+    } else if agent.disconnected_ms.is_some() {
+        Standing::Disconnected
+    } else {
+        Standing::Recovered
+    }
+}
+
+/// GET_AGENTS. Unreachable agents are in no list, as in Mesos.
+pub(crate) fn get_agents(registry: &Registry, local: Option<&LocalView>) -> GetAgents {
+    let mut answer = GetAgents::default();
+    for record in registry.agents.values() {
+        match standing(registry, record) {
+            Standing::Registered | Standing::Disconnected => answer.agents.push(agent(registry, local, record)),
+            Standing::Recovered => answer.recovered_agents.extend(record.info.clone()),
+            Standing::Unreachable => {}
+        }
+    }
+    answer
+}
+
+/// One agent.
+pub(crate) fn agent(registry: &Registry, local: Option<&LocalView>, record: &Arc<AgentRecord>) -> Agent {
+    let id = record.id();
+    Agent {
+        agent_info: record.info.clone(),
+        active: Some(registry.agent_connected(record)),
+        version: Some(record.version.clone()),
+        pid: pid(record),
+        registered_time: instant(record.registered_wall_ms),
+        reregistered_time: instant(record.reregistered_wall_ms),
+        total_resources: record.total().to_vec(),
+        allocated_resources: allocated(registry, &id),
+        offered_resources: offered(local, &id),
+        capabilities: Vec::new(),
+        resource_providers: Vec::new(),
+        deactivated: Some(false),
+        drain_info: None,
+        estimated_drain_start_time: None,
+    }
+}
+
+/// What live tasks hold on an agent.
+pub(crate) fn allocated(registry: &Registry, id: &AgentId) -> Vec<Resource> {
+    let Some(charges) = registry.charges.get(id) else { return Vec::new() };
+    let mut all = Vec::new();
+    for ((_, role), resources) in &charges.by_client {
+        all.extend(resources.to_proto().into_iter().map(|resource| allocated_to(resource, role)));
+    }
+    all
+}
+
+/// What outstanding offers hold of an agent; empty where only the leading master knows.
+pub(crate) fn offered(local: Option<&LocalView>, id: &AgentId) -> Vec<Resource> {
+    let offers = local.into_iter().flat_map(|local| local.offers.values());
+    let of_agent = offers.filter(|offer| {
+        offer.agent_id.as_ref().and_then(|agent| agent.value.as_deref()) == Some(id.as_str())
+    });
+    of_agent.flat_map(|offer| offer.resources.iter().cloned()).collect()
+}
+
+/// The address in the form that clients of Mesos take apart.
+pub(crate) fn pid(record: &AgentRecord) -> Option<String> {
+    let info = record.info.as_ref()?;
+    let host = ip(record).or(info.hostname.as_deref())?;
+    Some(format!("slave(1)@{host}:{}", info.port.unwrap_or(5051)))
+}
+
+/// The address that the agent named, if it did.
+pub(crate) fn ip(record: &AgentRecord) -> Option<&str> {
+    (!record.ip.is_empty()).then_some(record.ip.as_str())
+}
+
+/// Names the role that a resource is allocated to.
+pub(crate) fn allocated_to(mut resource: Resource, role: &str) -> Resource {
+    resource.allocation_info = Some(v1::resource::AllocationInfo { role: Some(role.to_owned()) });
+    resource
+}

@@ -1,0 +1,90 @@
+//! Frameworks and roles as the operator API shows them.
+
+use std::collections::BTreeMap;
+
+use tepui_proto::ids::FrameworkId;
+use tepui_proto::v1::master::response::{GetFrameworks, GetRoles, get_frameworks::Framework};
+use tepui_proto::v1::{self, Offer, Resource};
+use tepui_scheduler_core::registry::FrameworkRecord;
+use tepui_scheduler_core::{LocalView, Registry};
+
+use crate::view::agents::allocated_to;
+use crate::view::instant;
+
+/// GET_FRAMEWORKS.
+pub(crate) fn get_frameworks(registry: &Registry, local: Option<&LocalView>) -> GetFrameworks {
+    let allocated = allocated(registry);
+    let offers = offers_by_framework(local);
+    let nothing = Vec::new();
+    let frameworks = registry.frameworks.iter().map(|(id, record)| {
+        let mut shown = framework(registry, record);
+        shown.allocated_resources = allocated.get(id).unwrap_or(&nothing).clone();
+        shown.offers = offers.get(id.as_str()).cloned().unwrap_or_default();
+        shown.offered_resources = shown.offers.iter().flat_map(|offer| offer.resources.clone()).collect();
+        shown
+    });
+    GetFrameworks {
+        frameworks: frameworks.collect(),
+        completed_frameworks: registry.completed_frameworks.iter().map(|record| framework(registry, record)).collect(),
+        recovered_frameworks: Vec::new(),
+    }
+}
+
+/// One framework without its resources, which take a walk over all agents.
+pub(crate) fn framework(registry: &Registry, record: &FrameworkRecord) -> Framework {
+    let connected = registry.framework_connected(record);
+    Framework {
+        framework_info: record.info.clone(),
+        active: Some(connected || record.internal),
+        connected: Some(connected || record.internal),
+        registered_time: instant(record.registered_wall_ms),
+        reregistered_time: instant(record.reregistered_wall_ms),
+        unregistered_time: instant(record.unregistered_wall_ms),
+        offers: Vec::new(),
+        inverse_offers: Vec::new(),
+        allocated_resources: Vec::new(),
+        offered_resources: Vec::new(),
+        recovered: Some(record.recovered),
+        offer_constraints: None,
+    }
+}
+
+/// What live tasks of each framework hold, by one walk over all agents.
+pub(crate) fn allocated(registry: &Registry) -> BTreeMap<FrameworkId, Vec<Resource>> {
+    let mut all: BTreeMap<FrameworkId, Vec<Resource>> = BTreeMap::new();
+    for charges in registry.charges.values() {
+        for ((framework, role), resources) in &charges.by_client {
+            let held = resources.to_proto().into_iter().map(|resource| allocated_to(resource, role));
+            all.entry(framework.clone()).or_default().extend(held);
+        }
+    }
+    all
+}
+
+/// Outstanding offers by the framework that has them; empty where only the leading master knows.
+pub(crate) fn offers_by_framework(local: Option<&LocalView>) -> BTreeMap<String, Vec<Offer>> {
+    let mut all: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
+    for offer in local.into_iter().flat_map(|local| local.offers.values()) {
+        let id = offer.framework_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
+        all.entry(id).or_default().push(offer.as_ref().clone());
+    }
+    all
+}
+
+/// GET_ROLES: the roles of all frameworks and what is allocated to each.
+pub(crate) fn get_roles(registry: &Registry) -> GetRoles {
+    let mut roles: BTreeMap<String, v1::Role> = BTreeMap::new();
+    let role = |name: &str| v1::Role { name: Some(name.to_owned()), weight: Some(1.0), ..Default::default() };
+    for (id, record) in &registry.frameworks {
+        for name in record.roles() {
+            roles.entry(name.clone()).or_insert_with(|| role(&name)).frameworks.push(id.to_proto());
+        }
+    }
+    for charges in registry.charges.values() {
+        for ((_, name), resources) in &charges.by_client {
+            let shown = roles.entry(name.to_string()).or_insert_with(|| role(name));
+            shown.resources.extend(resources.to_proto());
+        }
+    }
+    GetRoles { roles: roles.into_values().collect() }
+}

@@ -1,0 +1,73 @@
+//! Tasks and executors as the operator API shows them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tepui_proto::ids::FrameworkId;
+use tepui_proto::v1::Task;
+use tepui_proto::v1::master::response::{GetExecutors, GetTasks, get_executors::Executor};
+use tepui_scheduler_core::Registry;
+use tepui_scheduler_core::ids::TaskKey;
+use tepui_scheduler_core::registry::TaskRecord;
+
+/// GET_TASKS.
+pub(crate) fn get_tasks(registry: &Registry) -> GetTasks {
+    let mut answer = GetTasks::default();
+    for record in visible(registry) {
+        let Some(task) = task(record) else { continue };
+        if record.unreachable_wall_ms.is_some() {
+            answer.unreachable_tasks.push(task);
+        } else {
+            answer.tasks.push(task);
+        }
+    }
+    let ended = registry.history.values().flatten();
+    answer.completed_tasks.extend(ended.filter_map(|record| task(record)));
+    answer
+}
+
+/// GET_EXECUTORS: each custom executor of a live task, once.
+pub(crate) fn get_executors(registry: &Registry) -> GetExecutors {
+    let mut known = BTreeMap::new();
+    for record in visible(registry) {
+        let Some(executor) = &record.executor else { continue };
+        let id = executor.executor_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
+        known.entry((record.key().framework, record.agent_id(), id)).or_insert_with(|| Executor {
+            executor_info: Some(executor.clone()),
+            agent_id: Some(record.agent_id().to_proto()),
+        });
+    }
+    GetExecutors { executors: known.into_values().collect(), orphan_executors: Vec::new() }
+}
+
+/// The tasks that are shown. Those of a framework that is gone are being killed and stand in no list.
+pub(crate) fn visible(registry: &Registry) -> impl Iterator<Item = &Arc<TaskRecord>> {
+    registry.frameworks.keys().flat_map(|id| of_framework(registry, id))
+}
+
+/// The tasks of one framework, in the order of their ids.
+pub(crate) fn of_framework<'a>(
+    registry: &'a Registry,
+    id: &FrameworkId,
+) -> impl Iterator<Item = &'a Arc<TaskRecord>> + use<'a> {
+    let id = id.clone();
+    let first = TaskKey::new(id.clone(), "");
+    registry.tasks.range(first..).take_while(move |(key, _)| key.framework == id).map(|(_, record)| record)
+}
+
+/// The newest record of a task, live or ended. An ended one is looked for among the latest of its framework only.
+pub(crate) fn find<'a>(registry: &'a Registry, key: &TaskKey) -> Option<&'a Arc<TaskRecord>> {
+    registry.tasks.get(key).or_else(|| {
+        let ended = registry.history.get(&key.framework)?;
+        ended.iter().rev().find(|record| record.key() == *key)
+    })
+}
+
+/// One task, with its last status.
+pub(crate) fn task(record: &TaskRecord) -> Option<Task> {
+    let mut task = record.task.clone()?;
+    if task.statuses.is_empty() {
+        task.statuses.extend(record.last_status.clone());
+    }
+    Some(task)
+}
