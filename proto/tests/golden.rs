@@ -3,6 +3,8 @@
 //! `x.json` is exactly what we write (but for whitespace and the order of members), `x.hex` the protobuf bytes, `x.in.json`
 //! another JSON text of the same message, as a peer may send it. See `golden/make_hex.py` for where the bytes come from.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Decoders meet random, mutated and truncated bytes: they may refuse, they must not panic, and what they accept is whole.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 

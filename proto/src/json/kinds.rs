@@ -145,7 +145,7 @@ fn decimal(text: &str) -> Option<f64> {
         "-Infinity" => Some(f64::NEG_INFINITY),
         "NaN" => Some(f64::NAN),
         _ if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) => {
-            text.parse().ok()
+            text.parse().ok().filter(|value: &f64| value.is_finite())
         }
         _ => None,
     }

@@ -1,3 +1,5 @@
+//! The rules of `from_proto`, each broken once, and both forms of reservations.
+
 use serde_json::{Value, json};
 
 use super::*;
