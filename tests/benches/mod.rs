@@ -1,1 +1,93 @@
-//! benches: in preparation.
+//! The figures of `docs/benchmarks.md`: each has an id, a target, and a way to measure it. Prints; judges nothing.
+
+mod failover;
+mod launches;
+mod machine;
+mod memory;
+mod raft;
+
+use serde::Serialize;
+
+/// What every benchmark gets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A smoke run: few repetitions.
+    pub short: bool,
+    /// The executable that acts as `tepui`.
+    pub executable: std::path::PathBuf,
+}
+
+/// One measured figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    pub id: &'static str,
+    pub what: String,
+    /// The figure to compare with the target: a median, a rate, a size.
+    pub value: f64,
+    pub unit: &'static str,
+    pub target: &'static str,
+    pub n: usize,
+    pub min: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+    pub machine: String,
+}
+
+impl Figure {
+    /// A figure whose value is the median of samples.
+    pub fn of(id: &'static str, what: &str, unit: &'static str, target: &'static str, mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let place = (samples.len() as f64 * part).ceil() as usize;
+            samples.get(place.clamp(1, samples.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
+        };
+        Figure {
+            id,
+            what: what.to_owned(),
+            value: at(0.5),
+            unit,
+            target,
+            n: samples.len(),
+            min: at(0.0),
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+            machine: machine::describe(),
+        }
+    }
+}
+
+/// All ids, in order. Those without a benchmark answer "not yet".
+pub const IDS: [&str; 15] =
+    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15"];
+
+/// Measures one id. None: there is no benchmark for it yet.
+///
+/// # Errors
+/// When the measurement could not be carried out.
+pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec<Figure>>> {
+    Ok(Some(match id {
+        "P4" => failover::kill(settings).await?,
+        "P6" => failover::hand_over(settings).await?,
+        "P7" => launches::rate(settings).await?,
+        "P12" => memory::idle(settings).await?,
+        "P13" => raft::throughput(settings).await?,
+        _later => return Ok(None),
+    }))
+}
+
+pub use raft::node as raft_node;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let figure = Figure::of("P0", "test", "ms", "", (1..=100).map(f64::from).collect());
+        assert_eq!((figure.min, figure.p50, figure.p99, figure.max), (1.0, 50.0, 99.0, 100.0));
+        let one = Figure::of("P0", "test", "ms", "", vec![7.0]);
+        assert_eq!((one.min, one.value, one.max), (7.0, 7.0, 7.0));
+    }
+}

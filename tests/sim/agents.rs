@@ -29,8 +29,6 @@ pub(crate) struct SimAgent {
     stream: Option<u64>,
     target: Option<usize>,
     pub(crate) processes: BTreeMap<TaskKey, Process>,
-    /// Raised when the host loses all its processes.
-    pub(crate) host_life: u64,
     wish: u64,
     /// A new agent on this host, because the last one was told to leave.
     generation: u64,
@@ -46,7 +44,6 @@ impl SimAgent {
             stream: None,
             target: None,
             processes: BTreeMap::new(),
-            host_life: 0,
             wish: 0,
             generation: 0,
         }
@@ -124,7 +121,6 @@ impl World {
         found.core = None;
         found.stream = None;
         if host {
-            found.host_life += 1;
             for process in found.processes.values_mut() {
                 // A lost host leaves no wait status.
                 process.ended.get_or_insert((now, -1));
@@ -276,7 +272,7 @@ impl World {
                 self.checks.epoch_at_agent(agent, self.agents[agent].generation, &event)?;
                 self.agent_handle(agent, Input::MasterEvent(event))
             }
-            ToClient::Refused { .. } | ToClient::End | ToClient::Framework(_) => {
+            ToClient::Refused | ToClient::End | ToClient::Framework(_) => {
                 self.break_stream(stream, true, true);
                 self.agent_lost_stream(agent, life, stream)
             }
@@ -313,8 +309,7 @@ impl World {
         self.processes += 1;
         let number = self.processes;
         let pid = u32::try_from(number).unwrap_or(u32::MAX);
-        let host_life = self.agents[agent].host_life;
-        let process = Process { number, pid, ended: None, kill_asked: false, host_life };
+        let process = Process { number, pid, ended: None, kill_asked: false };
         self.agents[agent].processes.insert(key.clone(), process);
         match tasks::behaviour(&launch.info) {
             Behaviour::Run { ms, code } => {

@@ -145,7 +145,7 @@ impl World {
             let charged: f64 = keys
                 .iter()
                 .filter_map(|key| registry.tasks.get(key))
-                .filter(|task| !tepui_proto::task_state::is_terminal(task.state()))
+                .filter(|task| !task.state().is_terminal())
                 .filter(|task| task.unreachable_wall_ms.is_none())
                 .map(|task| cpus(task.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default()))
                 .sum();

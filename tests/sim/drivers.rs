@@ -129,7 +129,8 @@ impl World {
     fn driver_renews(&mut self, number: usize) {
         let now = self.now;
         if now.saturating_sub(self.drivers[number].renewed_at) > LEASE {
-            self.note(|| format!("driver generation {} lost its lease and ends", self.drivers[number].generation));
+            let generation = self.drivers[number].generation;
+            self.note(|| format!("driver generation {generation} lost its lease and ends"));
             self.driver_exits(number, 1);
             return;
         }

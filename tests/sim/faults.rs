@@ -136,7 +136,8 @@ impl World {
     fn kill_driver(&mut self) {
         let Some(number) = self.living_driver() else { return };
         let (agent, process) = (self.drivers[number].agent, self.drivers[number].process);
-        self.note(|| format!("driver generation {} is killed", self.drivers[number].generation));
+        let generation = self.drivers[number].generation;
+        self.note(|| format!("driver generation {generation} is killed"));
         self.drivers[number].alive = false;
         self.kill_outside(agent, process, 0);
     }
@@ -144,7 +145,8 @@ impl World {
     fn pause_driver(&mut self) {
         let Some(number) = self.living_driver() else { return };
         let pause = self.chance.between(100, 40_000);
-        self.note(|| format!("driver generation {} is paused for {pause} ms", self.drivers[number].generation));
+        let generation = self.drivers[number].generation;
+        self.note(|| format!("driver generation {generation} is paused for {pause} ms"));
         self.drivers[number].paused_until = self.now + pause * MS;
     }
 

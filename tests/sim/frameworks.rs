@@ -74,8 +74,7 @@ pub(crate) fn framework_id(id: String) -> v1::FrameworkId {
 }
 
 fn is_terminal(state: v1::TaskState) -> bool {
-    tepui_proto::task_state::is_terminal(state)
-        || matches!(state, v1::TaskState::TaskUnreachable | v1::TaskState::TaskUnknown)
+    state.is_terminal() || matches!(state, v1::TaskState::TaskUnreachable | v1::TaskState::TaskUnknown)
 }
 
 /// How far along a state is, for the order of updates.
@@ -241,7 +240,7 @@ impl World {
         }
         let told = match message {
             ToClient::Framework(told) => *told,
-            ToClient::Refused { .. } => {
+            ToClient::Refused => {
                 self.break_stream(stream, true, true);
                 return self.framework_lost_stream(framework, life, stream);
             }
@@ -402,7 +401,7 @@ fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
                 known.uuids.push(uuid.clone());
             }
         }
-        if tepui_proto::task_state::is_terminal(state) {
+        if state.is_terminal() {
             known.last_word = Some(state);
         }
     } else if let Some(word) = known.last_word

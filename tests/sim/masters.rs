@@ -207,7 +207,7 @@ impl World {
         while self.nodes[node].applied < self.log.entries.len() {
             let index = self.nodes[node].applied;
             let bytes = self.log.entries[index].clone();
-            let envelope = core::Registry::decode_envelope(&bytes)
+            let envelope = core::registry::decode_envelope(bytes.into())
                 .map_err(|error| format!("entry {index} does not decode: {error}"))?;
             let found = &mut self.nodes[node];
             let (outcome, _changes) = found.registry.apply(&envelope);
@@ -314,7 +314,7 @@ impl World {
     }
 
     fn propose(&mut self, node: usize, proposal: core::ProposalId, envelope: &core::Envelope) {
-        let bytes = core::Registry::encode_envelope(envelope);
+        let bytes = core::registry::encode_envelope(envelope);
         let leads = self.nodes[node].leading.is_some_and(|leadership| self.log.leads(node, leadership));
         let life = self.nodes[node].life;
         if leads {
@@ -342,7 +342,7 @@ impl World {
             && let core::Reply::Rejected { status, reason } = reply
         {
             self.note(|| format!("master {node} refuses a call on stream {stream}: {status} {reason}"));
-            self.after(delay, Event::ToClient { stream, message: ToClient::Refused { status } });
+            self.after(delay, Event::ToClient { stream, message: ToClient::Refused });
         }
     }
 

@@ -49,8 +49,6 @@ pub(crate) struct Process {
     /// Raw wait status once it has ended, and when.
     pub(crate) ended: Option<(Micros, i32)>,
     pub(crate) kill_asked: bool,
-    /// Whether it may be started at all any more.
-    pub(crate) host_life: u64,
 }
 
 /// Every start of every task, wherever it happened.

@@ -66,7 +66,7 @@ pub(crate) enum Event {
 pub(crate) enum ToClient {
     Framework(Box<v1::scheduler::Event>),
     Agent(Box<agent_link::Event>),
-    Refused { status: u16 },
+    Refused,
     End,
 }
 

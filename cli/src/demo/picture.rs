@@ -42,10 +42,10 @@ pub(super) fn stream(live: &Live, job: &str) -> Stream {
     let Some(value) = found.map(|object| &object["value"]) else { return Stream::default() };
     let commits = value["stats"].as_array().map(Vec::as_slice).unwrap_or_default();
     Stream {
-        records: number(value, "/committed/records"),
+        records: number(value, "/totals/records"),
         batch: number(value, "/committed/batch"),
         finished: value["finished"].as_bool().unwrap_or_default(),
-        commits: commits.iter().map(|one| (number(one, "/batch"), number(one, "/at_ms"))).collect(),
+        commits: commits.iter().map(|one| (number(one, "/batch"), number(one, "/at"))).collect(),
     }
 }
 

@@ -106,7 +106,7 @@ fn read_output(output: &Path, result: &mut Recount) -> anyhow::Result<BTreeMap<K
     let mut found: BTreeMap<Key, Counts> = BTreeMap::new();
     for path in files_below(output)? {
         let mut reader = csv::Reader::from_path(&path).with_context(|| format!("read {}", path.display()))?;
-        let names = ["window_start", "carrier", "flights", "delayed", "delay_minutes"];
+        let names = ["window_start", "carrier", "flights", "delayed_departures", "delay_minutes"];
         let columns = Columns::find(&path, reader.headers()?, names)?;
         for row in reader.records() {
             let row = row.with_context(|| format!("read {}", path.display()))?;
@@ -173,7 +173,7 @@ mod tests {
 
     const INPUT: &str = "carrier,dep_delay,time_hour\n\
         UA,2,2013-01-01T10:00:00Z\nUA,,2013-01-01T10:00:00Z\nAA,-3,2013-01-01T11:00:00Z\n";
-    const HEADER: &str = "window_start,carrier,flights,delayed,delay_minutes\n";
+    const HEADER: &str = "window_start,carrier,flights,delayed_departures,delay_minutes\n";
 
     fn compare(output: &str) -> Recount {
         let dir = tempfile::tempdir().unwrap();
