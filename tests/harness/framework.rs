@@ -116,6 +116,14 @@ impl TestFramework {
         }
     }
 
+    /// The next event as it comes, offers included.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn next(&mut self) -> anyhow::Result<Event> {
+        self.events.next().await.context("the driver ended")
+    }
+
     /// Takes an offer, waiting for one if there is none.
     ///
     /// # Errors
