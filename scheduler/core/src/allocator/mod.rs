@@ -1,25 +1,72 @@
-//! Who is offered what: shares, quotas, filters and explanations; a plan changes nothing.
-//!
-//! Seam (called by `master/offers.rs`; all resources as `tepui_proto::resources::Resources`, without allocation unless said):
+//! Who is offered what: shares, quotas, filters and explanations.
 //!
 //! ```text
-//! pub struct Allocator;                                   // held by Master, dropped with the leadership
-//! Allocator::new() -> Self
-//! set_agent(&mut self, id: &AgentId, info: &AgentInfo)    // known and offerable; replaces; makes it dirty
-//! deactivate_agent(&mut self, id)                          // disconnected: not planned, still part of the total
-//! remove_agent(&mut self, id)                              // unreachable or gone: leaves the total, its filters go
-//! set_framework(&mut self, id: &FrameworkId, info: &FrameworkInfo, suppressed: &[String], active: bool)
-//! remove_framework(&mut self, id)                          // with its filters
-//! charge(&mut self, id: &FrameworkId, role: &str, agent: &AgentId, amounts: &Resources)   // task, offer or pending launch
-//! recover(&mut self, same)                                 // and marks the agent dirty
-//! refuse(&mut self, id, role, agent, refused: &Resources, until_ms)   // a decline filter
-//! revive(&mut self, id, roles: &[String]) / suppress(&mut self, id, roles: &[String])
-//! set_demands(&mut self, Vec<Demand>)                      // drivers: exactly so much, on one agent, in this role
-//! dirty(&self) -> bool
-//! next_filter_deadline(&self) -> Option<u64>               // expire(now_ms) marks the agents dirty
-//! plan(&mut self or &self, now_ms, budget) -> Plan { allocations: Vec<Allocation>, more: bool }
-//! Allocation { agent: AgentId, framework: FrameworkId, role: Arc<str>, resources: Resources, driver: Option<String> }
-//! check_invariants(&self)
+//! agents, frameworks, charges ──► Allocator (indexes only, rebuilt for each leadership)
+//!                                     │ changes mark agents dirty
+//!            plan(now, budget): dirty agents in seeded order, a slice at a time
+//!                                     │ for each agent: drivers' demands, then the most deserving framework
+//!                                     ▼
+//!                               [Allocation] ──► the master charges each one that it turns into an offer
 //! ```
 //!
-//! Master calls `charge` for every allocation that it turned into an offer, so a plan needs no memory of its own.
+//! Owns fairness. A plan gives nothing away by itself; it takes agents off the list of dirty ones and counts how often
+//! each framework was served, for ties. It is computed on a copy of the ledger, with integers only: the same inputs give
+//! the same plan, in slices of whatever size.
+
+mod cycle;
+mod explain;
+mod filters;
+mod frameworks;
+mod ledger;
+mod planner;
+mod quantities;
+mod quota;
+mod share;
+mod state;
+mod supply;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenarios;
+
+use std::sync::Arc;
+
+use tepui_proto::resources::Resources;
+
+pub use explain::{Explanation, Reason};
+pub use filters::{DEFAULT_REFUSE_MS, MAX_REFUSE_MS, refuse_ms};
+pub use state::{Allocator, BadSetting};
+
+use crate::ids::{AgentId, FrameworkId};
+
+/// Something that a framework, or a driver, should get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allocation {
+    pub agent: AgentId,
+    pub framework: FrameworkId,
+    pub role: Arc<str>,
+    /// Without allocation.
+    pub resources: Resources,
+    /// The driver whose demand this meets.
+    pub driver: Option<String>,
+}
+
+/// Exactly so much, on one agent: what a driver needs for its next launch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Demand {
+    pub driver: String,
+    /// On whose account it goes.
+    pub framework: FrameworkId,
+    pub role: Arc<str>,
+    /// Without allocation.
+    pub resources: Resources,
+}
+
+/// What came of one slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub allocations: Vec<Allocation>,
+    /// Dirty agents are left: plan again.
+    pub more: bool,
+}

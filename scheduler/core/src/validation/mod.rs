@@ -1,19 +1,43 @@
 //! Every semantic check on a call, as `Result<Checked…, Rejection>`; no check changes anything.
 //!
-//! Seam:
-//!
-//! ```text
-//! pub struct Rejection { pub reason: String }              // lowercase fragment; Display
-//! call(&scheduler::Call) -> Result<(), Rejection>          // row 9 of the admission table: shape only; the shell answers 400
-//! agent_call(&agent_link::Call) -> Result<(), Rejection>   // shape, format version, ids, resources of a REGISTER
-//! framework(&FrameworkInfo, suppressed_roles: &[String], Option<&OfferConstraints>, principal: Option<&str>)
-//!     -> Result<CheckedFramework, Rejection>               // becomes an ERROR event
-//! CheckedFramework { info: FrameworkInfo (principal filled in, id as given), suppressed_roles: Vec<String>, roles: Vec<String> }
-//! roles(&FrameworkRecord, asked: &[String]) -> Result<Vec<String>, Rejection>   // REVIVE, SUPPRESS: empty means all
-//! task(&TaskInfo, &TaskContext) -> Result<CheckedTask, Rejection>   // becomes TASK_ERROR / TASK_INVALID
-//! TaskContext<'a> { framework: &'a FrameworkRecord, agent_id: &'a AgentId, role: &'a str, remaining: &'a Resources (allocated to role),
-//!                   id_in_use: bool, live_executor: Option<&'a ExecutorInfo> }
-//! CheckedTask { info: TaskInfo (allocation injected, executor.framework_id, health check type), resources: Resources (task and
-//!               executor unless live, allocated to role) }
-//! driver(DriverSpec) -> Result<DriverSpec, Rejection>      // defaults filled in; becomes 400
-//! ```
+//! Owns what peers may say, and the words in which they are told what is wrong: each names the field. Whether the things
+//! that a call names exist is decided by the master.
+
+mod agents;
+mod calls;
+mod checks;
+mod driver;
+mod framework;
+mod register;
+mod task;
+
+use std::fmt;
+
+pub use agents::{AGENT_LINK_FORMAT, agent_call};
+pub use calls::call;
+pub use driver::driver;
+pub use framework::{CheckedFramework, framework, roles};
+pub use register::{MAX_VALUE_BYTES, state_cas};
+pub use task::{CheckedTask, TaskContext, task};
+
+/// Why a call was refused: the caller's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Rejection {
+    /// Of the HTTP answer, where there is one.
+    pub status: u16,
+    /// Lowercase fragment that names the field.
+    pub reason: String,
+}
+
+impl Rejection {
+    /// A plain bad request.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { status: 400, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}

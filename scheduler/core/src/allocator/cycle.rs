@@ -1,0 +1,130 @@
+//! Which agents to plan, in which order, how many at a time.
+//!
+//! Agents become dirty one by one; a cycle takes all that are dirty, in an order that the seed decides, and is worked off in
+//! slices. With guarantees, all agents of the cycle are looked at for these first.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::ids::AgentId;
+
+/// What a step is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Only roles whose guarantee is not met.
+    Guarantees,
+    /// Everybody.
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) stage: Stage,
+    pub(crate) agent_id: AgentId,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Cycle {
+    seed: u64,
+    dirty: BTreeSet<AgentId>,
+    steps: VecDeque<Step>,
+}
+
+impl Cycle {
+    pub(crate) fn new(seed: u64) -> Cycle {
+        Cycle { seed, dirty: BTreeSet::new(), steps: VecDeque::new() }
+    }
+
+    pub(crate) fn mark(&mut self, agent_id: &AgentId) {
+        self.dirty.insert(agent_id.clone());
+    }
+
+    pub(crate) fn forget(&mut self, agent_id: &str) {
+        self.dirty.remove(agent_id);
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.steps.is_empty()
+    }
+
+    /// Returns the next steps, at most `budget`; begins a new cycle if the last one is done.
+    pub(crate) fn next_slice(&mut self, budget: usize, guarantees: bool) -> Vec<Step> {
+        if self.steps.is_empty() {
+            let mut agents: Vec<AgentId> = std::mem::take(&mut self.dirty).into_iter().collect();
+            self.shuffle(&mut agents);
+            let stages = if guarantees { &[Stage::Guarantees, Stage::All][..] } else { &[Stage::All] };
+            for stage in stages {
+                self.steps.extend(agents.iter().map(|id| Step { stage: *stage, agent_id: id.clone() }));
+            }
+        }
+        let count = budget.max(1).min(self.steps.len());
+        self.steps.drain(..count).collect()
+    }
+
+    /// Each order equally likely, and the same one for the same seed.
+    fn shuffle(&mut self, agents: &mut [AgentId]) {
+        for last in (1..agents.len()).rev() {
+            let other = self.draw() % (last as u64 + 1);
+            agents.swap(last, other as usize);
+        }
+    }
+
+    /// The splitmix64 sequence: small, well mixed, and nothing depends on its being hard to guess.
+    fn draw(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(seed: u64, budget: usize, guarantees: bool) -> Vec<(Stage, String)> {
+        let mut cycle = Cycle::new(seed);
+        for agent in 0..20 {
+            cycle.mark(&AgentId::from(format!("a{agent}")));
+        }
+        let mut all = Vec::new();
+        while cycle.has_work() {
+            let slice = cycle.next_slice(budget, guarantees);
+            assert!(slice.len() <= budget && !slice.is_empty());
+            all.extend(slice.into_iter().map(|step| (step.stage, step.agent_id.to_string())));
+        }
+        all
+    }
+
+    #[test]
+    fn the_seed_alone_decides_the_order() {
+        assert_eq!(order(1, 100, false), order(1, 3, false));
+        assert_ne!(order(1, 100, false), order(2, 100, false));
+        let mut sorted = order(1, 100, false);
+        sorted.sort_by(|one, other| one.1.cmp(&other.1));
+        sorted.dedup();
+        assert_eq!(sorted.len(), 20);
+    }
+
+    #[test]
+    fn guarantees_come_first_on_all_agents() {
+        let all = order(1, 7, true);
+        assert_eq!(all.len(), 40);
+        assert!(all[..20].iter().all(|(stage, _)| *stage == Stage::Guarantees));
+        assert!(all[20..].iter().all(|(stage, _)| *stage == Stage::All));
+    }
+
+    #[test]
+    fn what_becomes_dirty_meanwhile_waits_for_the_next_cycle() {
+        let mut cycle = Cycle::new(1);
+        cycle.mark(&AgentId::from("a"));
+        cycle.mark(&AgentId::from("b"));
+        let first = cycle.next_slice(1, false);
+        cycle.mark(&first[0].agent_id);
+        let second = cycle.next_slice(5, false);
+        assert_eq!(second.len(), 1);
+        assert_ne!(second, first);
+        assert_eq!(cycle.next_slice(5, false), first);
+        assert!(!cycle.has_work());
+    }
+}

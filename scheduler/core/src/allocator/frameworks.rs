@@ -1,0 +1,204 @@
+//! Frameworks as the allocator knows them: roles, what is suppressed, what they can take, what they refused.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tepui_proto::resources::{Millis, Resources};
+use tepui_proto::v1::framework_info::capability::Type as Capability;
+use tepui_proto::v1::{self, FrameworkInfo};
+
+use super::ledger::{Place, Traits};
+use super::state::Allocator;
+use super::supply::Minimum;
+use crate::ids::{AgentId, FrameworkId};
+
+/// A framework that is subscribed, or was until a moment ago.
+#[derive(Clone, Debug)]
+pub(super) struct Framework {
+    /// Whether it is connected: others are not served.
+    pub(super) active: bool,
+    pub(super) roles: BTreeSet<Arc<str>>,
+    pub(super) suppressed: BTreeSet<Arc<str>>,
+    gpus: bool,
+    revocable: bool,
+    shared: bool,
+    info: FrameworkInfo,
+}
+
+impl Framework {
+    fn new(info: &FrameworkInfo, suppressed: &[String], active: bool) -> Framework {
+        let can = |capability: Capability| {
+            info.capabilities.iter().any(|one| one.r#type == Some(capability as i32))
+        };
+        let roles: BTreeSet<Arc<str>> = if can(Capability::MultiRole) {
+            info.roles.iter().map(|role| Arc::from(role.as_str())).collect()
+        } else {
+            BTreeSet::from([Arc::from(info.role())])
+        };
+        Framework {
+            active,
+            roles,
+            suppressed: suppressed.iter().map(|role| Arc::from(role.as_str())).collect(),
+            gpus: can(Capability::GpuResources),
+            revocable: can(Capability::RevocableResources),
+            shared: can(Capability::SharedResources),
+            info: info.clone(),
+        }
+    }
+
+    /// Whether it stands in the queue of this role.
+    pub(super) fn wants(&self, role: &str) -> bool {
+        self.active && self.roles.contains(role) && !self.suppressed.contains(role)
+    }
+
+    fn minimum(&self, role: &str) -> Minimum {
+        let filter = self.info.offer_filters.get(role).and_then(|one| one.min_allocatable_resources.as_ref());
+        let Some(minimums) = filter else { return Minimum::Default };
+        let amounts = |one: &v1::offer_filters::ResourceQuantities| {
+            let amount = |(name, scalar): (&String, &v1::value::Scalar)| {
+                (Arc::from(name.as_str()), Millis::from_f64(scalar.value()).unwrap_or(Millis(i64::MAX)))
+            };
+            one.quantities.iter().map(amount).collect()
+        };
+        Minimum::AnyOf(minimums.quantities.iter().map(amounts).collect())
+    }
+
+    fn traits(&self, id: &FrameworkId, role: &Arc<str>) -> Traits {
+        Traits {
+            key: (id.clone(), role.clone()),
+            name: Arc::from(id.as_str()),
+            gpus: self.gpus,
+            revocable: self.revocable,
+            shared: self.shared,
+            minimum: self.minimum(role),
+        }
+    }
+}
+
+impl Allocator {
+    /// Adds a framework, or replaces what is known of it; one that is not `active` is not served, but its refusals count
+    /// when it comes back. A role that is no longer suppressed forgets its refusals.
+    pub fn set_framework(
+        &mut self,
+        id: &FrameworkId,
+        info: &FrameworkInfo,
+        suppressed: &[String],
+        active: bool,
+    ) {
+        let new = Framework::new(info, suppressed, active);
+        let old = self.frameworks.insert(id.clone(), new.clone());
+        if let Some(old) = &old {
+            for role in &old.roles {
+                let left = !new.roles.contains(role);
+                let unsuppressed = old.suppressed.contains(role) && !new.suppressed.contains(role);
+                if left || unsuppressed {
+                    self.filters.remove_framework(id.as_str(), Some(role));
+                }
+                if left {
+                    self.ledger.retire_client(id.as_str(), role);
+                }
+            }
+        }
+        for role in &new.roles {
+            self.ledger.set_client(new.traits(id, role), new.wants(role));
+        }
+        if active {
+            self.mark_all();
+        }
+    }
+
+    /// The framework has ended. What it holds stays charged until it is recovered.
+    pub fn remove_framework(&mut self, id: &FrameworkId) {
+        if let Some(old) = self.frameworks.remove(id) {
+            for role in &old.roles {
+                self.ledger.retire_client(id.as_str(), role);
+            }
+        }
+        self.filters.remove_framework(id.as_str(), None);
+    }
+
+    /// The framework wants offers in these roles again, and takes its refusals back.
+    pub fn revive(&mut self, id: &FrameworkId, roles: &[String]) {
+        for role in roles {
+            self.set_suppressed(id, role, false);
+            self.filters.remove_framework(id.as_str(), Some(role));
+        }
+        self.mark_all();
+    }
+
+    /// The framework wants no offers in these roles.
+    pub fn suppress(&mut self, id: &FrameworkId, roles: &[String]) {
+        for role in roles {
+            self.set_suppressed(id, role, true);
+        }
+    }
+
+    /// Remembers a refusal until `until_ms`, cluster time. The agent may be offered to others at once.
+    pub fn refuse(
+        &mut self,
+        id: &FrameworkId,
+        role: &str,
+        agent: &AgentId,
+        refused: &Resources,
+        until_ms: u64,
+    ) {
+        if self.frameworks.contains_key(id) && self.agents.contains_key(agent) {
+            let client = (id.clone(), Arc::from(role));
+            self.filters.add(client, agent, refused.unallocated(), until_ms);
+            self.mark(agent);
+        }
+    }
+
+    /// Forgets refusals that are over; their agents are planned again.
+    pub fn expire(&mut self, now_ms: u64) {
+        for agent in self.filters.expire(now_ms) {
+            self.mark(&agent);
+        }
+    }
+
+    /// Cluster time at which the next refusal ends.
+    pub fn next_filter_deadline(&self) -> Option<u64> {
+        self.filters.next_deadline()
+    }
+
+    /// Live refusals of a framework in a role.
+    pub fn filter_count(&self, id: &FrameworkId, role: &str, now_ms: u64) -> usize {
+        self.filters.count(id.as_str(), role, now_ms)
+    }
+
+    /// The place of a framework in a role; one that nobody subscribed holds something, but is never served.
+    pub(super) fn place(&mut self, id: &FrameworkId, role: &str) -> Place {
+        if let Some(place) = self.ledger.find(id.as_str(), role) {
+            return place;
+        }
+        let traits = Traits {
+            key: (id.clone(), Arc::from(role)),
+            name: Arc::from(id.as_str()),
+            gpus: false,
+            revocable: false,
+            shared: false,
+            minimum: Minimum::Default,
+        };
+        self.ledger.set_client(traits, false)
+    }
+
+    /// Drops what is known of a framework in a role that it does not subscribe to, once it holds nothing there.
+    pub(super) fn forget_if_idle(&mut self, id: &FrameworkId, role: &str) {
+        let subscribed = self.frameworks.get(id).is_some_and(|framework| framework.roles.contains(role));
+        if !subscribed {
+            self.ledger.retire_client(id.as_str(), role);
+        }
+    }
+
+    fn set_suppressed(&mut self, id: &FrameworkId, role: &str, suppressed: bool) {
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let Some(role) = framework.roles.get(role).cloned() else { return };
+        if suppressed {
+            framework.suppressed.insert(role.clone());
+        } else {
+            framework.suppressed.remove(&role);
+        }
+        let (traits, wants) = (framework.traits(id, &role), framework.wants(&role));
+        self.ledger.set_client(traits, wants);
+    }
+}

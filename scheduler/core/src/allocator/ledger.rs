@@ -1,0 +1,469 @@
+//! Who holds how much: the tree of roles, the frameworks in each role, and both queues kept sorted as amounts change.
+//!
+//! ```text
+//!            (root)                 children sorted by share / weight, then allocations, then path
+//!           /      \
+//!          a        *               `a` has frameworks of its own and a child: they queue as the virtual leaf `a/.`
+//!        /   \      └ frameworks    frameworks sorted by share, then allocations, then id
+//!     a/.     a/b
+//! ```
+//!
+//! Owns shares and their order; amounts of a subtree are sums. Knows nothing of agents, offers or filters. A clone is
+//! cheap (only what is touched afterwards is copied), so the planner works on one and throws it away.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::filters::ClientKey;
+use super::quantities::Quantities;
+use super::quota::Quota;
+use super::share::{Rank, Share, Weight};
+use super::supply::Minimum;
+use crate::ids::FrameworkId;
+
+const ROOT: usize = 0;
+
+/// Where a framework stands in a role; valid until the client is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) node: usize,
+    pub(crate) slot: usize,
+}
+
+/// What the planner must know of a framework in a role, besides what it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Traits {
+    pub(crate) key: ClientKey,
+    /// The framework's id, for the queue.
+    pub(crate) name: Arc<str>,
+    pub(crate) gpus: bool,
+    pub(crate) revocable: bool,
+    pub(crate) shared: bool,
+    pub(crate) minimum: Minimum,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) traits: Arc<Traits>,
+    pub(crate) allocated: Quantities,
+    allocations: u64,
+    /// Its place in the queue; absent while it wants nothing.
+    rank: Option<Rank>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) path: Arc<str>,
+    /// The path with `/.` behind it.
+    virtual_path: Arc<str>,
+    parent: Option<usize>,
+    children: usize,
+    weight: Weight,
+    pub(crate) quota: Option<Arc<Quota>>,
+    /// Held in the whole subtree.
+    pub(crate) allocated: Quantities,
+    allocations: u64,
+    /// Held by the frameworks of exactly this role, and their queue as a virtual leaf.
+    own_allocated: Quantities,
+    own_allocations: u64,
+    own_rank: Option<Rank>,
+    rank: Option<Rank>,
+    /// Active children, and this node's own number for its virtual leaf.
+    order: BTreeMap<Rank, usize>,
+    clients: Vec<Option<Client>>,
+    slots: Arc<BTreeMap<FrameworkId, usize>>,
+    queue: BTreeMap<Rank, usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    totals: Quantities,
+    nodes: Vec<Arc<Node>>,
+    by_path: Arc<BTreeMap<Arc<str>, usize>>,
+    /// Numbers of nodes that are no longer used.
+    unused: Vec<usize>,
+    /// The totals changed since the queues were sorted.
+    stale: bool,
+}
+
+impl Node {
+    fn new(path: Arc<str>, parent: Option<usize>) -> Node {
+        Node {
+            virtual_path: Arc::from(format!("{path}/.")),
+            path,
+            parent,
+            children: 0,
+            weight: Weight::ONE,
+            quota: None,
+            allocated: Quantities::default(),
+            allocations: 0,
+            own_allocated: Quantities::default(),
+            own_allocations: 0,
+            own_rank: None,
+            rank: None,
+            order: BTreeMap::new(),
+            clients: Vec::new(),
+            slots: Arc::default(),
+            queue: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn client(&self, slot: usize) -> Option<&Client> {
+        self.clients.get(slot).and_then(Option::as_ref)
+    }
+
+    /// Active frameworks of exactly this role, the most deserving first.
+    pub(crate) fn queue(&self) -> impl Iterator<Item = (usize, &Client)> {
+        self.queue.values().filter_map(|slot| self.client(*slot).map(|client| (*slot, client)))
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Ledger {
+        Ledger {
+            totals: Quantities::default(),
+            nodes: vec![Arc::new(Node::new(Arc::from(""), None))],
+            by_path: Arc::default(),
+            unused: Vec::new(),
+            stale: false,
+        }
+    }
+
+    pub(crate) fn set_totals(&mut self, totals: Quantities) {
+        self.stale |= self.totals != totals;
+        self.totals = totals;
+    }
+
+    pub(crate) fn set_weight(&mut self, role: &str, weight: Weight) {
+        let node = self.ensure(role);
+        self.edit(node).weight = weight;
+        self.resort_upwards(node);
+        self.prune(node);
+    }
+
+    pub(crate) fn set_quota(&mut self, role: &str, quota: Option<Quota>) {
+        let node = self.ensure(role);
+        self.edit(node).quota = quota.map(Arc::new);
+        self.prune(node);
+    }
+
+    /// Adds a framework to a role, or replaces what is known of it; `active` puts it in the queue.
+    pub(crate) fn set_client(&mut self, traits: Traits, active: bool) -> Place {
+        let node = self.ensure(&traits.key.1);
+        let framework_id = traits.key.0.clone();
+        let at = self.edit(node);
+        let slot = match at.slots.get(&framework_id) {
+            Some(slot) => *slot,
+            None => {
+                let slot = at.clients.iter().position(Option::is_none).unwrap_or(at.clients.len());
+                Arc::make_mut(&mut at.slots).insert(framework_id, slot);
+                if slot == at.clients.len() {
+                    at.clients.push(None);
+                }
+                slot
+            }
+        };
+        let (allocated, allocations) = match &mut at.clients[slot] {
+            Some(old) => {
+                if let Some(rank) = old.rank.take() {
+                    at.queue.remove(&rank);
+                }
+                (old.allocated, old.allocations)
+            }
+            None => (Quantities::default(), 0),
+        };
+        at.clients[slot] = Some(Client { traits: Arc::new(traits), allocated, allocations, rank: None });
+        let place = Place { node, slot };
+        if active {
+            self.enqueue(place);
+        }
+        self.resort_upwards(node);
+        place
+    }
+
+    /// Takes a framework out of a role. What it still holds there stays counted as long as it holds it.
+    pub(crate) fn retire_client(&mut self, framework_id: &str, role: &str) {
+        let Some(place) = self.find(framework_id, role) else { return };
+        let at = self.edit(place.node);
+        let Some(client) = &mut at.clients[place.slot] else { return };
+        if let Some(rank) = client.rank.take() {
+            at.queue.remove(&rank);
+        }
+        if client.allocated.is_zero() {
+            at.clients[place.slot] = None;
+            Arc::make_mut(&mut at.slots).remove(framework_id);
+        }
+        self.resort_upwards(place.node);
+        self.prune(place.node);
+    }
+
+    pub(crate) fn find(&self, framework_id: &str, role: &str) -> Option<Place> {
+        let node = *self.by_path.get(role)?;
+        let slot = *self.nodes[node].slots.get(framework_id)?;
+        Some(Place { node, slot })
+    }
+
+    pub(crate) fn node(&self, node: usize) -> &Node {
+        &self.nodes[node]
+    }
+
+    /// The quota that binds a role, with the node that counts for it. Only top-level roles have one.
+    pub(crate) fn quota_of(&self, node: usize) -> Option<(&Node, &Quota)> {
+        let mut top = node;
+        while let Some(parent) = self.nodes[top].parent {
+            if parent == ROOT {
+                break;
+            }
+            top = parent;
+        }
+        let at = &self.nodes[top];
+        at.quota.as_deref().map(|quota| (&**at, quota))
+    }
+
+    /// The node that counts for a role: its own, or that of the nearest role above which is known.
+    pub(crate) fn top_of(&self, role: &str) -> Option<usize> {
+        let mut role = Some(role);
+        while let Some(at) = role {
+            if let Some(node) = self.by_path.get(at) {
+                return Some(*node);
+            }
+            role = tepui_proto::role::parent(at);
+        }
+        None
+    }
+
+    /// What guarantees still claim beyond what their roles hold.
+    pub(crate) fn required_headroom(&self) -> Quantities {
+        let mut sum = Quantities::default();
+        for node in &self.nodes {
+            if let Some(quota) = &node.quota {
+                sum = sum.plus(&quota.guarantees.minus(&node.allocated));
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn has_guarantees(&self) -> bool {
+        self.nodes.iter().any(|node| node.quota.as_ref().is_some_and(|quota| !quota.guarantees.is_zero()))
+    }
+
+    /// Counts amounts as held; `allocations` more were made.
+    pub(crate) fn charge(&mut self, place: Place, amounts: &Quantities, allocations: u64) {
+        let at = self.edit(place.node);
+        if let Some(client) = &mut at.clients[place.slot] {
+            client.allocated = client.allocated.plus(amounts);
+            client.allocations += allocations;
+        }
+        at.own_allocated = at.own_allocated.plus(amounts);
+        at.own_allocations += allocations;
+        let mut node = Some(place.node);
+        while let Some(index) = node {
+            let at = self.edit(index);
+            at.allocated = at.allocated.plus(amounts);
+            at.allocations += allocations;
+            node = at.parent;
+        }
+        self.requeue(place);
+        self.resort_upwards(place.node);
+    }
+
+    /// Counts amounts as given back.
+    pub(crate) fn release(&mut self, place: Place, amounts: &Quantities) {
+        let at = self.edit(place.node);
+        if let Some(client) = &mut at.clients[place.slot] {
+            client.allocated = client.allocated.minus(amounts);
+        }
+        at.own_allocated = at.own_allocated.minus(amounts);
+        let mut node = Some(place.node);
+        while let Some(index) = node {
+            let at = self.edit(index);
+            at.allocated = at.allocated.minus(amounts);
+            node = at.parent;
+        }
+        self.requeue(place);
+        self.resort_upwards(place.node);
+    }
+
+    /// Visits the roles with somebody waiting, the most deserving first (the tree, depth first), until `visit` breaks.
+    pub(crate) fn walk<B>(&self, mut visit: impl FnMut(usize, &Node) -> ControlFlow<B>) -> Option<B> {
+        // A loop with a stack of its own: the depth of a role is chosen by a peer.
+        let mut stack = vec![(ROOT, self.nodes[ROOT].order.values())];
+        while let Some((at, children)) = stack.last_mut() {
+            let at = *at;
+            match children.next() {
+                Some(child) if *child == at => {
+                    if let ControlFlow::Break(found) = visit(at, &self.nodes[at]) {
+                        return Some(found);
+                    }
+                }
+                Some(child) => stack.push((*child, self.nodes[*child].order.values())),
+                None => {
+                    stack.pop();
+                }
+            }
+        }
+        None
+    }
+
+    /// Sorts everything anew if the cluster's totals changed.
+    pub(crate) fn refresh(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        for node in 1..self.nodes.len() {
+            let slots: Vec<usize> = self.nodes[node].queue.values().copied().collect();
+            for slot in slots {
+                self.requeue(Place { node, slot });
+            }
+            self.resort_own(node);
+            self.resort_in_parent(node);
+        }
+    }
+
+    fn edit(&mut self, node: usize) -> &mut Node {
+        Arc::make_mut(&mut self.nodes[node])
+    }
+
+    /// Returns the node of a role, adding it and its ancestors if need be.
+    fn ensure(&mut self, role: &str) -> usize {
+        if let Some(node) = self.by_path.get(role) {
+            return *node;
+        }
+        let ends = role.match_indices('/').map(|(end, _)| end).chain([role.len()]);
+        let mut node = ROOT;
+        for end in ends {
+            let path = &role[..end];
+            node = match self.by_path.get(path) {
+                Some(known) => *known,
+                None => self.add(path, node),
+            };
+        }
+        node
+    }
+
+    fn add(&mut self, path: &str, parent: usize) -> usize {
+        let path: Arc<str> = Arc::from(path);
+        let node = Arc::new(Node::new(path.clone(), Some(parent)));
+        let index = match self.unused.pop() {
+            Some(index) => {
+                self.nodes[index] = node;
+                index
+            }
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            }
+        };
+        self.edit(parent).children += 1;
+        Arc::make_mut(&mut self.by_path).insert(path, index);
+        index
+    }
+
+    /// Forgets a role that nobody uses and nothing is configured for, and its ancestors likewise.
+    fn prune(&mut self, node: usize) {
+        let mut index = node;
+        loop {
+            let at = &self.nodes[index];
+            let Some(parent) = at.parent else { return };
+            let used = at.children > 0 || !at.slots.is_empty();
+            if used || at.quota.is_some() || at.weight != Weight::ONE {
+                return;
+            }
+            let path = at.path.clone();
+            Arc::make_mut(&mut self.by_path).remove(&path);
+            self.nodes[index] = Arc::new(Node::new(Arc::from(""), None));
+            self.unused.push(index);
+            self.edit(parent).children -= 1;
+            index = parent;
+        }
+    }
+
+    fn enqueue(&mut self, place: Place) {
+        let totals = self.totals;
+        let at = self.edit(place.node);
+        let Some(client) = &mut at.clients[place.slot] else { return };
+        let rank = Rank {
+            share: Share::dominant(&client.allocated, &totals, Weight::ONE),
+            allocations: client.allocations,
+            name: client.traits.name.clone(),
+        };
+        client.rank = Some(rank.clone());
+        at.queue.insert(rank, place.slot);
+    }
+
+    fn requeue(&mut self, place: Place) {
+        let at = self.edit(place.node);
+        let Some(client) = &mut at.clients[place.slot] else { return };
+        if let Some(rank) = client.rank.take() {
+            at.queue.remove(&rank);
+            self.enqueue(place);
+        }
+    }
+
+    fn resort_upwards(&mut self, node: usize) {
+        self.resort_own(node);
+        let mut at = Some(node);
+        while let Some(index) = at {
+            self.resort_in_parent(index);
+            at = self.nodes[index].parent;
+        }
+    }
+
+    /// Puts the virtual leaf where it belongs among the children, or away if nobody waits in it.
+    fn resort_own(&mut self, node: usize) {
+        let totals = self.totals;
+        let at = self.edit(node);
+        if let Some(rank) = at.own_rank.take() {
+            at.order.remove(&rank);
+        }
+        if !at.queue.is_empty() {
+            let share = Share::dominant(&at.own_allocated, &totals, Weight::ONE);
+            let rank = Rank { share, allocations: at.own_allocations, name: at.virtual_path.clone() };
+            at.own_rank = Some(rank.clone());
+            at.order.insert(rank, node);
+        }
+    }
+
+    /// Puts a node where it belongs among its siblings, or away if nobody waits below it.
+    fn resort_in_parent(&mut self, node: usize) {
+        let totals = self.totals;
+        let at = self.edit(node);
+        let Some(parent) = at.parent else { return };
+        let old = at.rank.take();
+        if !at.order.is_empty() {
+            at.rank = Some(Rank {
+                share: Share::dominant(&at.allocated, &totals, at.weight),
+                allocations: at.allocations,
+                name: at.path.clone(),
+            });
+        }
+        let new = at.rank.clone();
+        let above = self.edit(parent);
+        if let Some(rank) = old {
+            above.order.remove(&rank);
+        }
+        if let Some(rank) = new {
+            above.order.insert(rank, node);
+        }
+    }
+
+    /// Panics if sums or queues are wrong. For tests.
+    pub(crate) fn check_invariants(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let clients: Vec<&Client> = node.clients.iter().flatten().collect();
+            let own = clients.iter().fold(Quantities::default(), |sum, client| sum.plus(&client.allocated));
+            assert_eq!(own, node.own_allocated, "own allocation of '{}'", node.path);
+            let below = self.nodes.iter().filter(|child| child.parent == Some(index));
+            let sum = below.fold(own, |sum, child| sum.plus(&child.allocated));
+            assert_eq!(sum, node.allocated, "allocation of '{}'", node.path);
+            assert_eq!(node.queue.len(), clients.iter().filter(|client| client.rank.is_some()).count());
+            assert_eq!(node.own_rank.is_some(), !node.queue.is_empty(), "virtual leaf of '{}'", node.path);
+            assert_eq!(node.slots.len(), clients.len(), "slots of '{}'", node.path);
+            for (rank, slot) in &node.queue {
+                let client = node.client(*slot).expect("queued clients exist");
+                assert_eq!(client.rank.as_ref(), Some(rank));
+            }
+        }
+    }
+}
