@@ -205,7 +205,7 @@ fn check_together(
         let reason = format!("it is of cluster {}, the log is of cluster {here}", file.header.cluster_id);
         return Err(OpenError::Foreign { file: file.path.clone(), reason });
     }
-    let covered = current.map(|file| LogId::from(file.header.last));
+    let covered = current.and_then(|file| file.header.last).map(LogId::from);
     let purged = log.purged();
     if purged.map(|id| id.index) > covered.map(|id| id.index) {
         let name = |id: Option<LogId>| id.map_or("none".to_owned(), |id| format!("entry {}", id.index));

@@ -68,8 +68,9 @@ impl Replica {
         let work = move || {
             let mut body = file.body()?;
             let mut machine = lock(&machine);
-            let installed =
-                catch_unwind(AssertUnwindSafe(|| machine.install(&mut body, file.header.last.index)));
+            let installed = catch_unwind(AssertUnwindSafe(|| {
+                machine.install(&mut body, file.header.last_index().unwrap_or(0))
+            }));
             match installed {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(e)) => Err(io::Error::other(format!("{e:#}"))),
@@ -211,12 +212,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let frozen = self.frozen.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(frozen), Some(last)) = (frozen, self.meta.last_log_id) else {
-            return Err(io::Error::other("nothing to take a snapshot of"));
-        };
+        let frozen = frozen.ok_or_else(|| io::Error::other("this copy was written already"))?;
         let header = Header {
             cluster_id: self.cluster_id.clone(),
-            last: last.into(),
+            last: self.meta.last_log_id.map(Into::into),
             membership: (&self.meta.last_membership).into(),
         };
         let snapshots = self.snapshots.clone();

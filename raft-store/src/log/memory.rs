@@ -24,6 +24,8 @@ pub(super) struct Memory {
     pub(super) committed: Option<LogIdRecord>,
     pub(super) purged: Option<LogIdRecord>,
     pub(super) last: Option<LogIdRecord>,
+    /// The index of the oldest entry that exists, or the one the next entry will get.
+    start: u64,
     committed_unwritten: bool,
     cache: VecDeque<Cached>,
     weight: usize,
@@ -48,6 +50,7 @@ impl Memory {
             committed: found.committed,
             purged: found.purged,
             last: found.tail.last,
+            start: found.purged.map_or(0, |id| id.index + 1),
             committed_unwritten: false,
             weight: cache.iter().map(|c| c.weight).sum(),
             cache,
@@ -71,6 +74,11 @@ impl Memory {
     }
 
     pub(super) fn append(&mut self, entries: &[RaftEntry], serial: u64) {
+        if let Some(first) = entries.first()
+            && self.last.is_none()
+        {
+            self.start = first.log_id.index;
+        }
         for entry in entries {
             let weight = entry_weight(entry);
             self.weight += weight;
@@ -80,13 +88,15 @@ impl Memory {
         self.shrink();
     }
 
-    /// Takes back everything behind `last`.
+    /// Takes back everything behind `last`, which may lie behind the end already.
     pub(super) fn truncate_after(&mut self, last: Option<LogIdRecord>) {
         let end = last.map_or(0, |id| id.index + 1);
         while self.cache.back().is_some_and(|c| c.entry.log_id.index >= end) {
             self.weight -= self.cache.pop_back().map_or(0, |c| c.weight);
         }
-        self.last = last;
+        if end < self.end() {
+            self.last = last.max(self.purged);
+        }
         self.truncations += 1;
     }
 
@@ -95,6 +105,7 @@ impl Memory {
             self.weight -= self.cache.pop_front().map_or(0, |c| c.weight);
         }
         self.purged = Some(through);
+        self.start = through.index + 1;
         if self.last.is_none_or(|last| last.index <= through.index) {
             self.last = Some(through);
         }
@@ -119,9 +130,9 @@ impl Memory {
         self.last.map_or(0, |id| id.index + 1)
     }
 
-    /// The index of the oldest entry that exists.
+    /// The index of the oldest entry that exists, or the one the next entry will get.
     pub(super) fn start(&self) -> u64 {
-        self.purged.map_or(0, |id| id.index + 1)
+        self.start
     }
 
     /// Cached entries of this range: at least the first, then at most `max_bytes`.

@@ -4,6 +4,8 @@
 //! every change to the writer thread, and reads older entries from the disk on blocking threads. Order of requests is order on
 //! disk: votes and entries go through the same queue.
 
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 mod guard;
 mod memory;

@@ -206,7 +206,9 @@ async fn install(server: &Server, head: SnapshotHead, file: SnapshotFile) -> Ans
     if file.header.cluster_id != here {
         return Err(bad_request(format!("the snapshot is of cluster {}", file.header.cluster_id)));
     }
-    let last = file.header.last;
+    let Some(last) = file.header.last else {
+        return Err(bad_request("the snapshot is empty"));
+    };
     if (last.term, last.node) > (head.vote.term, head.vote.node) {
         // No leader has a snapshot from its own future; raft takes this for granted.
         return Err(bad_request("the snapshot is newer than the vote it is sent under"));

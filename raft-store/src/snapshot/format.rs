@@ -25,9 +25,15 @@ const MAX_HEADER: u32 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     pub(crate) cluster_id: String,
-    /// The last entry whose effect is contained.
-    pub(crate) last: LogIdRecord,
+    /// The last entry whose effect is contained; none if nothing was ever applied.
+    pub(crate) last: Option<LogIdRecord>,
     pub(crate) membership: StoredMembershipRecord,
+}
+
+impl Header {
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.last.map(|id| id.index)
+    }
 }
 
 /// Writes a snapshot: header at once, body through [`Write`], trailer with [`finish`](Self::finish).
@@ -215,7 +221,7 @@ mod tests {
     fn header() -> Header {
         Header {
             cluster_id: "c".to_owned(),
-            last: LogIdRecord { term: 2, node: 1, index: 77 },
+            last: Some(LogIdRecord { term: 2, node: 1, index: 77 }),
             membership: (&StoredMembership::default()).into(),
         }
     }

@@ -54,7 +54,7 @@ impl SnapshotFile {
 
     pub(crate) fn meta(&self) -> Result<SnapshotMeta, crate::codec::CodecError> {
         let last_membership = StoredMembership::try_from(self.header.membership.clone())?;
-        Ok(SnapshotMeta { last_log_id: Some(LogId::from(self.header.last)), last_membership })
+        Ok(SnapshotMeta { last_log_id: self.header.last.map(LogId::from), last_membership })
     }
 }
 
@@ -110,7 +110,7 @@ impl Snapshots {
         let damaged = |reason: String| OpenError::Damaged { file: path.to_owned(), reason };
         let file = SnapshotFile::verify(path).map_err(|e| damaged(e.to_string()))?;
         if path.file_name().and_then(|n| n.to_str()) != Some(&file_name(file.header.last)) {
-            return Err(damaged(format!("its name does not fit its last entry {}", file.header.last.index)));
+            return Err(damaged(format!("its name does not fit its last entry {:?}", file.header.last)));
         }
         file.meta().map_err(|e| damaged(e.to_string()))?;
         Ok(file)
@@ -163,7 +163,7 @@ impl Snapshots {
         fs::rename(&source, &path)?;
         File::open(&self.shared.dir)?.sync_all()?;
         let file = SnapshotFile { path, ..file };
-        if current.as_ref().is_none_or(|c| c.header.last.index <= file.header.last.index) {
+        if current.as_ref().is_none_or(|c| c.header.last_index() <= file.header.last_index()) {
             *current = Some(file.clone());
         }
         self.prune()?;
@@ -189,6 +189,7 @@ impl Snapshots {
 }
 
 /// Sorts like the log.
-fn file_name(last: LogIdRecord) -> String {
+fn file_name(last: Option<LogIdRecord>) -> String {
+    let last = last.unwrap_or(LogIdRecord { term: 0, node: 0, index: 0 });
     format!("{:020}-{:020}-{:020}.{SUFFIX}", last.index, last.term, last.node)
 }

@@ -1,13 +1,11 @@
 //! Tests of the folder: what survives a start, what is refused, what is kept.
 
-use std::io::Write;
-
 use super::*;
 
 fn header(index: u64) -> Header {
     Header {
         cluster_id: "c".to_owned(),
-        last: LogIdRecord { term: 3, node: 1, index },
+        last: Some(LogIdRecord { term: 3, node: 1, index }),
         membership: (&StoredMembership::default()).into(),
     }
 }
