@@ -123,7 +123,17 @@ impl Supervisor {
     ) -> Result<(), String> {
         Ok(())
     }
-    // To be added with the allocator's seam:
-    //   demands(&self, &Registry, Now) -> Vec<allocator::Demand>      what queued drivers want; asked before each plan
-    //   place(&mut self, &mut Context, driver: &str, agent_id: &AgentId, resources: &Resources)   an allocation for a demand
+    /// What queued drivers want; asked after each turn.
+    pub(crate) fn demands(&self, _registry: &Registry, _now: Now) -> Vec<crate::allocator::Demand> {
+        Vec::new()
+    }
+    /// An allocation for a demand.
+    pub(crate) fn place(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _driver: &str,
+        _agent_id: &AgentId,
+        _resources: &tepui_proto::resources::Resources,
+    ) {
+    }
 }

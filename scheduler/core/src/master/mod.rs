@@ -3,46 +3,45 @@
 //! Owns everything that lives as long as one leadership: connections, offers, filters, timers, pending proposals. Decides on
 //! the last applied [`Registry`](crate::registry::Registry) and on what it has proposed since. Refuses to touch the world:
 //! it answers with [`Effect`]s.
+//!
+//! ```text
+//! idle ──Elected──► taking the lead ──TakeLead applied──► serving ──Deposed, or a newer epoch──► idle
+//! ```
 
+mod accept;
+mod acknowledge;
+mod agent_calls;
+mod agents;
+mod calls;
 mod config;
+mod core;
 pub mod drivers;
 mod effect;
+mod frameworks;
+mod holdings;
 mod input;
+mod invariants;
+mod kill;
+mod launches;
+mod leadership;
 mod local_view;
 mod mint;
+mod offers;
+mod operator;
+mod outcomes;
+mod pipeline;
+mod reconcile;
+mod registration;
+mod removal;
+mod reports;
+mod subscribe;
+mod supervise;
+mod timers;
+mod updates;
+pub mod view;
 
 pub use config::Config;
+pub use core::Master;
 pub use effect::{Effect, Level, LocalChange, Note, Reply};
 pub use input::{ConnectionId, Input, MasterIdentity, Now, OperatorCall, ProposalId, RequestId};
 pub use local_view::LocalView;
-
-/// The core of a master.
-#[derive(Debug)]
-pub struct Master {
-    config: Config,
-    view: LocalView,
-}
-
-impl Master {
-    pub fn new(config: Config) -> Self {
-        Self { config, view: LocalView::default() }
-    }
-
-    /// Takes in what happened and says what is to be done.
-    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
-        let _ = (now, input, effects, &self.config);
-    }
-
-    /// Whether this master leads and its `TakeLead` has been applied.
-    pub fn serving(&self) -> bool {
-        self.view.serving
-    }
-
-    /// Returns what only the leader knows, in constant time.
-    pub fn local_view(&self) -> LocalView {
-        self.view.clone()
-    }
-
-    /// Panics if the state contradicts itself. For tests.
-    pub fn check_invariants(&self) {}
-}

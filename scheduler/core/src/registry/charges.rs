@@ -48,7 +48,14 @@ impl AgentCharges {
         }
     }
 
-    pub(crate) fn release(&mut self, record: &TaskRecord) {
+    /// Like `release`, for whoever is ahead of the Registry and knows that a task has ended.
+    pub(crate) fn release_if_charged(&mut self, record: &TaskRecord) {
+        if is_charged(record) {
+            self.release(record);
+        }
+    }
+
+    pub(super) fn release(&mut self, record: &TaskRecord) {
         let (client, amounts) = needs(record);
         self.subtract(&client, &amounts);
         if let Some((key, amounts)) = executor_needs(record)

@@ -8,11 +8,13 @@ mod amounts;
 mod apply;
 mod charges;
 mod codec;
+mod invariants;
 mod operation;
 mod outcome;
 mod records;
 mod tables;
 
+pub use amounts::unallocated;
 pub use apply::{
     MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, drivers::MAX_ATTEMPTS,
     drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,

@@ -1,0 +1,219 @@
+//! ACCEPT: uses offers of one agent, operation by operation; what is left goes back with the filter.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use tepui_proto::resources::Resources;
+use tepui_proto::v1::offer::operation;
+use tepui_proto::v1::scheduler::call;
+use tepui_proto::v1::{self, ExecutorInfo, OperationState, TaskInfo, TaskState, task_status::Reason};
+
+use super::core::Master;
+use super::offers::Offered;
+use super::pipeline::{Pending, PendingLaunch, PendingTask};
+use super::reconcile::operation_event;
+use crate::digest::sha256;
+use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
+use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation};
+use crate::status::task_view;
+use crate::validation::{self, TaskContext};
+
+/// The fold over the operations of one ACCEPT.
+struct Fold {
+    framework: FrameworkId,
+    record: std::sync::Arc<FrameworkRecord>,
+    agent: AgentId,
+    role: std::sync::Arc<str>,
+    /// Allocated to the role.
+    remaining: Resources,
+    items: Vec<LaunchItem>,
+    tasks: Vec<PendingTask>,
+    /// Without allocation.
+    amounts: Resources,
+}
+
+impl Master {
+    pub(super) fn on_accept(&mut self, id: &FrameworkId, accept: call::Accept) {
+        match self.take_offers(id, &accept.offer_ids) {
+            Ok(offers) => self.use_offers(id, &offers, accept),
+            Err(reason) => self.refuse_accept(id, &accept, &reason),
+        }
+    }
+
+    fn use_offers(&mut self, id: &FrameworkId, offers: &[Offered], accept: call::Accept) {
+        let Some(first) = offers.first() else { return };
+        let Some(record) = self.registry.frameworks.get(id).cloned() else { return };
+        let offered = offers.iter().map(|offered| &offered.resources).sum::<Resources>();
+        let mut fold = Fold {
+            framework: id.clone(),
+            record,
+            agent: first.agent.clone(),
+            role: first.role.clone(),
+            remaining: offered.allocate(&first.role),
+            items: Vec::new(),
+            tasks: Vec::new(),
+            amounts: Resources::new(),
+        };
+        for operation in accept.operations {
+            self.fold_operation(&mut fold, operation);
+        }
+        let left = fold.remaining.unallocated();
+        self.refuse(id, &fold.role, &fold.agent, &left, accept.filters.as_ref());
+        if fold.items.is_empty() {
+            return;
+        }
+        let launch = Launch {
+            framework_id: id.as_str().to_owned(),
+            agent_id: fold.agent.as_str().to_owned(),
+            tasks: fold.items,
+        };
+        self.holdings.touch(&fold.agent);
+        let pending = PendingLaunch {
+            framework: fold.framework,
+            agent: fold.agent,
+            role: fold.role,
+            amounts: fold.amounts,
+            tasks: fold.tasks,
+            tag: None,
+        };
+        self.propose(Operation::Launch(launch), Pending::Launch(pending));
+    }
+
+    fn fold_operation(&mut self, fold: &mut Fold, operation: v1::offer::Operation) {
+        use operation::Type;
+        match operation.r#type() {
+            Type::Launch => {
+                for task in operation.launch.unwrap_or_default().task_infos {
+                    self.fold_task(fold, &task);
+                }
+            }
+            Type::LaunchGroup => {
+                let group = operation.launch_group.unwrap_or_default().task_group.unwrap_or_default();
+                for task in group.tasks {
+                    let text = "task groups are not supported yet";
+                    self.task_error(fold, &task, Reason::TaskGroupInvalid, text);
+                }
+            }
+            // Reservations, volumes and disks will fold over `remaining` here.
+            Type::Unknown
+            | Type::Reserve
+            | Type::Unreserve
+            | Type::Create
+            | Type::Destroy
+            | Type::GrowVolume
+            | Type::ShrinkVolume
+            | Type::CreateDisk
+            | Type::DestroyDisk => {
+                let text = "this operation is not supported yet";
+                self.operation_error(&fold.framework, operation.id, Some(&fold.agent), text);
+            }
+        }
+    }
+
+    fn fold_task(&mut self, fold: &mut Fold, task: &TaskInfo) {
+        let key = TaskKey { framework: fold.framework.clone(), task: ids::of(task.task_id.as_ref()) };
+        let id_in_use = self.pipeline.holds_task(&key)
+            || self.registry.tasks.contains_key(&key)
+            || fold.tasks.iter().any(|earlier| earlier.key == key);
+        let live_executor = self.live_executor(fold, task);
+        let context = TaskContext {
+            framework: &fold.record,
+            agent_id: &fold.agent,
+            role: &fold.role,
+            remaining: &fold.remaining,
+            id_in_use,
+            live_executor: live_executor.as_ref(),
+        };
+        let checked = match validation::task(task, &context) {
+            Ok(checked) => checked,
+            Err(rejection) => {
+                self.task_error(fold, task, Reason::TaskInvalid, &rejection.reason);
+                return;
+            }
+        };
+        fold.remaining = fold.remaining.saturating_sub(&checked.resources);
+        fold.amounts += &checked.resources.unallocated();
+        let info = checked.info;
+        let mut view = task_view(&info, &fold.framework.to_proto());
+        view.user = view.user.or_else(|| fold.record.info.as_ref().and_then(|info| info.user.clone()));
+        let mut item = LaunchItem {
+            task: Some(view),
+            executor: info.executor.clone(),
+            info: Some(info.clone()),
+            ..Default::default()
+        };
+        let bytes = info.encoded_len();
+        if bytes > self.config.max_logged_task_bytes {
+            item.info = None;
+            item.info_bytes = bytes as u64;
+            item.info_sha256 = sha256(&info.encode_to_vec());
+            self.large_tasks.insert(key.clone(), info.clone());
+        }
+        fold.items.push(item);
+        fold.tasks.push(PendingTask { key, info, killed: false });
+    }
+
+    /// Returns the executor of this task's executor id, if it runs on the agent or an earlier task brings it.
+    fn live_executor(&self, fold: &Fold, task: &TaskInfo) -> Option<ExecutorInfo> {
+        let wanted: ExecutorId = ids::of(task.executor.as_ref()?.executor_id.as_ref());
+        let same =
+            |executor: &ExecutorInfo| ids::of::<_, ExecutorId>(executor.executor_id.as_ref()) == wanted;
+        let here = fold.tasks.iter().filter_map(|earlier| earlier.info.executor.clone());
+        let pending = self
+            .pipeline
+            .launches_on(&fold.agent)
+            .filter(|launch| launch.framework == fold.framework)
+            .flat_map(|launch| launch.tasks.iter().filter_map(|task| task.info.executor.clone()));
+        let running = self.registry.tasks_on(&fold.agent).into_iter().filter_map(|key| {
+            let record = self.registry.tasks.get(&key).filter(|_| key.framework == fold.framework)?;
+            record.executor.clone().filter(|_| !record.state().is_terminal())
+        });
+        here.chain(pending).chain(running).find(same)
+    }
+
+    fn task_error(&mut self, fold: &Fold, task: &TaskInfo, reason: Reason, text: &str) {
+        let key = TaskKey { framework: fold.framework.clone(), task: ids::of(task.task_id.as_ref()) };
+        let agent = Some(fold.agent.to_proto());
+        let status = self.verdict(&key, agent, TaskState::TaskError, reason, text);
+        self.tell(&fold.framework, status, TaskState::TaskError);
+    }
+
+    fn operation_error(
+        &mut self,
+        framework: &FrameworkId,
+        operation: Option<v1::OperationId>,
+        agent: Option<&AgentId>,
+        text: &str,
+    ) {
+        let (Some(operation), Some(connection)) = (operation, self.live(framework)) else { return };
+        let status = v1::OperationStatus {
+            operation_id: Some(operation),
+            state: Some(OperationState::OperationError as i32),
+            message: Some(text.to_owned()),
+            agent_id: agent.map(AgentId::to_proto),
+            ..Default::default()
+        };
+        self.to_framework(connection, operation_event(status));
+    }
+
+    /// One bad offer spoils the whole call: every task of it is lost, every operation with an id has failed.
+    fn refuse_accept(&mut self, id: &FrameworkId, accept: &call::Accept, reason: &str) {
+        let aware = self.registry.frameworks.get(id).is_some_and(|record| record.partition_aware());
+        let state = TaskState::TaskDropped.as_told(aware);
+        for operation in &accept.operations {
+            let group = operation.launch_group.iter().flat_map(|group| &group.task_group);
+            let grouped = group.flat_map(|group| &group.tasks);
+            let tasks = operation.launch.iter().flat_map(|launch| &launch.task_infos).chain(grouped);
+            let mut told = BTreeSet::new();
+            for task in tasks {
+                let key = TaskKey { framework: id.clone(), task: ids::of(task.task_id.as_ref()) };
+                if told.insert(key.clone()) {
+                    let agent = task.agent_id.clone();
+                    let status = self.verdict(&key, agent, state, Reason::InvalidOffers, reason);
+                    self.tell(id, status, state);
+                }
+            }
+            self.operation_error(id, operation.id.clone(), None, reason);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! ACKNOWLEDGE: a framework has an update, so its agent may stop repeating it.
+
+use bytes::Bytes;
+use tepui_proto::v1::scheduler::call;
+
+use super::core::Master;
+use super::reports::Acknowledgement;
+use crate::ids::{self, AgentId, FrameworkId, TaskKey};
+
+impl Master {
+    pub(super) fn on_acknowledge(&mut self, id: &FrameworkId, call: call::Acknowledge) {
+        let agent: AgentId = ids::of(call.agent_id.as_ref());
+        let key = TaskKey { framework: id.clone(), task: ids::of(call.task_id.as_ref()) };
+        self.acknowledge(&agent, &key, call.uuid.unwrap_or_default());
+    }
+
+    /// Passes an acknowledgement on. That of a terminal update waits until the Registry holds the end: until then the agent
+    /// must keep the task, since it may be the only one who knows.
+    pub(super) fn acknowledge(&mut self, agent: &AgentId, key: &TaskKey, uuid: Bytes) {
+        if self.agents.get(agent).is_none_or(|session| session.registered().is_none()) {
+            // The agent will repeat the update when it is back.
+            return;
+        }
+        let acknowledgement = Acknowledgement { agent: agent.clone(), task: key.clone(), uuid: uuid.clone() };
+        let known = self.registry.tasks.get(key);
+        if known.is_some_and(|record| record.agent_id() != *agent) {
+            return;
+        }
+        let ends = self.last_uuid(key).is_some_and(|last| last == uuid)
+            && self.told_state(key).is_some_and(|state| state.is_terminal());
+        if ends && known.is_some() {
+            self.report_acknowledgement(acknowledgement);
+        } else {
+            self.pass_on(acknowledgement);
+        }
+    }
+}

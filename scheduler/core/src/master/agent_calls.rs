@@ -1,0 +1,121 @@
+//! Calls of agents other than REGISTER.
+
+use tepui_proto::tepui::agent_link::{Call, Event, call::Type, event};
+use tepui_proto::v1;
+use tepui_proto::v1::scheduler;
+
+use super::core::Master;
+use super::effect::Reply;
+use super::input::RequestId;
+use crate::ids::{self, AgentId, FrameworkId};
+use crate::validation;
+
+impl Master {
+    pub(super) fn on_agent_call(&mut self, request: RequestId, stream_id: Option<&str>, call: Call) {
+        if !self.serving() {
+            self.reject(request, 503, "this master does not lead");
+            return;
+        }
+        match self.admit_agent_call(stream_id, &call) {
+            Err((status, reason)) => self.reject(request, status, reason),
+            Ok(id) => {
+                self.reply(request, Reply::Accepted);
+                if let Some(session) = self.agents.get_mut(&id) {
+                    session.heard();
+                }
+                if let Some(launch_seq) = call.accepted_launch_seq {
+                    self.note_accepted(&id, launch_seq);
+                }
+                self.dispatch_agent_call(&id, call);
+            }
+        }
+    }
+
+    /// A 400 makes the agent register again.
+    fn admit_agent_call(&self, stream_id: Option<&str>, call: &Call) -> Result<AgentId, (u16, String)> {
+        validation::agent_call(call).map_err(|rejection| (rejection.status, rejection.reason))?;
+        if call.r#type() == Type::Register {
+            return Err((400, "REGISTER opens a stream of its own".to_owned()));
+        }
+        let id: AgentId = ids::of(call.agent_id.as_ref());
+        let Some(session) = self.agents.get(&id) else {
+            return Err((400, format!("agent {id} is not registered with this master")));
+        };
+        if stream_id != Some(session.stream_id.as_str()) {
+            return Err((400, format!("stream id is not that of agent {id}'s stream")));
+        }
+        if !session.registered {
+            return Err((503, format!("the registration of agent {id} is not committed yet")));
+        }
+        Ok(id)
+    }
+
+    fn dispatch_agent_call(&mut self, id: &AgentId, call: Call) {
+        match call.r#type() {
+            Type::Update => {
+                let update = call.update.unwrap_or_default();
+                let latest = update.latest_state.and_then(|state| v1::TaskState::try_from(state).ok());
+                let framework = ids::of(update.framework_id.as_ref());
+                if let Some(status) = update.status {
+                    self.on_status(id, &framework, status, latest);
+                }
+            }
+            Type::ExecutorExited => {
+                let exited = call.executor_exited.unwrap_or_default();
+                let framework = ids::of(exited.framework_id.as_ref());
+                self.executor_exited(id, &framework, exited.executor_id, exited.status.unwrap_or_default());
+            }
+            Type::Message => {
+                let message = call.message.unwrap_or_default();
+                let framework: FrameworkId = ids::of(message.framework_id.as_ref());
+                if let Some(connection) = self.live(&framework) {
+                    let event = scheduler::Event {
+                        r#type: Some(scheduler::event::Type::Message as i32),
+                        message: Some(scheduler::event::Message {
+                            agent_id: Some(id.to_proto()),
+                            executor_id: message.executor_id,
+                            data: message.data,
+                        }),
+                        ..Default::default()
+                    };
+                    self.to_framework(connection, event);
+                }
+            }
+            Type::Unregister => self.propose_agent_removal(id, "the agent left"),
+            Type::Pong | Type::Accepted | Type::Register | Type::Unknown => {}
+        }
+    }
+
+    /// MESSAGE of a framework: best effort.
+    pub(super) fn on_framework_message(&mut self, id: &FrameworkId, message: scheduler::call::Message) {
+        let agent: AgentId = ids::of(message.agent_id.as_ref());
+        self.to_agent(
+            &agent,
+            Event {
+                r#type: Some(event::Type::Message as i32),
+                message: Some(event::Message {
+                    framework_id: Some(id.to_proto()),
+                    executor_id: message.executor_id,
+                    data: message.data,
+                }),
+                ..Default::default()
+            },
+        );
+    }
+
+    /// SHUTDOWN of a framework: one executor on one agent; an unknown agent is ignored.
+    pub(super) fn on_shutdown_executor(&mut self, id: &FrameworkId, shutdown: scheduler::call::Shutdown) {
+        let agent: AgentId = ids::of(shutdown.agent_id.as_ref());
+        self.to_agent(
+            &agent,
+            Event {
+                r#type: Some(event::Type::ShutdownExecutor as i32),
+                shutdown_executor: Some(event::ShutdownExecutor {
+                    framework_id: Some(id.to_proto()),
+                    executor_id: shutdown.executor_id,
+                }),
+                ..Default::default()
+            },
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! KILL: now, and again whenever the agent comes back.
+
+use tepui_proto::v1::{self, KillPolicy, TaskState, scheduler::call, task_status::Reason};
+
+use super::core::Master;
+use super::pipeline::Pending;
+use super::registration::kill_event;
+use crate::ids::{self, AgentId, FrameworkId, TaskKey};
+use crate::registry::{MarkKill, Operation};
+use crate::status::{Verdict, master_status};
+
+impl Master {
+    pub(super) fn on_kill(&mut self, id: &FrameworkId, kill: call::Kill) {
+        let key = TaskKey { framework: id.clone(), task: ids::of(kill.task_id.as_ref()) };
+        let asked: AgentId = ids::of(kill.agent_id.as_ref());
+        let agent = match (self.pipeline.task(&key), self.registry.tasks.get(&key)) {
+            (Some((launch, _)), _) => launch.agent.clone(),
+            (None, Some(record)) => record.agent_id(),
+            (None, None) => {
+                self.reconcile_one(id, &key, Some(asked).filter(|agent| !agent.as_str().is_empty()));
+                return;
+            }
+        };
+        if asked.as_str().is_empty() || asked == agent {
+            self.kill_task(&key, kill.kill_policy);
+        }
+    }
+
+    /// Commits the wish and tells the agent, if it is there. A task that is not committed yet will never be sent.
+    pub(super) fn kill_task(&mut self, key: &TaskKey, kill_policy: Option<KillPolicy>) {
+        let mark = MarkKill {
+            framework_id: key.framework.as_str().to_owned(),
+            task_id: key.task.as_str().to_owned(),
+            kill_policy: kill_policy.clone(),
+        };
+        if self.pipeline.holds_task(key) {
+            // Behind the launch, so that a new leader will not deliver it either.
+            if self.pipeline.mark_killed(key) {
+                self.propose(Operation::MarkKill(mark), Pending::Kill);
+            }
+            return;
+        }
+        let Some(record) = self.registry.tasks.get(key).cloned() else { return };
+        let known = record.kill.as_ref().map(|marker| &marker.kill_policy);
+        if known != Some(&kill_policy) && !record.state().is_terminal() {
+            self.propose(Operation::MarkKill(mark), Pending::Kill);
+        }
+        self.to_agent(&record.agent_id(), kill_event(key, kill_policy));
+    }
+
+    /// A task was killed before it was sent: it ends here and now, and was never anywhere.
+    pub(super) fn never_sent(&mut self, key: &TaskKey, agent: AgentId) {
+        let status = self.verdict(
+            key,
+            Some(agent.to_proto()),
+            TaskState::TaskKilled,
+            Reason::TaskKilledDuringLaunch,
+            "killed before it was sent to its agent",
+        );
+        self.report_status(&agent, key, status.clone(), TaskState::TaskKilled);
+        self.tell(&key.framework.clone(), status, TaskState::TaskKilled);
+    }
+
+    /// Returns a status that this master makes itself.
+    pub(super) fn verdict(
+        &self,
+        key: &TaskKey,
+        agent: Option<v1::AgentId>,
+        state: TaskState,
+        reason: Reason,
+        message: &str,
+    ) -> v1::TaskStatus {
+        let verdict = Verdict { state, reason, message, wall_ms: self.now.wall_ms };
+        master_status(Some(key.task.to_proto()), agent, verdict)
+    }
+}

@@ -1,0 +1,106 @@
+//! What becomes of a proposed launch: sent to the agent, refused, or killed on the way.
+
+use tepui_proto::tepui::agent_link::{Event, event};
+use tepui_proto::v1::{TaskInfo, TaskState, task_status::Reason};
+
+use super::core::Master;
+use super::pipeline::{PendingLaunch, PendingTask};
+use crate::ids::{AgentId, TaskKey};
+use crate::registry::{Outcome, Refusal};
+
+impl Master {
+    pub(super) fn launched(&mut self, launch: PendingLaunch, outcome: &Outcome) {
+        self.holdings.touch(&launch.agent);
+        if let Some(tag) = launch.tag.clone() {
+            self.supervise(|supervisor, cx| supervisor.outcome(cx, tag, outcome));
+        }
+        let results = match outcome {
+            Outcome::Launched(results) => results.clone(),
+            Outcome::Refused(refusal) => vec![Err(*refusal); launch.tasks.len()],
+            _ => Vec::new(),
+        };
+        let driver = launch.tag.is_some();
+        for (task, result) in launch.tasks.into_iter().zip(results) {
+            match result {
+                Ok(launch_seq) => self.task_launched(&launch.agent, task, launch_seq),
+                // The supervisor knows its outcome already, and no framework waits for such a task.
+                Err(_) if driver => {}
+                Err(refusal) => self.task_refused(&launch.agent, &task.key, refusal),
+            }
+        }
+    }
+
+    fn task_launched(&mut self, agent: &AgentId, task: PendingTask, launch_seq: u64) {
+        let PendingTask { key, info, killed } = task;
+        let Some(record) = self.registry.tasks.get(&key).cloned() else {
+            self.large_tasks.remove(&key);
+            return;
+        };
+        if record.launch_seq != launch_seq {
+            return;
+        }
+        if self.registry.is_orphan(&key) {
+            // Its framework ended meanwhile. The agent, which never got it, will say so, and that ends the charge.
+            let reconcile = event::Reconcile {
+                framework_id: Some(key.framework.to_proto()),
+                task_id: Some(key.task.to_proto()),
+                launch_seq: Some(launch_seq),
+            };
+            self.to_agent(
+                agent,
+                Event {
+                    r#type: Some(event::Type::Reconcile as i32),
+                    reconcile: Some(reconcile),
+                    ..Default::default()
+                },
+            );
+        } else if killed {
+            self.never_sent(&key, agent.clone());
+        } else if record.unreachable_wall_ms.is_none() && !record.state().is_terminal() {
+            self.send_launch(agent, &key, info, launch_seq);
+        }
+    }
+
+    /// Orders a launch. An agent that is not here gets it when it registers again.
+    pub(super) fn send_launch(&mut self, agent: &AgentId, key: &TaskKey, info: TaskInfo, launch_seq: u64) {
+        let framework = self.registry.frameworks.get(&key.framework).and_then(|record| record.info.clone());
+        let run = event::RunTask { framework, task: Some(info), launch_seq: Some(launch_seq) };
+        self.to_agent(
+            agent,
+            Event { r#type: Some(event::Type::RunTask as i32), run_task: Some(run), ..Default::default() },
+        );
+    }
+
+    /// The Registry did not take the task: it is lost before it began.
+    fn task_refused(&mut self, agent: &AgentId, key: &TaskKey, refusal: Refusal) {
+        self.large_tasks.remove(key);
+        let (state, reason) = match refusal {
+            Refusal::AgentNotConnected => (TaskState::TaskDropped, Reason::AgentDisconnected),
+            Refusal::UnknownAgent | Refusal::AgentRemoved => (TaskState::TaskDropped, Reason::AgentRemoved),
+            Refusal::TaskExists | Refusal::Malformed => (TaskState::TaskError, Reason::TaskInvalid),
+            _ => (TaskState::TaskDropped, Reason::InvalidOffers),
+        };
+        self.task_dropped(agent, key, state, reason, &refusal.to_string());
+    }
+
+    pub(super) fn launch_failed(&mut self, launch: PendingLaunch, reason: &str) {
+        self.holdings.touch(&launch.agent);
+        if let Some(tag) = launch.tag {
+            self.supervise(|supervisor, cx| supervisor.failed(cx, tag, false, reason));
+            return;
+        }
+        for task in launch.tasks {
+            self.large_tasks.remove(&task.key);
+            let why = Reason::MasterDisconnected;
+            self.task_dropped(&launch.agent, &task.key, TaskState::TaskDropped, why, reason);
+        }
+    }
+
+    fn task_dropped(&mut self, agent: &AgentId, key: &TaskKey, state: TaskState, reason: Reason, text: &str) {
+        let record = self.registry.frameworks.get(&key.framework);
+        let aware = record.is_some_and(|record| record.partition_aware());
+        let state = state.as_told(aware);
+        let status = self.verdict(key, Some(agent.to_proto()), state, reason, text);
+        self.tell(&key.framework, status, state);
+    }
+}

@@ -1,0 +1,40 @@
+//! Operator calls that change something; drivers' calls go on to their supervisor.
+
+use super::core::Master;
+use super::input::{OperatorCall, RequestId};
+use crate::ids::FrameworkId;
+
+impl Master {
+    pub(super) fn on_operator(&mut self, request: RequestId, call: OperatorCall, token: Option<&str>) {
+        if !self.serving() {
+            self.reject(request, 503, "this master does not lead");
+            return;
+        }
+        self.waiting.insert(request);
+        match call {
+            OperatorCall::Teardown(id) => self.on_operator_teardown(request, &id),
+            OperatorCall::SubmitDriver(spec) => {
+                self.supervise(|supervisor, cx| supervisor.submit(cx, request, spec));
+            }
+            OperatorCall::KillDriver(call) => {
+                self.supervise(|supervisor, cx| supervisor.kill(cx, request, call));
+            }
+            OperatorCall::StateCas(call) => {
+                self.supervise(|supervisor, cx| supervisor.state_cas(cx, request, call, token));
+            }
+            OperatorCall::RenewLease(call) => {
+                self.supervise(|supervisor, cx| supervisor.renew_lease(cx, request, call, token));
+            }
+        }
+    }
+
+    fn on_operator_teardown(&mut self, request: RequestId, id: &FrameworkId) {
+        match self.registry.frameworks.get(id) {
+            None => self.reject(request, 400, format!("framework {id} cannot be found")),
+            Some(record) if record.internal => {
+                self.reject(request, 400, format!("framework {id} belongs to the masters"));
+            }
+            Some(_) => self.propose_framework_removal(id, "teardown by an operator", Some(request)),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! RECONCILE: what a framework was last told about its tasks, or what can be said about those that nobody knows.
+
+use tepui_proto::v1::scheduler::{Event, call, event};
+use tepui_proto::v1::{self, OperationState, TaskState, task_status::Reason};
+
+use super::core::Master;
+use crate::ids::{self, AgentId, FrameworkId, TaskKey};
+use crate::registry::TaskRecord;
+use crate::status::{seconds, time_info};
+
+impl Master {
+    pub(super) fn on_reconcile(&mut self, id: &FrameworkId, reconcile: call::Reconcile) {
+        if !reconcile.tasks.is_empty() {
+            for task in &reconcile.tasks {
+                let key = TaskKey { framework: id.clone(), task: ids::of(task.task_id.as_ref()) };
+                let agent = task.agent_id.as_ref().map(AgentId::from);
+                self.reconcile_one(id, &key, agent.filter(|agent| !agent.as_str().is_empty()));
+            }
+            return;
+        }
+        for key in self.pipeline.tasks_of(id) {
+            self.answer_pending(id, &key);
+        }
+        for key in self.registry.tasks_of(id) {
+            if let Some(record) = self.registry.tasks.get(&key).cloned()
+                && record.unreachable_wall_ms.is_none()
+            {
+                self.answer_known(id, &key, &record);
+            }
+        }
+    }
+
+    /// Answers for one task; says nothing where only an agent that is not back yet can know.
+    pub(super) fn reconcile_one(&mut self, id: &FrameworkId, key: &TaskKey, agent: Option<AgentId>) {
+        if self.pipeline.holds_task(key) {
+            self.answer_pending(id, key);
+            return;
+        }
+        if let Some(record) = self.registry.tasks.get(key).cloned() {
+            self.answer_known(id, key, &record);
+            return;
+        }
+        let Some(state) = self.state_of_unknown(agent.as_ref()) else { return };
+        let aware = self.registry.frameworks.get(id).is_some_and(|record| record.partition_aware());
+        let mut status = self.verdict(
+            key,
+            agent.as_ref().map(AgentId::to_proto),
+            state.as_told(aware),
+            Reason::Reconciliation,
+            "reconciliation: the task is unknown",
+        );
+        if state == TaskState::TaskUnreachable
+            && let Some(record) = agent.and_then(|agent| self.registry.agents.get(&agent))
+        {
+            status.unreachable_time = Some(time_info(record.unreachable_wall_ms));
+        }
+        let state = status.state();
+        self.tell(id, status, state);
+    }
+
+    fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<TaskState> {
+        let Some(id) = agent else {
+            let waiting = self.registry.agents.values().any(|record| self.may_come_back(record));
+            return (!waiting).then_some(TaskState::TaskUnknown);
+        };
+        if self.registry.is_gone(id) {
+            return Some(TaskState::TaskGoneByOperator);
+        }
+        match self.registry.agents.get(id) {
+            None => Some(TaskState::TaskUnknown),
+            Some(record) if record.unreachable_ms.is_some() => Some(TaskState::TaskUnreachable),
+            Some(record) if self.may_come_back(record) => None,
+            Some(_) => Some(TaskState::TaskGone),
+        }
+    }
+
+    /// Whether the agent is known from before this leadership and has not been heard of since.
+    fn may_come_back(&self, record: &crate::registry::AgentRecord) -> bool {
+        let left_since = record.disconnected_ms.is_some_and(|left_ms| left_ms >= self.lead_since_ms());
+        record.unreachable_ms.is_none() && !self.registry.agent_connected(record) && !left_since
+    }
+
+    fn answer_pending(&mut self, id: &FrameworkId, key: &TaskKey) {
+        let Some((launch, _)) = self.pipeline.task(key) else { return };
+        let status = self.verdict(
+            key,
+            Some(launch.agent.to_proto()),
+            TaskState::TaskStaging,
+            Reason::Reconciliation,
+            "reconciliation: the latest state of the task",
+        );
+        self.tell(id, status, TaskState::TaskStaging);
+    }
+
+    fn answer_known(&mut self, id: &FrameworkId, key: &TaskKey, record: &TaskRecord) {
+        let seen = self.reports.seen(key);
+        let last = seen.map(|seen| &seen.status).or(record.last_status.as_ref());
+        let mut status = last.cloned().unwrap_or_default();
+        status.task_id = Some(key.task.to_proto());
+        status.agent_id = Some(record.agent_id().to_proto());
+        let state = self.told_state(key).unwrap_or(TaskState::TaskStaging);
+        status.state = Some(state as i32);
+        status.source = Some(v1::task_status::Source::Master as i32);
+        status.reason = Some(Reason::Reconciliation as i32);
+        status.message = Some("reconciliation: the latest state of the task".to_owned());
+        status.timestamp = Some(seconds(self.now.wall_ms));
+        status.uuid = None;
+        self.tell(id, status, state);
+    }
+
+    /// Returns the state that the framework was told last.
+    pub(super) fn told_state(&self, key: &TaskKey) -> Option<TaskState> {
+        if let Some(seen) = self.reports.seen(key) {
+            return Some(seen.status.state());
+        }
+        let task = self.registry.tasks.get(key)?.task.as_ref()?;
+        task.status_update_state.and_then(|state| TaskState::try_from(state).ok())
+    }
+
+    /// RECONCILE_OPERATIONS: no operation is known yet, whatever its id.
+    pub(super) fn on_reconcile_operations(&mut self, id: &FrameworkId, call: call::ReconcileOperations) {
+        let Some(connection) = self.live(id) else { return };
+        for operation in call.operations {
+            let agent = operation.agent_id.as_ref().map(AgentId::from);
+            let record = agent.as_ref().and_then(|agent| self.registry.agents.get(agent));
+            let state = match (&agent, record) {
+                (Some(agent), None) if self.registry.is_gone(agent) => {
+                    OperationState::OperationGoneByOperator
+                }
+                (_, Some(record)) if record.unreachable_ms.is_some() => OperationState::OperationUnreachable,
+                (_, Some(record)) if self.may_come_back(record) => OperationState::OperationRecovering,
+                _ => OperationState::OperationUnknown,
+            };
+            let status = v1::OperationStatus {
+                operation_id: operation.operation_id,
+                state: Some(state as i32),
+                agent_id: operation.agent_id,
+                resource_provider_id: operation.resource_provider_id,
+                ..Default::default()
+            };
+            self.to_framework(connection, operation_event(status));
+        }
+    }
+}
+
+/// Wraps an UPDATE_OPERATION_STATUS.
+pub(super) fn operation_event(status: v1::OperationStatus) -> Event {
+    Event {
+        r#type: Some(event::Type::UpdateOperationStatus as i32),
+        update_operation_status: Some(event::UpdateOperationStatus { status: Some(status) }),
+        ..Default::default()
+    }
+}

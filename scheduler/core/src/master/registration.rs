@@ -1,0 +1,256 @@
+//! REGISTER: an agent comes for the first time, or comes back with its tasks.
+
+use tepui_proto::tepui::agent_link::{Call, Event, call::Register, event};
+use tepui_proto::v1::{TaskState, task_status::Reason};
+
+use super::agents::AgentSession;
+use super::core::{Master, Party};
+use super::effect::{Level, LocalChange};
+use super::input::ConnectionId;
+use super::pipeline::Pending;
+use super::removal::shutdown_framework;
+use crate::ids::{self, AgentId, FrameworkId, TaskKey};
+use crate::registry::{AdmitAgent, Operation, Outcome, ReregisterAgent, Reregistered, TaskRecord};
+use crate::status::{Verdict, master_status};
+use crate::validation;
+
+impl Master {
+    pub(super) fn on_agent_register(&mut self, connection: ConnectionId, stream_id: String, call: Call) {
+        if !self.serving() {
+            self.close(connection);
+            return;
+        }
+        if let Err(reason) = self.register(connection, stream_id, call) {
+            self.note(Level::Warn, "agent refused", vec![("reason", reason)]);
+            self.close(connection);
+        }
+    }
+
+    fn register(&mut self, connection: ConnectionId, stream_id: String, call: Call) -> Result<(), String> {
+        validation::agent_call(&call).map_err(|rejection| rejection.reason)?;
+        let accepted_launch_seq = call.accepted_launch_seq.unwrap_or_default();
+        let told = call.register.unwrap_or_default();
+        let cluster = told.cluster_id();
+        if !cluster.is_empty() && *cluster != *self.registry.cluster_id {
+            return Err(format!("agent belongs to cluster {cluster}"));
+        }
+        if told.epoch() > self.registry.epoch {
+            return Err(format!("agent has seen epoch {}", told.epoch()));
+        }
+        let given: AgentId = ids::of(call.agent_id.as_ref());
+        let id = match self.boots.get(told.boot_id()) {
+            // It was admitted before and did not hear of it.
+            Some(known) if given.as_str().is_empty() => known.clone(),
+            _ => given,
+        };
+        if self.registry.is_gone(&id) {
+            self.shut_down(connection, "the agent was removed from the cluster");
+            return Ok(());
+        }
+        let fresh = id.as_str().is_empty();
+        let id = if fresh { self.mint_agent_id() } else { id };
+        self.connections.insert(connection, Party::Agent(id.clone()));
+        let session = AgentSession::new(connection, stream_id);
+        if let Some(record) = self.registry.agents.get(&id) {
+            self.boots.remove(&record.boot_id);
+        }
+        if !told.boot_id().is_empty() {
+            self.boots.insert(told.boot_id().to_owned(), id.clone());
+        }
+        if let Some(old) = self.agents.insert(id.clone(), session) {
+            // The agent itself has given up its older stream.
+            self.close(old.connection);
+        }
+        let operation = self.registration(&id, fresh, accepted_launch_seq, told);
+        self.propose(operation, Pending::Registration { agent: id, connection });
+        Ok(())
+    }
+
+    fn registration(&self, id: &AgentId, fresh: bool, accepted: u64, told: Register) -> Operation {
+        let mut info = told.agent_info.unwrap_or_default();
+        info.id = Some(id.to_proto());
+        let (info, version) = (Some(info), told.version.unwrap_or_default());
+        let (boot_id, ip) = (told.boot_id.unwrap_or_default(), told.ip.unwrap_or_default());
+        if fresh && told.tasks.is_empty() && accepted == 0 {
+            return Operation::AdmitAgent(AdmitAgent { info, version, boot_id, ip });
+        }
+        Operation::ReregisterAgent(ReregisterAgent {
+            info,
+            version,
+            boot_id,
+            ip,
+            accepted_launch_seq: accepted,
+            tasks: told.tasks,
+            frameworks: told.frameworks,
+            framework_grace_ms: self.config.framework_grace_ms,
+        })
+    }
+
+    fn mint_agent_id(&mut self) -> AgentId {
+        let id = format!("{}-S{}", self.identity.master_id, self.minted_agents);
+        self.minted_agents += 1;
+        AgentId::from(id)
+    }
+
+    fn shut_down(&mut self, connection: ConnectionId, message: &str) {
+        let event = Event {
+            r#type: Some(event::Type::Shutdown as i32),
+            shutdown: Some(event::Shutdown { message: Some(message.to_owned()) }),
+            ..Default::default()
+        };
+        self.to_agent_stream(connection, event);
+        self.close(connection);
+    }
+
+    pub(super) fn registered(&mut self, id: &AgentId, connection: ConnectionId, outcome: Outcome) {
+        let current = self.agents.get(id).is_some_and(|session| session.connection == connection);
+        if let Outcome::Refused(refusal) = &outcome {
+            self.note(Level::Warn, "agent refused", vec![("reason", refusal.to_string())]);
+            if current {
+                self.agents.remove(id);
+                self.close(connection);
+            }
+            return;
+        }
+        self.remember_boot(id);
+        if !current {
+            // The stream is gone. If there is a newer one, its registration is on its way.
+            if !self.agents.contains_key(id) {
+                self.agent_is_away(id);
+            }
+            return;
+        }
+        if let Some(session) = self.agents.get_mut(id) {
+            session.registered = true;
+        }
+        self.view.connected_agents.insert(id.clone());
+        self.withdraw_offers_of_agent(id);
+        self.tell_allocator_agent(id);
+        self.holdings.touch(id);
+        self.note(Level::Info, "agent registered", vec![("agent_id", id.to_string())]);
+        self.changed(LocalChange::Agent(id.clone()));
+        let registered = event::Registered {
+            agent_id: Some(id.to_proto()),
+            cluster_id: Some(self.registry.cluster_id.to_string()),
+            ping_interval_ms: Some(self.config.agent_ping_interval_ms),
+            ping_timeouts: Some(self.config.agent_ping_timeouts),
+        };
+        self.to_agent(
+            id,
+            Event {
+                r#type: Some(event::Type::Registered as i32),
+                registered: Some(registered),
+                ..Default::default()
+            },
+        );
+        self.arm_ping(connection);
+        if let Outcome::Reregistered(difference) = outcome {
+            self.settle_tasks(id, difference);
+        }
+    }
+
+    pub(super) fn registration_failed(&mut self, id: &AgentId, connection: ConnectionId) {
+        if self.agents.get(id).is_some_and(|session| session.connection == connection) {
+            self.agents.remove(id);
+            self.close(connection);
+            if let Some(record) = self.registry.agents.get(id)
+                && self.registry.agent_connected(record)
+            {
+                self.agent_is_away(id);
+            }
+        }
+    }
+
+    /// Makes both sides agree on the tasks of an agent that is back.
+    fn settle_tasks(&mut self, id: &AgentId, difference: Reregistered) {
+        let mut missing: Vec<_> =
+            difference.missing.iter().filter_map(|key| self.registry.tasks.get(key).cloned()).collect();
+        // In the order of their launches: the agent refuses what is behind the last one that it took.
+        missing.sort_by_key(|record| record.launch_seq);
+        for record in missing {
+            self.settle_missing(id, &record);
+        }
+        for key in difference.foreign {
+            self.to_agent(id, kill_event(&key, None));
+        }
+        for key in difference.returned {
+            self.tell_returned(&key);
+        }
+        let mut gone = std::collections::BTreeSet::<FrameworkId>::new();
+        for key in self.registry.tasks_on(id) {
+            let Some(record) = self.registry.tasks.get(&key).cloned() else { continue };
+            if self.registry.is_orphan(&key) {
+                gone.insert(key.framework);
+            } else if let Some(marker) = &record.kill
+                && !record.state().is_terminal()
+                && record.info.is_none()
+            {
+                self.to_agent(id, kill_event(&key, marker.kill_policy.clone()));
+            }
+        }
+        for framework in gone {
+            self.to_agent(id, shutdown_framework(&framework));
+        }
+    }
+
+    /// A task that the agent did not name: delivered again if it never got it, otherwise asked for.
+    fn settle_missing(&mut self, id: &AgentId, record: &TaskRecord) {
+        let key = record.key();
+        let accepted = self.registry.agents.get(id).map_or(0, |agent| agent.accepted_launch_seq);
+        let info = record.info.clone().or_else(|| self.large_tasks.get(&key).cloned());
+        let undelivered = record.launch_seq > accepted && !self.registry.is_orphan(&key);
+        match info.filter(|_| undelivered && record.unreachable_wall_ms.is_none()) {
+            Some(_) if record.kill.is_some() => self.never_sent(&key, record.agent_id()),
+            Some(info) => self.send_launch(id, &key, info, record.launch_seq),
+            None => {
+                let reconcile = event::Reconcile {
+                    framework_id: Some(key.framework.to_proto()),
+                    task_id: Some(key.task.to_proto()),
+                    launch_seq: Some(record.launch_seq),
+                };
+                self.to_agent(
+                    id,
+                    Event {
+                        r#type: Some(event::Type::Reconcile as i32),
+                        reconcile: Some(reconcile),
+                        ..Default::default()
+                    },
+                );
+            }
+        }
+    }
+
+    /// The framework was told that its task is lost or unreachable: now it is told how it really is.
+    fn tell_returned(&mut self, key: &TaskKey) {
+        let Some(record) = self.registry.tasks.get(key).cloned() else { return };
+        let state = record.state();
+        // The end itself comes from the agent, with something to acknowledge.
+        if state.is_terminal() || state == TaskState::TaskStaging {
+            return;
+        }
+        let status = master_status(
+            Some(key.task.to_proto()),
+            Some(record.agent_id().to_proto()),
+            Verdict {
+                state,
+                reason: Reason::AgentReregistered,
+                message: "agent is back",
+                wall_ms: self.now.wall_ms,
+            },
+        );
+        self.tell(&key.framework, status, state);
+    }
+}
+
+/// An order to kill a task.
+pub(super) fn kill_event(key: &TaskKey, kill_policy: Option<tepui_proto::v1::KillPolicy>) -> Event {
+    Event {
+        r#type: Some(event::Type::KillTask as i32),
+        kill_task: Some(event::KillTask {
+            framework_id: Some(key.framework.to_proto()),
+            task_id: Some(key.task.to_proto()),
+            kill_policy,
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,236 @@
+//! What agents reported and the Registry does not say yet: the open batch, those in flight, and what they will change.
+//!
+//! Updates are forwarded at once and committed in batches. Until then decisions look here first: a task that has ended holds
+//! nothing any more, and reconciliation answers what the framework was last told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tepui_proto::v1::{self, TaskState};
+
+use super::core::Master;
+use super::pipeline::Pending;
+use super::supervise::acknowledge_event;
+use super::timers::Timer;
+use crate::ids::{AgentId, TaskKey};
+use crate::registry::{
+    Observation, Observe, Observed, ObservedAccept, ObservedAcknowledgement, ObservedStatus, Operation,
+};
+
+/// A batch is proposed early when it has this many events.
+const MAX_EVENTS: usize = 4096;
+
+/// An acknowledgement on its way to an agent.
+#[derive(Clone, Debug)]
+pub(super) struct Acknowledgement {
+    pub(super) agent: AgentId,
+    pub(super) task: TaskKey,
+    pub(super) uuid: Bytes,
+}
+
+/// What is committed together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    number: u64,
+    events: Vec<Observed>,
+    /// To be passed on once this is applied.
+    acknowledgements: Vec<Acknowledgement>,
+}
+
+/// What was reported of a task and is not applied yet.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) latest: TaskState,
+    pub(super) status: v1::TaskStatus,
+    agent: AgentId,
+    batch: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    open: Batch,
+    /// Highest launch that each agent said it accepted, not applied yet.
+    accepted: BTreeMap<AgentId, u64>,
+    seen: BTreeMap<TaskKey, Seen>,
+    /// Tasks that have ended, by agent.
+    ended: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+}
+
+impl Reports {
+    /// Returns what was reported last, if it is not applied yet.
+    pub(super) fn seen(&self, key: &TaskKey) -> Option<&Seen> {
+        self.seen.get(key)
+    }
+
+    /// Tasks of this agent that hold nothing any more, although the Registry says they do.
+    pub(super) fn ended_on(&self, agent: &AgentId) -> impl Iterator<Item = &TaskKey> {
+        self.ended.get(agent).into_iter().flatten()
+    }
+
+    fn note(&mut self, key: &TaskKey, mut seen: Seen) {
+        seen.batch = self.open.number;
+        if seen.latest.is_terminal() {
+            self.ended.entry(seen.agent.clone()).or_default().insert(key.clone());
+        }
+        self.seen.insert(key.clone(), seen);
+    }
+
+    fn forget_batch(&mut self, batch: &Batch) {
+        for event in &batch.events {
+            if let Some(Observation::Status(status)) = &event.observation
+                && let Some(id) = status.status.as_ref().and_then(|status| status.task_id.as_ref())
+            {
+                let key = TaskKey::new(status.framework_id.as_str(), id.value());
+                if self.seen.get(&key).is_some_and(|seen| seen.batch == batch.number) {
+                    self.forget(&key);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &TaskKey) {
+        let Some(seen) = self.seen.remove(key) else { return };
+        if let Some(keys) = self.ended.get_mut(&seen.agent) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.ended.remove(&seen.agent);
+            }
+        }
+    }
+
+    /// The agent was given up: what it reported before is overruled.
+    pub(super) fn forget_agent(&mut self, agent: &AgentId) {
+        self.ended.remove(agent);
+        self.seen.retain(|_, seen| seen.agent != *agent);
+        self.accepted.remove(agent);
+    }
+}
+
+impl Master {
+    /// Puts a forwarded status into the open batch.
+    pub(super) fn report_status(
+        &mut self,
+        agent: &AgentId,
+        key: &TaskKey,
+        mut status: v1::TaskStatus,
+        latest: TaskState,
+    ) {
+        status.data = None;
+        self.reports.note(key, Seen { latest, status: status.clone(), agent: agent.clone(), batch: 0 });
+        if latest.is_terminal() {
+            self.holdings.touch(agent);
+            self.large_tasks.remove(key);
+        }
+        self.report(Observation::Status(ObservedStatus {
+            framework_id: key.framework.as_str().to_owned(),
+            status: Some(status),
+            latest_state: Some(latest as i32),
+        }));
+    }
+
+    /// Puts an acknowledgement into the open batch, and has it passed on: after that batch if the end that it acknowledges is
+    /// not applied yet, at once otherwise.
+    pub(super) fn report_acknowledgement(&mut self, acknowledgement: Acknowledgement) {
+        let Acknowledgement { task, uuid, .. } = acknowledgement.clone();
+        if self.reports.seen(&task).is_some() {
+            self.reports.open.acknowledgements.push(acknowledgement);
+        } else {
+            self.pass_on(acknowledgement);
+        }
+        self.report(Observation::Acknowledged(ObservedAcknowledgement {
+            framework_id: task.framework.as_str().to_owned(),
+            task_id: task.task.as_str().to_owned(),
+            uuid,
+        }));
+    }
+
+    /// Has an acknowledgement passed on when everything reported so far is applied.
+    pub(super) fn pass_on_later(&mut self, acknowledgement: Acknowledgement) {
+        self.reports.open.acknowledgements.push(acknowledgement);
+        self.arm_reports();
+    }
+
+    pub(super) fn pass_on(&mut self, acknowledgement: Acknowledgement) {
+        let event = acknowledge_event(&acknowledgement.task, acknowledgement.uuid);
+        self.to_agent(&acknowledgement.agent, event);
+    }
+
+    /// The agent has checkpointed its launches up to this one.
+    pub(super) fn note_accepted(&mut self, agent: &AgentId, launch_seq: u64) {
+        let known = self.registry.agents.get(agent).map_or(0, |record| record.accepted_launch_seq);
+        if launch_seq <= known {
+            return;
+        }
+        let told = self.reports.accepted.entry(agent.clone()).or_default();
+        if launch_seq > *told {
+            *told = launch_seq;
+            self.arm_reports();
+        }
+    }
+
+    fn report(&mut self, observation: Observation) {
+        self.reports.open.events.push(Observed { observation: Some(observation) });
+        if self.reports.open.events.len() >= MAX_EVENTS {
+            self.propose_reports();
+        } else {
+            self.arm_reports();
+        }
+    }
+
+    fn arm_reports(&mut self) {
+        if !self.reports_armed {
+            self.reports_armed = true;
+            self.timers.arm(self.now.cluster_ms + self.config.observe_interval_ms, Timer::Reports);
+        }
+    }
+
+    pub(super) fn reports_due(&mut self) {
+        self.reports_armed = false;
+        self.propose_reports();
+    }
+
+    /// Proposes the open batch, if there is anything in it.
+    pub(super) fn propose_reports(&mut self) {
+        let accepted = std::mem::take(&mut self.reports.accepted);
+        let accepted = accepted.into_iter().map(|(agent, launch_seq)| {
+            let agent_id = agent.as_str().to_owned();
+            Observed { observation: Some(Observation::Accepted(ObservedAccept { agent_id, launch_seq })) }
+        });
+        self.reports.open.events.extend(accepted);
+        let number = self.reports.open.number + 1;
+        if self.reports.open.events.is_empty() && self.reports.open.acknowledgements.is_empty() {
+            return;
+        }
+        let batch = std::mem::replace(&mut self.reports.open, Batch { number, ..Batch::default() });
+        let observe = Observe { events: batch.events.clone() };
+        self.propose(Operation::Observe(observe), Pending::Reports(batch));
+    }
+
+    pub(super) fn reports_applied(&mut self, batch: Batch) {
+        self.reports.forget_batch(&batch);
+        for event in &batch.events {
+            if let Some(Observation::Status(status)) = &event.observation
+                && let Some(id) = status.status.as_ref().and_then(|status| status.agent_id.as_ref())
+            {
+                self.holdings.touch(&AgentId::from(id));
+            }
+        }
+        for acknowledgement in batch.acknowledgements {
+            self.pass_on(acknowledgement);
+        }
+    }
+
+    /// The batch did not commit, or nobody knows: it goes into the next one, since applying it twice does no harm.
+    pub(super) fn reports_failed(&mut self, batch: Batch) {
+        let newer = std::mem::take(&mut self.reports.open);
+        for seen in self.reports.seen.values_mut().filter(|seen| seen.batch == batch.number) {
+            seen.batch = newer.number;
+        }
+        let mut events = batch.events;
+        events.extend(newer.events);
+        let mut acknowledgements = batch.acknowledgements;
+        acknowledgements.extend(newer.acknowledgements);
+        self.reports.open = Batch { number: newer.number, events, acknowledgements };
+        self.arm_reports();
+    }
+}

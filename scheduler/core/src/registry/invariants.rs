@@ -1,0 +1,61 @@
+//! Laws of the tables: indexes equal what they are derived from, bounds hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::charges::is_charged;
+use super::tables::Registry;
+use super::{AgentCharges, MAX_ATTEMPTS, MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY};
+use crate::ids::{AgentId, TaskKey};
+
+impl Registry {
+    /// Panics if the tables contradict each other. For tests.
+    pub fn check_invariants(&self) {
+        let mut by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>> = BTreeMap::new();
+        let mut charges: BTreeMap<AgentId, AgentCharges> = BTreeMap::new();
+        for (key, record) in &self.tasks {
+            assert_eq!(*key, record.key(), "key of a task");
+            by_agent.entry(record.agent_id()).or_default().insert(key.clone());
+            if is_charged(record) {
+                charges.entry(record.agent_id()).or_default().charge(record);
+            }
+        }
+        let indexed: BTreeMap<AgentId, BTreeSet<TaskKey>> = self
+            .tasks_by_agent
+            .iter()
+            .map(|(agent, keys)| (agent.clone(), keys.iter().cloned().collect()))
+            .collect();
+        assert_eq!(by_agent, indexed, "tasks by agent");
+        charges.retain(|_, one| !one.is_empty());
+        let kept: BTreeMap<AgentId, AgentCharges> =
+            self.charges.iter().map(|(agent, one)| (agent.clone(), AgentCharges::clone(one))).collect();
+        assert_eq!(charges, kept, "charges");
+        for (id, record) in &self.agents {
+            assert_eq!(*id, record.id(), "key of an agent");
+            assert!(!self.is_gone(id), "agent {id} is gone and there");
+        }
+        for (id, record) in &self.frameworks {
+            assert_eq!(*id, record.id(), "key of a framework");
+            assert!(self.completed(id).is_none(), "framework {id} is completed and there");
+        }
+        for (name, record) in &self.drivers {
+            assert_eq!(**name, *record.name(), "key of a driver");
+            assert!(record.attempts.len() <= MAX_ATTEMPTS, "attempts of {name}");
+        }
+        assert!(self.completed_frameworks.len() <= MAX_COMPLETED_FRAMEWORKS, "completed frameworks");
+        assert!(self.gone_agents.len() <= MAX_GONE_AGENTS, "gone agents");
+        for (id, history) in &self.history {
+            assert!(history.len() <= MAX_HISTORY, "history of framework {id}");
+        }
+    }
+
+    /// Panics if an agent is charged for more than it has. For tests with honest agents.
+    pub fn check_capacity(&self) {
+        for (id, charges) in &self.charges {
+            if let Some(agent) = self.agents.get(id).map(Arc::clone) {
+                let total = super::unallocated(agent.total());
+                assert!(total.contains(&charges.total), "agent {id}: {} charged of {total}", charges.total);
+            }
+        }
+    }
+}
