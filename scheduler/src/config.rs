@@ -310,8 +310,17 @@ mod tests {
 
     #[test]
     fn broken_master_addresses_are_refused() {
-        for text in ["", "1", "1=host", "1=host:1", "1=host/2", "x=host:1/2", "1=:1/2", "1=host:1/99999", "1=[::1]:1/2"]
-        {
+        for text in [
+            "",
+            "1",
+            "1=host",
+            "1=host:1",
+            "1=host/2",
+            "x=host:1/2",
+            "1=:1/2",
+            "1=host:1/99999",
+            "1=[::1]:1/2",
+        ] {
             assert_eq!(text.parse::<MasterAddress>(), Err(ConfigError::Master(text.to_owned())), "{text}");
         }
     }

@@ -331,8 +331,11 @@ fn warn_of_exposure(config: &Config) {
 /// Makes the folder, and takes away what an earlier process said about its addresses.
 fn prepare_folder(config: &Config) -> Result<(), ServerError> {
     let path = &config.work_dir;
-    std::fs::create_dir_all(path)
-        .map_err(|source| ServerError::File { what: "create", path: path.clone(), source })?;
+    std::fs::create_dir_all(path).map_err(|source| ServerError::File {
+        what: "create",
+        path: path.clone(),
+        source,
+    })?;
     let endpoint = path.join("endpoint.json");
     match std::fs::remove_file(&endpoint) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -360,8 +363,10 @@ fn write_endpoint(config: &Config, addresses: &Addresses) -> Result<(), ServerEr
 }
 
 async fn first_reason(fatal: &mut watch::Receiver<Option<String>>) -> String {
-    match fatal.wait_for(Option::is_some).await {
-        Ok(reason) => reason.clone().unwrap_or_default(),
-        Err(_) => std::future::pending().await,
+    let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+    match reason {
+        Some(reason) => reason,
+        // Nobody is left who could fail.
+        None => std::future::pending().await,
     }
 }

@@ -32,7 +32,10 @@ pub(crate) async fn post(request: Request, limit: usize) -> Result<Admitted, Ref
     let body = match Limited::new(body, limit).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body exceeds {limit} bytes")));
+            return Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body exceeds {limit} bytes"),
+            ));
         }
         Err(error) => return Err(Refusal::bad_request(format!("failed to read the body: {error}"))),
     };
@@ -59,9 +62,8 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let mut values = headers.get_all(ACCEPT).iter();
     let first = values.next().map(|value| value.to_str().unwrap_or("?").to_owned());
     // Several headers mean the same as one with commas.
-    let all = values.fold(first, |all, value| {
-        all.map(|all| format!("{all},{}", value.to_str().unwrap_or("?")))
-    });
+    let all =
+        values.fold(first, |all, value| all.map(|all| format!("{all},{}", value.to_str().unwrap_or("?"))));
     MediaType::negotiate(all.as_deref()).ok_or_else(|| {
         Refusal::new(
             StatusCode::NOT_ACCEPTABLE,

@@ -61,7 +61,8 @@ pub(crate) fn stamp(mut response: Response, view: &ReadView) -> Response {
     headers.insert(HeaderName::from_static("tepui-applied-index"), HeaderValue::from(view.applied_index));
     headers.insert(HeaderName::from_static("tepui-applied-age-ms"), HeaderValue::from(view.age_ms()));
     if view.local.is_none() {
-        headers.insert(HeaderName::from_static("tepui-absent"), HeaderValue::from_static("offers, connections"));
+        headers
+            .insert(HeaderName::from_static("tepui-absent"), HeaderValue::from_static("offers, connections"));
     }
     response
 }

@@ -1,7 +1,9 @@
 //! The operator's page: static files that are a part of the binary and use nothing but the public API. No state, no logic.
 
 use axum::response::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 
 use crate::http::answer;
 use crate::http::route::Asset;

@@ -50,14 +50,11 @@ impl Refusal {
     pub(crate) fn from_core(status: u16, reason: String) -> Refusal {
         match StatusCode::from_u16(status) {
             Ok(StatusCode::SERVICE_UNAVAILABLE) => Refusal::unavailable(reason),
-            Ok(status) if status.is_client_error() || status.is_server_error() => Refusal::new(status, reason),
+            Ok(status) if status.is_client_error() || status.is_server_error() => {
+                Refusal::new(status, reason)
+            }
             _ => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason),
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
     }
 }
 

@@ -86,7 +86,11 @@ impl Metrics {
         registry.register("epoch", "number of leaderships so far", self.epoch.clone());
         registry.register("applied_index", "log index of the last applied entry", self.applied_index.clone());
         registry.register("offers_outstanding", "offers that nobody has answered", self.offers.clone());
-        registry.register("event_subscribers", "subscribers of the live events", self.event_subscribers.clone());
+        registry.register(
+            "event_subscribers",
+            "subscribers of the live events",
+            self.event_subscribers.clone(),
+        );
         registry.register("agents", "agents by state", self.agents.clone());
         registry.register("frameworks", "frameworks by state", self.frameworks.clone());
         registry.register("tasks", "tasks by state, remembered ended ones included", self.tasks.clone());
@@ -94,7 +98,11 @@ impl Metrics {
         registry.register("http_answers", "answers by status", self.answers.clone());
         registry.register("connections", "open client connections", self.connections.clone());
         registry.register("streams", "open streams of frameworks and agents", self.streams_open.clone());
-        registry.register("proposals_in_flight", "proposals without an outcome", self.proposals_in_flight.clone());
+        registry.register(
+            "proposals_in_flight",
+            "proposals without an outcome",
+            self.proposals_in_flight.clone(),
+        );
         registry.register("proposals_failed", "proposals that did not commit", self.proposals_failed.clone());
         registry.register("elections", "leaderships of this process", self.elections.clone());
         registry.register("turn_seconds", "time of the core for one input", self.turn_seconds.clone());
@@ -112,7 +120,9 @@ impl Metrics {
         let written: Result<(), Error> = encode(&mut text, &self.registry);
         match written {
             Ok(()) => answer::body(CONTENT_TYPE, text),
-            Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode").into_response(),
+            Err(_) => {
+                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode").into_response()
+            }
         }
     }
 

@@ -57,9 +57,10 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             get_health: Some(response::GetHealth { healthy: Some(true) }),
             ..of(Answer::GetHealth)
         },
-        Type::GetFlags => {
-            |app, _| Message { get_flags: Some(response::GetFlags { flags: flags(app) }), ..of(Answer::GetFlags) }
-        }
+        Type::GetFlags => |app, _| Message {
+            get_flags: Some(response::GetFlags { flags: flags(app) }),
+            ..of(Answer::GetFlags)
+        },
         Type::GetVersion => |_, _| Message {
             get_version: Some(response::GetVersion { version_info: Some(view::master::version_info()) }),
             ..of(Answer::GetVersion)
@@ -88,9 +89,10 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             get_executors: Some(view::tasks::get_executors(&view.registry)),
             ..of(Answer::GetExecutors)
         },
-        Type::GetOperations => {
-            |_, _| Message { get_operations: Some(response::GetOperations::default()), ..of(Answer::GetOperations) }
-        }
+        Type::GetOperations => |_, _| Message {
+            get_operations: Some(response::GetOperations::default()),
+            ..of(Answer::GetOperations)
+        },
         Type::GetRoles => |_, view| Message {
             get_roles: Some(view::frameworks::get_roles(&view.registry)),
             ..of(Answer::GetRoles)
@@ -138,7 +140,8 @@ fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
 }
 
 fn flags(app: &App) -> Vec<Flag> {
-    let flag = |(name, value): &(String, String)| Flag { name: Some(name.clone()), value: Some(value.clone()) };
+    let flag =
+        |(name, value): &(String, String)| Flag { name: Some(name.clone()), value: Some(value.clone()) };
     app.info.flags.iter().map(flag).collect()
 }
 

@@ -94,6 +94,9 @@ mod tests {
         let follower = Role::Following { leader: Some("b:2".into()) };
         assert_eq!(endpoint(&follower, "a:1").headers()[LOCATION], "//b:2");
         assert_eq!(endpoint(&Role::Recovering, "a:1").headers()[LOCATION], "//a:1");
-        assert_eq!(endpoint(&Role::Following { leader: None }, "a:1").status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            endpoint(&Role::Following { leader: None }, "a:1").status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 }

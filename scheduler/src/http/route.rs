@@ -86,7 +86,8 @@ pub(crate) fn find(path: &str) -> Option<Route> {
     };
     let mut prefix = path;
     loop {
-        let hit = TABLE.iter().find(|(known, tail, _)| *known == prefix && (*tail == Tail::Any || prefix == path));
+        let hit =
+            TABLE.iter().find(|(known, tail, _)| *known == prefix && (*tail == Tail::Any || prefix == path));
         if let Some((_, _, route)) = hit {
             return Some(*route);
         }

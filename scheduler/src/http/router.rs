@@ -9,7 +9,9 @@ use hyper::StatusCode;
 
 use crate::http::error::{Refusal, empty};
 use crate::http::route::{self, Route};
-use crate::http::{App, agent_link, dashboard, events, legacy, operator_api, redirect, scheduler_api, tepui_api};
+use crate::http::{
+    App, agent_link, dashboard, events, legacy, operator_api, redirect, scheduler_api, tepui_api,
+};
 
 /// The whole public API as one service.
 pub(crate) fn router(app: Arc<App>) -> Router {

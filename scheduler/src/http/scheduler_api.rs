@@ -31,10 +31,13 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
         Type::Subscribe => {
             let media = admission::accepted(headers)?;
             if headers.contains_key(STREAM_ID) {
-                return Err(Refusal::bad_request("subscribe calls should not include the 'Mesos-Stream-Id' header"));
+                return Err(Refusal::bad_request(
+                    "subscribe calls should not include the 'Mesos-Stream-Id' header",
+                ));
             }
             let token = admission::header(headers, DRIVER_TOKEN);
-            let opened = app.handle.subscribe(call, None, token, media).await.map_err(|_| answer::unavailable())?;
+            let opened =
+                app.handle.subscribe(call, None, token, media).await.map_err(|_| answer::unavailable())?;
             let mut response = answer::stream(media, opened.inlet);
             let value = HeaderValue::from_str(&opened.stream_id).map_err(|_| answer::unavailable())?;
             response.headers_mut().insert(HeaderName::from_static(STREAM_ID), value);

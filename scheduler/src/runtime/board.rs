@@ -22,6 +22,14 @@ pub(crate) struct Published {
     pub(crate) applied_at: Instant,
 }
 
+/// The outcome of an entry that this replica proposed, under whatever leadership.
+pub(crate) struct Own {
+    pub(crate) proposal: ProposalId,
+    pub(crate) outcome: Outcome,
+    /// The master id, if the entry is the first of a leadership.
+    pub(crate) began: Option<String>,
+}
+
 /// What the event loop gets after one or more applied batches.
 pub(crate) struct Batch {
     pub(crate) registry: Registry,
@@ -41,11 +49,22 @@ pub(crate) struct Board {
 
 #[derive(Default)]
 struct Outbox {
-    /// Whether the event loop leads and wants outcomes.
-    open: bool,
+    session: Session,
     /// Whether something was applied since the event loop last looked.
     fresh: bool,
     outcomes: Vec<(ProposalId, Outcome)>,
+}
+
+/// A leader that lost contact and found it again may see entries of its former leadership committed during the new one, and
+/// their numbers mean something else by then. Only what follows the first entry of the present one is an outcome of it.
+#[derive(Default)]
+enum Session {
+    /// The event loop does not lead.
+    #[default]
+    None,
+    /// The first entry of this master id has not been applied yet.
+    Begins(String),
+    Open,
 }
 
 impl Board {
@@ -77,15 +96,15 @@ impl Board {
         self.local.store(local.map(Arc::new));
     }
 
-    /// Takes an applied batch from the state machine. `own` are the outcomes of this master's own proposals.
-    pub(crate) fn publish(&self, published: Published, own: Vec<(ProposalId, Outcome)>, changes: &[Change]) {
+    /// Takes an applied batch from the state machine. `own` are the outcomes of this replica's own proposals.
+    pub(crate) fn publish(&self, published: Published, own: Vec<Own>, changes: &[Change]) {
         {
             let mut outbox = self.outbox();
             // Under the lock, so that a session that begins sees either the entry in its Registry or its outcome later.
             self.newest.store(Arc::new(published));
-            if outbox.open {
-                outbox.outcomes.extend(own);
-                outbox.fresh = true;
+            outbox.fresh = true;
+            for own in own {
+                outbox.take_in(own);
             }
         }
         self.applied.notify_one();
@@ -109,11 +128,10 @@ impl Board {
         }
     }
 
-    /// Starts to collect outcomes and returns the Registry they follow upon. Every entry of an earlier leadership must
-    /// have been applied before: an outcome that comes later belongs to this one.
-    pub(crate) fn begin_session(&self) -> Registry {
+    /// Starts to collect the outcomes of the leadership of this master id, and returns the Registry as it is now.
+    pub(crate) fn begin_session(&self, master_id: &str) -> Registry {
         let mut outbox = self.outbox();
-        *outbox = Outbox { open: true, ..Outbox::default() };
+        *outbox = Outbox { session: Session::Begins(master_id.to_owned()), ..Outbox::default() };
         self.newest.load().registry.clone()
     }
 
@@ -152,6 +170,19 @@ impl Board {
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         // Nothing in the critical sections can panic half-way, so a poisoned lock still guards sound data.
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    fn take_in(&mut self, own: Own) {
+        if let (Session::Begins(awaited), Some(began)) = (&self.session, &own.began)
+            && awaited == began
+        {
+            self.session = Session::Open;
+        }
+        if matches!(self.session, Session::Open) {
+            self.outcomes.push((own.proposal, own.outcome));
+        }
     }
 }
 
@@ -196,7 +227,8 @@ impl ChangeFeed {
     }
 
     fn reset(&self) {
-        *self.dirty.lock().unwrap_or_else(PoisonError::into_inner) = Dirty { reset: true, ..Dirty::default() };
+        *self.dirty.lock().unwrap_or_else(PoisonError::into_inner) =
+            Dirty { reset: true, ..Dirty::default() };
         self.ready.notify_one();
     }
 
@@ -217,5 +249,57 @@ impl ChangeFeed {
             self.ready.notify_one();
         }
         Changes { reset: std::mem::take(&mut dirty.reset), keys }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(applied_index: u64) -> Published {
+        let registry = Registry { epoch: applied_index, ..Registry::default() };
+        Published { registry, applied_index, applied_at: Instant::now() }
+    }
+
+    fn own(proposal: ProposalId, began: Option<&str>) -> Own {
+        Own { proposal, outcome: Outcome::Done, began: began.map(str::to_owned) }
+    }
+
+    fn proposals(batch: Option<Batch>) -> Vec<ProposalId> {
+        batch.into_iter().flat_map(|batch| batch.outcomes).map(|(proposal, _)| proposal).collect()
+    }
+
+    #[test]
+    fn outcomes_of_a_former_leadership_do_not_count() {
+        let board = Board::new(Vec::new());
+        board.publish(published(1), vec![own(1, Some("old"))], &[]);
+        assert_eq!(board.begin_session("new").epoch, 1);
+        assert!(board.take().is_none());
+        board.publish(published(2), vec![own(7, None), own(1, Some("old"))], &[]);
+        let batch = board.take().unwrap();
+        assert_eq!((batch.registry.epoch, batch.outcomes.len()), (2, 0));
+        board.publish(published(3), vec![own(8, None), own(1, Some("new")), own(2, None)], &[]);
+        board.publish(published(4), vec![own(3, None)], &[]);
+        let batch = board.take().unwrap();
+        assert_eq!(batch.registry.epoch, 4);
+        assert_eq!(proposals(Some(batch)), [1, 2, 3]);
+        assert!(board.take().is_none());
+        board.end_session();
+        board.publish(published(5), vec![own(4, None)], &[]);
+        assert!(proposals(board.take()).is_empty());
+    }
+
+    #[test]
+    fn a_feed_names_each_key_once_and_in_order() {
+        let feed = ChangeFeed::default();
+        let driver = |name: &str| Change::Driver(name.to_owned());
+        feed.extend([driver("b"), driver("a"), driver("b")]);
+        assert_eq!(feed.take(1), Changes { reset: false, keys: vec![driver("b")] });
+        feed.extend([driver("b")]);
+        assert_eq!(feed.take(9), Changes { reset: false, keys: vec![driver("a"), driver("b")] });
+        feed.extend([driver("c")]);
+        feed.reset();
+        assert_eq!(feed.take(9), Changes { reset: true, keys: Vec::new() });
+        assert_eq!(feed.take(9), Changes { reset: false, keys: Vec::new() });
     }
 }

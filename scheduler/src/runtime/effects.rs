@@ -18,6 +18,7 @@ use tepui_scheduler_core::master::{Level, LocalChange, Note};
 use tepui_scheduler_core::registry::encode_envelope;
 use tepui_scheduler_core::{Change, Effect, ProposalId, Reply, RequestId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::runtime::board::Board;
 use crate::runtime::replica::Replica;
@@ -70,7 +71,7 @@ impl Hands {
                     self.streams.close(connection);
                 }
                 Effect::Reply { request, reply } => self.reply(request, reply),
-                Effect::WakeAt { cluster_ms } => clock.wake_at(cluster_ms),
+                Effect::WakeAt { cluster_ms } => clock.wake_at(cluster_ms, Instant::now()),
                 Effect::Changed(LocalChange::Framework(id)) => touched.push(Change::Framework(id)),
                 Effect::Changed(LocalChange::Agent(id)) => touched.push(Change::Agent(id)),
                 Effect::Log(note) => log(&note),

@@ -13,12 +13,12 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rand::RngCore;
 use tepui_raft_store::{Lead, Leadership, NodeId};
 use tepui_scheduler_core::{Effect, Input, Master, MasterIdentity};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::metrics::Metrics;
@@ -101,7 +101,8 @@ impl EventLoop {
                 Wake::Alarm => {}
             }
             // Under a steady load the alarm would be the last to be looked at, so it is looked at each time.
-            if self.session.as_mut().is_some_and(|session| session.clock.rang()) {
+            let now = Instant::now();
+            if self.session.as_mut().is_some_and(|session| session.clock.rang(now)) {
                 self.turn(Input::Tick);
             }
             self.publish();
@@ -155,16 +156,17 @@ impl EventLoop {
     }
 
     fn elect(&mut self, lead: Lead) {
-        let registry = self.parts.board.begin_session();
-        let mut seed = [0; 32];
-        rand::rng().fill_bytes(&mut seed);
         let identity = MasterIdentity {
             master_id: uuid::Uuid::new_v4().to_string(),
             cluster_id: self.parts.replica.cluster_id().unwrap_or_default(),
             ..self.parts.identity.clone()
         };
+        let registry = self.parts.board.begin_session(&identity.master_id);
+        let mut seed = [0; 32];
+        rand::rng().fill_bytes(&mut seed);
         tracing::info!(term = lead.term, master_id = %identity.master_id, epoch = registry.epoch + 1, "elected");
-        self.session = Some(Session { lead, clock: Clock::start(registry.cluster_ms) });
+        self.session = Some(Session { lead, clock: Clock::start(registry.cluster_ms, Instant::now()) });
+        self.parts.metrics.elections.inc();
         self.turn(Input::Elected { registry, identity, seed });
     }
 
@@ -249,7 +251,7 @@ impl EventLoop {
         let mut cut = Vec::new();
         while let Some(input) = next.take() {
             let started = Instant::now();
-            master.handle(session.clock.now(), input, &mut self.effects);
+            master.handle(session.clock.now(started), input, &mut self.effects);
             metrics.turn_seconds.observe(started.elapsed().as_secs_f64());
             hands.perform(&mut self.effects, &session.lead, &mut session.clock);
             cut.extend(hands.take_cut());
@@ -273,6 +275,8 @@ impl EventLoop {
         });
         let metrics = &self.parts.metrics;
         metrics.streams_open.set(i64::try_from(self.parts.hands.streams.len()).unwrap_or(i64::MAX));
-        metrics.proposals_in_flight.set(i64::try_from(self.parts.hands.proposals_in_flight()).unwrap_or(i64::MAX));
+        metrics
+            .proposals_in_flight
+            .set(i64::try_from(self.parts.hands.proposals_in_flight()).unwrap_or(i64::MAX));
     }
 }

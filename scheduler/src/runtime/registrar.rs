@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tepui_raft_store::{Entry, NodeId, StateMachine};
-use tepui_scheduler_core::Registry;
 use tepui_scheduler_core::registry::decode_envelope;
+use tepui_scheduler_core::{Operation, Registry};
 
-use crate::runtime::board::{Board, Published};
+use crate::runtime::board::{Board, Own, Published};
 
 /// Applies entries for one replica.
 pub(crate) struct Registrar {
@@ -63,7 +63,11 @@ impl StateMachine for Registrar {
             };
             let (outcome, changed) = self.registry.apply(&envelope);
             if envelope.node_id == self.node_id {
-                own.push((envelope.proposal, outcome));
+                let began = match &envelope.operation {
+                    Some(Operation::TakeLead(take)) => Some(take.master_id.clone()),
+                    _ => None,
+                };
+                own.push(Own { proposal: envelope.proposal, outcome, began });
             }
             changes.extend(changed);
             last_index = Some(entry.index);

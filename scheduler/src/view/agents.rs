@@ -41,7 +41,9 @@ pub(crate) fn get_agents(registry: &Registry, local: Option<&LocalView>) -> GetA
     let mut answer = GetAgents::default();
     for record in registry.agents.values() {
         match standing(registry, record) {
-            Standing::Registered | Standing::Disconnected => answer.agents.push(agent(registry, local, record)),
+            Standing::Registered | Standing::Disconnected => {
+                answer.agents.push(agent(registry, local, record))
+            }
             Standing::Recovered => answer.recovered_agents.extend(record.info.clone()),
             Standing::Unreachable => {}
         }

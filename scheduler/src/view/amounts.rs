@@ -56,14 +56,18 @@ mod tests {
 
     #[test]
     fn scalars_are_summed_by_name_without_binary_dust() {
-        let list = [resource("cpus", 0.1), resource("cpus", 0.2), resource("mem", 32.0), resource("bandwidth", 7.0)];
+        let list =
+            [resource("cpus", 0.1), resource("cpus", 0.2), resource("mem", 32.0), resource("bandwidth", 7.0)];
         assert_eq!(scalars(&list), Scalars { cpus: 0.3, mem: 32.0, ..Default::default() });
     }
 
     #[test]
     fn what_is_no_scalar_does_not_count() {
-        let ports =
-            Resource { name: Some("cpus".into()), r#type: Some(value::Type::Ranges as i32), ..Default::default() };
+        let ports = Resource {
+            name: Some("cpus".into()),
+            r#type: Some(value::Type::Ranges as i32),
+            ..Default::default()
+        };
         assert_eq!(scalars(&[ports, Resource::default()]), Scalars::default());
     }
 }

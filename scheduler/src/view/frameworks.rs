@@ -25,7 +25,11 @@ pub(crate) fn get_frameworks(registry: &Registry, local: Option<&LocalView>) -> 
     });
     GetFrameworks {
         frameworks: frameworks.collect(),
-        completed_frameworks: registry.completed_frameworks.iter().map(|record| framework(registry, record)).collect(),
+        completed_frameworks: registry
+            .completed_frameworks
+            .iter()
+            .map(|record| framework(registry, record))
+            .collect(),
         recovered_frameworks: Vec::new(),
     }
 }

@@ -84,7 +84,8 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
         Legacy::State => bytes(&state::state(app, view)),
         Legacy::Agents => {
             let agents = state::agents(view);
-            let agents = agents.into_iter().filter(|agent| asked.agent.as_deref().is_none_or(|id| agent.id == id));
+            let agents =
+                agents.into_iter().filter(|agent| asked.agent.as_deref().is_none_or(|id| agent.id == id));
             bytes(&json_object("slaves", &agents.collect::<Vec<_>>()))
         }
         Legacy::Frameworks => {
@@ -132,7 +133,10 @@ pub(super) fn flags(app: &App) -> Map<String, Value> {
     app.info.flags.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
-fn json_object<T: Serialize>(name: &'static str, list: &T) -> std::collections::BTreeMap<&'static str, Value> {
+fn json_object<T: Serialize>(
+    name: &'static str,
+    list: &T,
+) -> std::collections::BTreeMap<&'static str, Value> {
     std::collections::BTreeMap::from([(name, value(list))])
 }
 
@@ -154,7 +158,9 @@ fn bytes<T: Serialize>(value: &T) -> Bytes {
 fn wrapped(query: Option<&str>, bytes: Bytes) -> Response {
     let callback = pairs(query).find(|(name, _)| name == "jsonp").map(|(_, value)| value.into_owned());
     let is_name = |name: &String| {
-        !name.is_empty() && name.len() <= 100 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
+        !name.is_empty()
+            && name.len() <= 100
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
     };
     match callback.filter(is_name) {
         Some(name) => {

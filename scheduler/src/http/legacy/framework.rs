@@ -69,7 +69,11 @@ struct Executor<'a> {
 }
 
 impl<'a> Framework<'a> {
-    pub(super) fn of(registry: &'a Registry, record: &'a FrameworkRecord, shared: &Shared) -> Option<Framework<'a>> {
+    pub(super) fn of(
+        registry: &'a Registry,
+        record: &'a FrameworkRecord,
+        shared: &Shared,
+    ) -> Option<Framework<'a>> {
         let info = record.info.as_ref()?;
         let id = record.id();
         let shown = text(info.id.as_ref().and_then(|id| id.value.as_deref()));
@@ -99,7 +103,8 @@ impl<'a> Framework<'a> {
             failover_timeout: info.failover_timeout.unwrap_or_default(),
             checkpoint: info.checkpoint.unwrap_or_default(),
             registered_time: seconds(record.registered_wall_ms),
-            reregistered_time: (record.reregistered_wall_ms > 0).then(|| seconds(record.reregistered_wall_ms)),
+            reregistered_time: (record.reregistered_wall_ms > 0)
+                .then(|| seconds(record.reregistered_wall_ms)),
             unregistered_time: seconds(record.unregistered_wall_ms),
             principal: info.principal.as_deref(),
             role: (!multi_role).then(|| record.roles().pop().unwrap_or_default()),

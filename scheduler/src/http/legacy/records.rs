@@ -34,7 +34,9 @@ impl Amounts {
             }
         }
         let numbers = numbers.into_iter().map(|(name, number)| (name.to_owned(), Value::from(number)));
-        let texts = texts.into_iter().map(|(name, parts)| (name.to_owned(), Value::from(format!("[{}]", parts.join(", ")))));
+        let texts = texts
+            .into_iter()
+            .map(|(name, parts)| (name.to_owned(), Value::from(format!("[{}]", parts.join(", ")))));
         Amounts(numbers.chain(texts).collect())
     }
 }
@@ -73,7 +75,8 @@ impl<'a> Task<'a> {
     pub(super) fn of(record: &'a TaskRecord) -> Option<Task<'a>> {
         let task = record.task.as_ref()?;
         let role = task.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
-        let statuses = task.statuses.iter().chain(record.last_status.iter().filter(|_| task.statuses.is_empty()));
+        let statuses =
+            task.statuses.iter().chain(record.last_status.iter().filter(|_| task.statuses.is_empty()));
         Some(Task {
             id: text(task.task_id.as_ref().and_then(|id| id.value.as_deref())),
             name: text(task.name.as_deref()),
@@ -108,7 +111,10 @@ struct Status<'a> {
 impl<'a> Status<'a> {
     fn of(status: &'a v1::TaskStatus) -> Status<'a> {
         Status {
-            state: status.state.and_then(|state| TaskState::try_from(state).ok()).map(|state| state.as_str_name()),
+            state: status
+                .state
+                .and_then(|state| TaskState::try_from(state).ok())
+                .map(|state| state.as_str_name()),
             timestamp: status.timestamp,
             labels: status.labels.as_ref().map(|labels| labels.labels.as_slice()),
             container_status: status.container_status.as_ref(),

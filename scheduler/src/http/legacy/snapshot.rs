@@ -31,13 +31,16 @@ pub(crate) fn metrics_snapshot(app: &App, view: &ReadView) -> Vec<(String, f64)>
         ("disk", counts.total.disk, counts.allocated.disk),
         ("gpus", counts.total.gpus, counts.allocated.gpus),
     ];
-    let mut all: Vec<(String, f64)> = numbers.drain(..).map(|(name, number)| (name.to_owned(), number)).collect();
+    let mut all: Vec<(String, f64)> =
+        numbers.drain(..).map(|(name, number)| (name.to_owned(), number)).collect();
     for (name, total, used) in amounts {
         all.push((format!("master/{name}_total"), total));
         all.push((format!("master/{name}_used"), used));
         all.push((format!("master/{name}_percent"), if total > 0.0 { used / total } else { 0.0 }));
     }
-    for state in ["staging", "starting", "running", "killing", "finished", "failed", "killed", "lost", "unreachable"] {
+    for state in
+        ["staging", "starting", "running", "killing", "finished", "failed", "killed", "lost", "unreachable"]
+    {
         let name = format!("TASK_{}", state.to_uppercase());
         let number = counts.tasks.get(name.as_str()).copied().unwrap_or_default();
         all.push((format!("master/tasks_{state}"), number as f64));

@@ -72,7 +72,8 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
     let registry = &view.registry;
     let leader = registry.leader.as_deref();
     let shown = agents(view);
-    let unreachable = registry.agents.values().filter(|agent| standing(registry, agent) == Standing::Unreachable);
+    let unreachable =
+        registry.agents.values().filter(|agent| standing(registry, agent) == Standing::Unreachable);
     let all = |_: &str| true;
     State {
         version: MESOS_VERSION,
@@ -115,7 +116,10 @@ pub(super) fn frameworks<'a>(view: &'a ReadView, chosen: &dyn Fn(&str) -> bool) 
 }
 
 /// The completed frameworks whose id is chosen.
-pub(super) fn completed_frameworks<'a>(view: &'a ReadView, chosen: &dyn Fn(&str) -> bool) -> Vec<Framework<'a>> {
+pub(super) fn completed_frameworks<'a>(
+    view: &'a ReadView,
+    chosen: &dyn Fn(&str) -> bool,
+) -> Vec<Framework<'a>> {
     let shared = Shared { allocated: BTreeMap::new(), offers: BTreeMap::new() };
     let records = view.registry.completed_frameworks.iter().filter(|record| chosen(record.id().as_str()));
     records.filter_map(|record| Framework::of(&view.registry, record, &shared)).collect()
@@ -143,7 +147,8 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
             port: info.port.unwrap_or(5051),
             pid: pid(record).unwrap_or_default(),
             registered_time: seconds(record.registered_wall_ms),
-            reregistered_time: (record.reregistered_wall_ms > 0).then(|| seconds(record.reregistered_wall_ms)),
+            reregistered_time: (record.reregistered_wall_ms > 0)
+                .then(|| seconds(record.reregistered_wall_ms)),
             attributes: info.attributes.iter().map(attribute).collect(),
             resources: Amounts::of(&info.resources),
             used_resources: Amounts::of(&used),

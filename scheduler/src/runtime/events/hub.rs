@@ -268,7 +268,8 @@ impl Hub {
             scope: register.scope.to_string(),
             key: register.key.to_string(),
         }));
-        let ended = registry.history.values().flat_map(|tasks| tasks.iter().rev().take(ENDED_PER_FRAMEWORK).rev());
+        let ended =
+            registry.history.values().flat_map(|tasks| tasks.iter().rev().take(ENDED_PER_FRAMEWORK).rev());
         let ended = ended.map(|record| Change::Task(record.key()));
         keys.extend(ended.take(self.parts.tasks));
         let live = view::tasks::visible(registry).map(|record| Change::Task(record.key()));

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use tepui_proto::v1::TaskState;
 use tepui_scheduler_core::ids::TaskKey;
-use tepui_scheduler_core::registry::{AgentRecord, DriverRecord, FrameworkRecord, RegisterRecord, TaskRecord};
+use tepui_scheduler_core::registry::{
+    AgentRecord, DriverRecord, FrameworkRecord, RegisterRecord, TaskRecord,
+};
 use tepui_scheduler_core::{Change, Registry};
 
 use super::objects;
@@ -35,9 +37,11 @@ pub(super) fn object<T: Serialize>(kind: &'static str, id: &str, object: Option<
 /// The object that a key names, as it is in `registry`. Leadership and cluster are rendered by the hub itself.
 pub(super) fn change(registry: &Registry, change: &Change) -> Option<Bytes> {
     Some(match change {
-        Change::Agent(id) => {
-            object("agent", id.as_str(), registry.agents.get(id).map(|record| agent(registry, id.as_str(), record)))
-        }
+        Change::Agent(id) => object(
+            "agent",
+            id.as_str(),
+            registry.agents.get(id).map(|record| agent(registry, id.as_str(), record)),
+        ),
         Change::Framework(id) => {
             let record = registry.frameworks.get(id);
             object("framework", id.as_str(), record.map(|record| framework(registry, id.as_str(), record)))
@@ -50,9 +54,11 @@ pub(super) fn change(registry: &Registry, change: &Change) -> Option<Bytes> {
         Change::Driver(name) => {
             object("driver", name, registry.driver(name).map(|record| driver(registry, record)))
         }
-        Change::Register { scope, key } => {
-            object("register", &format!("{scope}/{key}"), registry.register(scope, key).map(|record| register(record)))
-        }
+        Change::Register { scope, key } => object(
+            "register",
+            &format!("{scope}/{key}"),
+            registry.register(scope, key).map(|record| register(record)),
+        ),
         Change::Leadership | Change::Cluster => return None,
     })
 }
@@ -114,7 +120,10 @@ fn driver<'a>(registry: &Registry, record: &'a DriverRecord) -> objects::Driver<
     let attempts = record.attempts[oldest..].iter().map(|attempt| objects::Attempt {
         generation: attempt.generation.unwrap_or_default(),
         agent_id: attempt.agent_id.as_ref().and_then(|id| id.value.as_deref()).unwrap_or_default(),
-        state: attempt.state.and_then(|state| TaskState::try_from(state).ok()).map(|state| state.as_str_name()),
+        state: attempt
+            .state
+            .and_then(|state| TaskState::try_from(state).ok())
+            .map(|state| state.as_str_name()),
         message: attempt.message.as_deref(),
         started_at_ms: attempt.started_at_ms,
         ended_at_ms: attempt.ended_at_ms,

@@ -4,7 +4,8 @@ use tepui_proto::ids::{AgentId, FrameworkId};
 use tepui_proto::v1::TaskStatus;
 use tepui_proto::v1::master::Event;
 use tepui_proto::v1::master::event::{
-    AgentAdded, AgentRemoved, FrameworkAdded, FrameworkRemoved, FrameworkUpdated, TaskAdded, TaskUpdated, Type,
+    AgentAdded, AgentRemoved, FrameworkAdded, FrameworkRemoved, FrameworkUpdated, TaskAdded, TaskUpdated,
+    Type,
 };
 use tepui_scheduler_core::ids::TaskKey;
 use tepui_scheduler_core::registry::AgentRecord;
@@ -49,11 +50,17 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
         }
         (Some(old), Some(new)) if old != new => {
             let framework = Some(view::frameworks::framework(after, new));
-            Some(Event { framework_updated: Some(FrameworkUpdated { framework }), ..of(Type::FrameworkUpdated) })
+            Some(Event {
+                framework_updated: Some(FrameworkUpdated { framework }),
+                ..of(Type::FrameworkUpdated)
+            })
         }
         (Some(old), None) => {
             let framework_info = old.info.clone();
-            Some(Event { framework_removed: Some(FrameworkRemoved { framework_info }), ..of(Type::FrameworkRemoved) })
+            Some(Event {
+                framework_removed: Some(FrameworkRemoved { framework_info }),
+                ..of(Type::FrameworkRemoved)
+            })
         }
         _ => None,
     }

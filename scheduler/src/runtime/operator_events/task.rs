@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_proto::MediaType;
-use tepui_proto::v1::master::event::{Subscribed, Type};
 use tepui_proto::v1::master::Event;
+use tepui_proto::v1::master::event::{Subscribed, Type};
 use tepui_proto::wire::encode_record;
 use tepui_scheduler_core::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,8 +65,12 @@ pub(crate) struct OperatorEvents {
 impl OperatorEvents {
     pub(crate) fn new(parts: Parts) -> (Handle, OperatorEvents) {
         let (requests, queue) = mpsc::channel(WAITING);
-        let task =
-            OperatorEvents { parts, requests: queue, subscribers: BTreeSet::new(), told: Registry::default() };
+        let task = OperatorEvents {
+            parts,
+            requests: queue,
+            subscribers: BTreeSet::new(),
+            told: Registry::default(),
+        };
         (Handle { requests }, task)
     }
 
