@@ -160,18 +160,15 @@ impl LogStore {
 }
 
 fn without_gap(entries: Vec<RaftEntry>, start: u64) -> io::Result<Vec<RaftEntry>> {
-    let mut expected = start;
-    for entry in &entries {
-        if entry.log_id.index != expected {
-            let text = format!("log entry {expected} is missing");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    let indexes = entries.iter().map(|entry| entry.log_id.index);
+    let gap =
+        (start..).zip(indexes).find(|(expected, found)| expected != found).map(|(expected, _)| expected);
+    match gap.or(entries.is_empty().then_some(start)) {
+        None => Ok(entries),
+        Some(missing) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {missing} is missing")))
         }
-        expected += 1;
     }
-    if entries.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {start} is missing")));
-    }
-    Ok(entries)
 }
 
 fn closed() -> io::Error {

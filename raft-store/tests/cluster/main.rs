@@ -1,0 +1,14 @@
+//! Whole clusters of replicas in one process, over loopback, through the public surface only.
+
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod greeting;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod snapshots;
