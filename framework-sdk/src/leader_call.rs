@@ -89,12 +89,12 @@ impl LeaderCaller {
         repeat: Repeat,
         deadline: Instant,
     ) -> Result<Answer, CallError> {
-        self.retry(repeat, deadline, async || self.attempt(request, deadline).await).await
+        self.retry(repeat, deadline, || self.attempt(request, deadline)).await
     }
 
     /// Opens a stream at the leader, trying until `deadline`.
     pub async fn open(&self, request: &Request, deadline: Instant) -> Result<reqwest::Response, CallError> {
-        self.retry(Repeat::Idempotent, deadline, async || self.attempt_open(request).await).await
+        self.retry(Repeat::Idempotent, deadline, || self.attempt_open(request)).await
     }
 
     /// Asks one master for what it knows itself, without following redirects.
@@ -108,11 +108,12 @@ impl LeaderCaller {
         }
     }
 
-    async fn retry<T>(
+    // The futures are a type parameter, not an async closure: callers have to be able to tell that they are Send.
+    async fn retry<T, F: Future<Output = Attempt<T>>>(
         &self,
         repeat: Repeat,
         deadline: Instant,
-        attempt: impl AsyncFn() -> Attempt<T>,
+        attempt: impl Fn() -> F,
     ) -> Result<T, CallError> {
         let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
         let mut uncertain = false;

@@ -43,13 +43,17 @@ impl FileFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
     sync: bool,
+    /// Published files are replaced: only for tests that have to fail.
+    careless: bool,
 }
 
 impl Disk {
     /// Every file and every folder change is fsynced.
-    pub const DURABLE: Self = Self { sync: true };
+    pub const DURABLE: Self = Self { sync: true, careless: false };
     /// Nothing is fsynced: for tests.
-    pub const VOLATILE: Self = Self { sync: false };
+    pub const VOLATILE: Self = Self { sync: false, careless: false };
+    #[cfg(test)]
+    pub(crate) const CARELESS: Self = Self { sync: false, careless: true };
 
     /// Writes a new file `name` below `folder`, and returns its reference. The folder's own entry is made durable too.
     pub(crate) fn write_new(self, folder: &Path, name: &str, content: &[u8]) -> Result<FileRef, FileFault> {
@@ -65,6 +69,11 @@ impl Disk {
         }
         self.sync_folder(folder)?;
         Ok(FileRef { name: name.to_owned(), bytes: content.len() as u64, sha256: hex_sha256(content) })
+    }
+
+    /// Whether a file that exists may be replaced.
+    pub(crate) fn replaces(self) -> bool {
+        self.careless
     }
 
     /// Makes folder entries durable.

@@ -14,19 +14,27 @@
 
 mod batch;
 pub mod driver;
+mod environment;
+pub mod executor;
 mod files;
 pub mod job;
 pub mod local;
 mod names;
 mod ops;
+pub mod receiver;
 pub mod register;
 pub mod sink;
 pub mod source;
+pub mod sql;
 mod state;
+pub mod submit;
 mod time;
 pub mod value;
+mod wire;
 
 pub use batch::{Inconsistent, SlotFailure};
+pub use driver::driver_main;
+pub use executor::executor_main;
 pub use files::{Disk, FileFault, FileRef};
 pub use job::Job;
 pub use ops::Overflow;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::register::{BatchStats, OutputFile, Plan, Register, StateRefs};
+use crate::register::{OutputFile, Plan, Register, StateRefs};
 
 use super::task::SlotDone;
 
@@ -56,7 +56,6 @@ pub(crate) fn next_register(
     register: &Register,
     outcome: Outcome,
     next: Option<Plan>,
-    stats: BatchStats,
 ) -> Result<Register, Inconsistent> {
     let expected = register.committed.batch + 1;
     let wrong = |detail: &str| Inconsistent { batch: expected, detail: detail.to_owned() };
@@ -88,7 +87,6 @@ pub(crate) fn next_register(
     totals.output_files += following.committed.outputs.len() as u64;
     following.finished = plan.end_of_input;
     following.plan = if plan.end_of_input { None } else { next };
-    following.push_stats(stats);
     Ok(following)
 }
 
@@ -142,19 +140,15 @@ mod tests {
         Outcome { done, state, closed_output: None, windows_closed: 3, watermark_ms: Some(90) }
     }
 
-    const STATS: BatchStats =
-        BatchStats { batch: 1, records: 15, ms: 5, commit_ms: None, at: 0, generation: 1 };
-
     #[test]
     fn one_step_commits_and_plans() {
-        let next =
-            next_register(&register(), outcome(vec![done(1, 5), done(0, 10)]), Some(plan(2)), STATS).unwrap();
+        let next = next_register(&register(), outcome(vec![done(1, 5), done(0, 10)]), Some(plan(2))).unwrap();
         assert_eq!((next.committed.batch, next.plan.as_ref().map(|p| p.batch)), (1, Some(2)));
         assert_eq!(next.committed.position["f"].offset, 15);
         assert_eq!((next.committed.max_event_ms, next.committed.watermark_ms), (Some(101), Some(90)));
         assert_eq!((next.totals.records, next.totals.filtered, next.totals.dropped_late), (15, 2, 4));
         assert_eq!(next.totals.windows_closed, 3);
-        assert!(!next.finished && next.stats == [STATS]);
+        assert!(!next.finished);
     }
 
     #[test]
@@ -169,7 +163,7 @@ mod tests {
             (vec![done(0, 10), other_plan], "slot 1 answers to another plan"),
             (vec![done(0, 10), other_batch], "slot 1 answers to another plan"),
         ] {
-            let error = next_register(&register(), outcome(answers), None, STATS).unwrap_err();
+            let error = next_register(&register(), outcome(answers), None).unwrap_err();
             assert!(error.detail.contains(detail), "{error}");
         }
     }
@@ -177,9 +171,9 @@ mod tests {
     #[test]
     fn plans_follow_each_other() {
         let answers = || vec![done(0, 10), done(1, 5)];
-        assert!(next_register(&register(), outcome(answers()), Some(plan(3)), STATS).is_err());
+        assert!(next_register(&register(), outcome(answers()), Some(plan(3))).is_err());
         let unplanned = Register { plan: None, ..register() };
-        assert!(next_register(&unplanned, outcome(answers()), None, STATS).is_err());
+        assert!(next_register(&unplanned, outcome(answers()), None).is_err());
     }
 
     #[test]
@@ -188,7 +182,7 @@ mod tests {
         register.committed.watermark_ms = Some(500);
         let end = Plan { end_of_input: true, slots: Vec::new(), records: 0, ..plan(1) };
         register.plan = Some(end);
-        let next = next_register(&register, outcome(Vec::new()), Some(plan(2)), STATS).unwrap();
+        let next = next_register(&register, outcome(Vec::new()), Some(plan(2))).unwrap();
         assert!(next.finished && next.plan.is_none());
         assert_eq!(next.committed.watermark_ms, Some(500));
     }

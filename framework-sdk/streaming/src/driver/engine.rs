@@ -198,24 +198,22 @@ impl<S: RegisterStore, X: Slots, P: Probe> Engine<S, X, P> {
         batch::check_done(&plan, &done)?;
         let outcome = self.merge(&plan, done).await?;
         let ms = millis(started.elapsed());
-        let stats = BatchStats {
-            batch,
-            records: plan.records,
-            ms,
-            commit_ms: None,
-            at: now_ms(),
-            generation: self.setup.generation,
-        };
         let next = if plan.end_of_input { None } else { self.plan(batch + 1, &scan) };
-        let mut register = batch::next_register(&self.register, outcome, next, stats)?;
+        let mut register = batch::next_register(&self.register, outcome, next)?;
         register.limit_records =
             pressure::next_limit(&self.setup.job, self.register.limit_records, plan.records, ms);
         self.setup.probe.reach(Point::BeforeCommit, batch).await?;
         let commit_ms = self.write(register).await?;
         // Known only now, so it reaches the register with the next write.
-        if let Some(stats) = self.register.stats.last_mut() {
-            stats.commit_ms = Some(commit_ms);
-        }
+        let generation = self.setup.generation;
+        self.register.push_stats(BatchStats {
+            batch,
+            records: plan.records,
+            ms,
+            commit_ms,
+            at: now_ms(),
+            generation,
+        });
         debug!(batch, records = plan.records, ms, commit_ms, "batch committed");
         self.setup.probe.reach(Point::Committed, batch).await?;
         self.publish().await?;

@@ -42,6 +42,10 @@ fn read(mut root: Section<'_>, text: &str) -> Job {
             "must be 1 to 63 of a-z, 0-9 and `-`, and start and end with a letter or a digit",
         );
     }
+    let role = root.optional_text("role").unwrap_or_else(|| "*".to_owned());
+    if role.is_empty() || role.len() > 255 || role.contains(char::is_whitespace) {
+        root.problem("role", "must not be empty, longer than 255 bytes or contain blanks");
+    }
     let slots = root.integer("slots", 4, 1, MAX_SLOTS);
     let source = root.section("source", source);
     let mut columns = source.columns.clone();
@@ -69,6 +73,7 @@ fn read(mut root: Section<'_>, text: &str) -> Job {
     root.finish();
     Job {
         name,
+        role,
         slots: to_u32(slots),
         source,
         operators: operators.into_iter().flatten().collect(),

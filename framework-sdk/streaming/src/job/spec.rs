@@ -1,12 +1,12 @@
 //! The checked form of a job description. Values of these types come only from `check.rs`, so their users rely on them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::expr::Expr;
-use super::{JobError, check, topology};
+use super::{JobError, check, edit, topology};
 use crate::value::{Column, Type};
 
 /// A checked streaming job.
@@ -14,6 +14,8 @@ use crate::value::{Column, Type};
 pub struct Job {
     /// Also the driver's name, and the scope of the job's registers.
     pub name: String,
+    /// Role in which driver and executors take resources.
+    pub role: String,
     /// Pieces that a batch is cut into; they run in parallel.
     pub slots: u32,
     pub source: Source,
@@ -35,6 +37,35 @@ impl Job {
     /// All problems found, each naming its key.
     pub fn from_toml_str(text: &str) -> Result<Self, JobError> {
         check::job(text)
+    }
+
+    /// Returns the job with relative paths taken from `base`.
+    ///
+    /// # Errors
+    /// If the changed description does not hold together any more; the original always does.
+    pub fn with_base(&self, base: &Path) -> Result<Self, JobError> {
+        let absolute = |path: &Path| toml::Value::String(base.join(path).display().to_string());
+        let text = edit(
+            &self.text,
+            &[
+                ("source.path", absolute(&self.source.path)),
+                ("sink.path", absolute(&self.sink.path)),
+                ("checkpoint.path", absolute(&self.checkpoint.path)),
+            ],
+        )?;
+        Self::from_toml_str(&text)
+    }
+
+    /// Returns the first folder whose path is not absolute: such a job cannot run elsewhere.
+    pub fn relative_path(&self) -> Option<(&'static str, &Path)> {
+        [
+            ("source.path", &self.source.path),
+            ("sink.path", &self.sink.path),
+            ("checkpoint.path", &self.checkpoint.path),
+        ]
+        .into_iter()
+        .find(|(_, path)| path.is_relative())
+        .map(|(key, path)| (key, path.as_path()))
     }
 
     /// Returns the TOML that this job was made from.

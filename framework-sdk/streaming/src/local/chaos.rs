@@ -1,7 +1,8 @@
 //! Crash tests: drivers die at named points or fall asleep there, successors take over, left-overs wake up and go on.
 //!
 //! Each seed is one run over its own folder of numbered records. The recount at the end reads only input and published files.
-//! Negative controls switch the register's fence off; the recount then has to find something.
+//! The negative control switches off the register's fence and the sink's refusal to replace files (which alone stops most
+//! left-overs); the recount then has to find something.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -178,7 +179,8 @@ async fn run_seed(seed: u64, fenced: bool) -> Report {
         let (job, writer) = (data.job(&mut rng, root), register.clone());
         let all_ends = ends.clone();
         tasks.spawn(async move {
-            let end = run_generation(&job, &writer, generation, probe, Disk::VOLATILE).await.map(drop);
+            let disk = if fenced { Disk::VOLATILE } else { Disk::CARELESS };
+            let end = run_generation(&job, &writer, generation, probe, disk).await.map(drop);
             all_ends.lock().unwrap().push((generation, end));
             generation
         });

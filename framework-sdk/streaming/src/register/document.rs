@@ -28,7 +28,8 @@ pub struct Register {
     /// Batch size that back-pressure has arrived at.
     pub limit_records: u64,
     pub totals: Totals,
-    /// The newest batches, oldest first.
+    /// The newest batches, oldest first. A batch's figures are complete when it is committed, so they stand in the register from
+    /// the next write on.
     pub stats: Vec<BatchStats>,
 }
 
@@ -127,9 +128,9 @@ pub struct BatchStats {
     pub records: u64,
     /// From the start of the slots to the last answer, milliseconds.
     pub ms: u64,
-    /// Duration of the compare-and-set, milliseconds; known one batch later.
-    pub commit_ms: Option<u64>,
-    /// Wall clock at the end of processing, milliseconds since 1970.
+    /// Duration of the compare-and-set, milliseconds.
+    pub commit_ms: u64,
+    /// Wall clock when the commit was answered, milliseconds since 1970.
     pub at: i64,
     pub generation: u64,
 }

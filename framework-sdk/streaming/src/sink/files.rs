@@ -76,6 +76,11 @@ impl FileSink {
             return Err(FileFault::corrupt(&target, "the register names a file outside of the sink"));
         };
         self.disk.make_folder(folder)?;
+        if self.disk.replaces() {
+            return fs::rename(&staged, &target)
+                .or_else(|_| target.metadata().map(drop))
+                .map_err(FileFault::io("publish", &target));
+        }
         match fs::hard_link(&staged, &target) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.verify(file)?,

@@ -5,5 +5,6 @@
 
 pub mod files;
 mod format;
+pub mod kafka;
 
 pub(crate) use format::encode_rows;

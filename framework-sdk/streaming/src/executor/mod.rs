@@ -1,0 +1,18 @@
+//! An executor: a command task that runs slots for whatever driver generation is the newest, and outlives its driver.
+//!
+//! ```text
+//! locate.rs     where is the driver: the job's register
+//! generation.rs the highest generation seen, kept in the sandbox
+//! session.rs    one connection: prove, run slots, answer
+//! main.rs       locate, connect, serve, again
+//! ```
+
+mod generation;
+mod locate;
+mod main;
+mod session;
+
+pub(crate) use generation::HighestGeneration;
+pub(crate) use locate::{Locate, Location};
+pub use main::executor_main;
+pub(crate) use main::{ExecutorEnd, serve_driver};
