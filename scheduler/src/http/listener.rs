@@ -17,8 +17,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::metrics::Metrics;
 
-/// A client that does not finish its request line and headers in this time is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that has not sent a whole request head for this long is cut off. It also ends connections that are kept open
+/// without use, which some frameworks do for long; the bound on their number protects from the rest.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(3600);
 /// After a failed accept (mostly: no file handles left) the loop rests, or it would burn a core.
 const REST: Duration = Duration::from_millis(50);
 

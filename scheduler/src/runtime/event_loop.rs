@@ -149,7 +149,7 @@ impl EventLoop {
                 self.depose();
                 // A replica that lost its quorum may still name itself; nobody must be sent back here.
                 let other = leader.filter(|(id, _)| *id != self.parts.node_id);
-                let leader = other.map(|(_, peer)| peer.api_addr);
+                let leader = other.map(|(_, peer)| peer.api_addr).filter(|address| !address.is_empty());
                 self.parts.role.send_replace(Role::Following { leader });
             }
         }
