@@ -78,7 +78,7 @@ impl Agent {
             .into_iter()
             .map(|(key, record)| {
                 let outbox = Outbox::recovered(record.unacknowledged, record.latest);
-                let done = crate::status::is_terminal(outbox.latest_state());
+                let done = outbox.latest_state().is_terminal();
                 let task = Task {
                     key: key.clone(),
                     launch_seq: record.launch_seq,

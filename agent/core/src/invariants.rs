@@ -1,7 +1,6 @@
 //! What must hold after every input. Owns nothing; panics for tests and the simulation.
 
 use crate::agent::Agent;
-use crate::status::is_terminal;
 use crate::task::Phase;
 
 impl Agent {
@@ -20,11 +19,11 @@ impl Agent {
             assert!(task.launch_seq <= self.taken_launch_seq, "task {key} was never accepted");
             assert!(self.frameworks.contains_key(&key.framework_id), "framework of task {key} is unknown");
             let states: Vec<_> = task.outbox.statuses().map(|status| status.state()).collect();
-            let early = states.iter().rev().skip(1).find(|state| is_terminal(**state));
+            let early = states.iter().rev().skip(1).find(|state| state.is_terminal());
             assert!(early.is_none(), "task {key} has updates behind its end: {states:?}");
             assert_eq!(
                 task.phase == Phase::Done,
-                is_terminal(task.outbox.latest_state()),
+                task.outbox.latest_state().is_terminal(),
                 "task {key} is {:?}, its state is {:?}",
                 task.phase,
                 task.outbox.latest_state()

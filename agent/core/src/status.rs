@@ -34,27 +34,6 @@ impl News {
     }
 }
 
-/// Returns whether no update can follow.
-pub(crate) fn is_terminal(state: v1::TaskState) -> bool {
-    use v1::TaskState as State;
-    match state {
-        State::TaskFinished
-        | State::TaskFailed
-        | State::TaskKilled
-        | State::TaskError
-        | State::TaskLost
-        | State::TaskDropped
-        | State::TaskGone
-        | State::TaskGoneByOperator => true,
-        State::TaskStaging
-        | State::TaskStarting
-        | State::TaskRunning
-        | State::TaskKilling
-        | State::TaskUnreachable
-        | State::TaskUnknown => false,
-    }
-}
-
 /// Returns an update without its uuid and container.
 pub(crate) fn bare(agent_id: &str, key: &TaskKey, news: News, now: Now) -> v1::TaskStatus {
     v1::TaskStatus {

@@ -7,7 +7,7 @@ use tepui_proto::v1;
 use crate::agent::{Agent, Awaiting, Turn};
 use crate::checkpoint::{Acknowledged, Forgotten, Kind, Updated};
 use crate::link::LinkState;
-use crate::status::{News, is_terminal, of_task};
+use crate::status::{News, of_task};
 use crate::task::Phase;
 use crate::timers::Timer;
 use crate::view::CompletedTask;
@@ -25,11 +25,11 @@ impl Agent {
         let mut status = of_task(&self.agent_id, &self.config, task, news, turn.now);
         status.uuid = Some(self.ids.uuid());
         turn.note(Note::TaskState { task: key.clone(), state });
-        if is_terminal(state) {
+        if state.is_terminal() {
             task.phase = Phase::Done;
             self.timers.cancel(&Timer::MaxCompletion(key.clone()));
         }
-        if task.abandoned && !is_terminal(state) {
+        if task.abandoned && !state.is_terminal() {
             task.outbox.replace_latest(status);
             return;
         }
@@ -107,7 +107,7 @@ impl Agent {
         let acknowledged =
             Acknowledged { framework_id: key.framework_id.clone(), task_id: key.task_id.clone(), uuid };
         let record = self.checkpoint(turn, Kind::Acknowledged(acknowledged));
-        if is_terminal(status.state()) {
+        if status.state().is_terminal() {
             self.forget(turn, &key);
         } else if let Some(task) = self.tasks.get_mut(&key) {
             // If the agent stopped now it would send the acknowledged one again, which must not come behind the next.

@@ -1,5 +1,7 @@
 //! The agent's core, driven from outside: scenarios that read like stories, and random histories with laws.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod random;
 mod rig;
 mod scenarios;

@@ -1,0 +1,115 @@
+//! What an agent is told once, at start. Owns the defaults of the shell's timers; the core's stand in the core.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text that must not reach a log: it prints as dots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text without the white space around it.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Everything that waits, each changeable so that tests can run fast.
+#[derive(Clone, Debug)]
+pub struct Timers {
+    /// First and longest pause before a master is tried again; the actual pause is drawn below it.
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// How long a call to a master may take.
+    pub call_timeout: Duration,
+    /// How long REGISTER may stay unanswered.
+    pub register_timeout: Duration,
+    /// First and longest pause before an unacknowledged update is sent again.
+    pub update_retry_min: Duration,
+    pub update_retry_max: Duration,
+    /// Grace of a kill where neither the kill nor the task names one.
+    pub kill_grace: Duration,
+    /// How long a supervising process may take to start a command.
+    pub launch_timeout: Duration,
+    /// Age at which the sandbox of an ended task goes.
+    pub gc_delay: Duration,
+    pub gc_interval: Duration,
+    /// How long open connections get to end when the agent stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            reconnect_min: Duration::from_millis(50),
+            reconnect_max: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(10),
+            register_timeout: Duration::from_secs(10),
+            update_retry_min: Duration::from_secs(10),
+            update_retry_max: Duration::from_secs(600),
+            kill_grace: Duration::from_secs(3),
+            launch_timeout: Duration::from_secs(30),
+            gc_delay: Duration::from_secs(7 * 24 * 3600),
+            gc_interval: Duration::from_secs(60),
+            drain_timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Everything an agent is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `host:port` of the masters' public API; any of them may lead.
+    pub masters: Vec<String>,
+    /// Address on which the agent's own endpoints listen.
+    pub ip: IpAddr,
+    /// 0 takes a free one.
+    pub port: u16,
+    /// Name shown in offers; by default the address.
+    pub hostname: Option<String>,
+    /// The agent's own folder; it keeps its identity and its tasks there.
+    pub work_dir: PathBuf,
+    /// `cpus:4;mem:4096;disk:10000;ports:[31000-32000]`; what it does not name is detected.
+    pub resources: Option<String>,
+    /// `rack:a;zone:1`
+    pub attributes: Option<String>,
+    /// Shown to the masters.
+    pub secret: Option<Secret>,
+    /// Given to tasks as TEPUI_BIN; by default the running executable.
+    pub executable: Option<PathBuf>,
+    /// Program and first arguments that lead to [`crate::supervise_main`]; by default `<executable> supervise`.
+    pub supervisor_command: Option<Vec<OsString>>,
+    pub timers: Timers,
+}
+
+impl Config {
+    /// A configuration with the house defaults: loopback, port 5051, detected resources.
+    pub fn new(masters: Vec<String>, work_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            masters,
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 5051,
+            hostname: None,
+            work_dir: work_dir.into(),
+            resources: None,
+            attributes: None,
+            secret: None,
+            executable: None,
+            supervisor_command: None,
+            timers: Timers::default(),
+        }
+    }
+}

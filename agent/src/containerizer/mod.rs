@@ -1,0 +1,16 @@
+//! Containers: how commands are prepared, started, watched, ended, and found again.
+//!
+//! ```text
+//! launch ─► isolators prepare ─► launcher forks a supervising process ─► it runs the command ─► exit record ─► isolators clean up
+//! ```
+//! Owns everything that touches processes. Decides nothing about tasks: it does what the core asked for and reports.
+
+mod container;
+mod environment;
+mod isolators;
+mod launcher;
+mod recovery;
+mod watch;
+
+pub(crate) use container::{Containerizer, Settings};
+pub(crate) use recovery::recover;

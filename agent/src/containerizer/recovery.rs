@@ -1,0 +1,132 @@
+//! What an agent that starts finds of the containers of an earlier run. Owns the proof that none of them can start any more
+//! unless it runs already.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tepui_agent_core::checkpoint::State;
+use tepui_agent_core::{Found, TaskKey};
+
+use super::watch::{self, exit_of};
+use crate::Error;
+use crate::layout::{Layout, write_atomically};
+use crate::supervise::processes;
+use crate::supervise::records::{self, ExitRecord, Started};
+
+/// How long a supervising process may take from its lock to its first record.
+const STARTED_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A container that runs on.
+#[derive(Clone, Debug)]
+pub(crate) struct Adopted {
+    pub(crate) task: TaskKey,
+    pub(crate) container_id: String,
+    pub(crate) started: Started,
+}
+
+/// Looks for the processes of all tasks in the checkpoint, and ends those of containers that are not in it. Blocking.
+///
+/// # Errors
+/// The folders cannot be read or written.
+pub(crate) fn recover(
+    layout: &Layout,
+    state: &State,
+) -> Result<(Vec<(TaskKey, Found)>, Vec<Adopted>), Error> {
+    let rebooted = note_boot(layout).map_err(Error::file("write", &layout.boot_id()))?;
+    let mut processes = Vec::new();
+    let mut adopted = Vec::new();
+    for (task, record) in &state.tasks {
+        if record.latest.as_ref().is_some_and(|status| status.state().is_terminal()) {
+            continue;
+        }
+        let folder = layout.container(&record.container_id);
+        let (found, running) =
+            find(&folder, &record.container_id, rebooted).map_err(Error::file("examine", &folder))?;
+        tracing::info!(%task, container_id = record.container_id, ?found, "task of an earlier run");
+        adopted.extend(running.map(|started| Adopted {
+            task: task.clone(),
+            container_id: record.container_id.clone(),
+            started,
+        }));
+        processes.push((task.clone(), found));
+    }
+    end_strangers(layout, state).map_err(Error::file("clean up", &layout.containers()))?;
+    Ok((processes, adopted))
+}
+
+/// Returns whether the host was started anew since the last call.
+fn note_boot(layout: &Layout) -> io::Result<bool> {
+    let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let before = fs::read_to_string(layout.boot_id()).unwrap_or_default();
+    if before == now {
+        return Ok(false);
+    }
+    write_atomically(&layout.boot_id(), now.as_bytes())?;
+    Ok(!before.is_empty())
+}
+
+fn find(folder: &Path, container_id: &str, rebooted: bool) -> io::Result<(Found, Option<Started>)> {
+    fs::create_dir_all(folder)?;
+    let Some(_lock) = records::try_lock(folder)? else {
+        let started = await_started(folder)?;
+        return Ok((Found::Running { pid: started.pid.cast_unsigned() }, Some(started)));
+    };
+    // With the lock in hand nobody else can begin; with an exit record nobody can later.
+    if let Some(record) = records::read_exit(folder)? {
+        let found = match record {
+            ExitRecord::NotStarted { .. } | ExitRecord::Ended { .. } | ExitRecord::Unseen { .. } => {
+                Found::Exited(exit_of(record))
+            }
+        };
+        return Ok((found, None));
+    }
+    let started = records::read_started(folder)?;
+    if started.is_none() && !rebooted {
+        let message = "the agent stopped before the start".to_owned();
+        records::write_exit(folder, &ExitRecord::NotStarted { message })?;
+        return Ok((Found::NeverStarted, None));
+    }
+    let message = if rebooted { "the host was restarted" } else { "its supervising process is gone" };
+    if !rebooted {
+        watch::kill_leftovers(container_id, started);
+    }
+    records::write_exit(folder, &ExitRecord::Unseen { message: message.to_owned() })?;
+    Ok((Found::Lost { message: message.to_owned() }, None))
+}
+
+fn await_started(folder: &Path) -> io::Result<Started> {
+    let deadline = Instant::now() + STARTED_TIMEOUT;
+    loop {
+        if let Some(started) = records::read_started(folder)? {
+            return Ok(started);
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other("a supervising process holds the lock and does not start"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Ends containers that the checkpoint does not know: nobody would ever hear of them.
+fn end_strangers(layout: &Layout, state: &State) -> io::Result<()> {
+    let known: BTreeSet<&str> = state.tasks.values().map(|task| task.container_id.as_str()).collect();
+    for entry in fs::read_dir(layout.containers())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(container_id) = name.to_str().filter(|id| !known.contains(id)) else { continue };
+        let folder = entry.path();
+        if records::try_lock(&folder)?.is_none() {
+            tracing::warn!(container_id, "ending a container that is not in the checkpoint");
+            let started = await_started(&folder)?;
+            processes::signal(started.pid, Signal::SIGKILL);
+            watch::kill_leftovers(container_id, Some(started));
+        }
+        fs::remove_dir_all(&folder)?;
+    }
+    Ok(())
+}

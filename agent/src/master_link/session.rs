@@ -1,0 +1,188 @@
+//! One attempt with one master: from REGISTER to the end of its stream. Owns what goes over the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::{Response, StatusCode};
+use tepui_proto::MediaType;
+use tepui_proto::recordio::Decoder;
+use tepui_proto::tepui::agent_link::{Call, Event};
+use tepui_proto::wire;
+use tokio::sync::mpsc;
+
+use super::candidates::{Candidates, address_of};
+use crate::Secret;
+use crate::config::Timers;
+use crate::runtime::{Handle, LinkNews};
+
+const PATH: &str = "/tepui/v1/agent";
+const STREAM_ID: &str = "tepui-agent-stream-id";
+const SECRET: &str = "tepui-cluster-secret";
+/// Calls that wait for the master before the link is given up.
+const CALLS: usize = 4096;
+/// One launch may carry an executor's data of 50 MB and more.
+const RECORD_BYTES_MAX: usize = 128 << 20;
+const REDIRECTS_MAX: usize = 4;
+/// How much of a refusal's text is worth reading.
+const REASON_BYTES: usize = 300;
+
+pub(super) struct Session<'a> {
+    pub(super) client: &'a reqwest::Client,
+    pub(super) secret: Option<&'a Secret>,
+    pub(super) timers: &'a Timers,
+    pub(super) handle: &'a Handle,
+    pub(super) attempt: u64,
+}
+
+/// How an attempt ended.
+pub(super) enum Ended {
+    /// There was a stream.
+    Served {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+    AgentStops,
+}
+
+struct Stream {
+    url: String,
+    id: String,
+    response: Response,
+}
+
+impl Session<'_> {
+    /// Tries the current candidate until the stream ends or there is none.
+    pub(super) async fn run(self, candidates: &mut Candidates) -> Ended {
+        let (sender, mut calls) = mpsc::channel(CALLS);
+        if !self.handle.link(self.attempt, LinkNews::Open { calls: sender }).await {
+            return Ended::AgentStops;
+        }
+        let ended = match self.open(candidates, &mut calls).await {
+            Ok(stream) => Ended::Served { reason: self.serve(stream, &mut calls).await },
+            Err(reason) => Ended::Failed { reason },
+        };
+        self.handle.link(self.attempt, LinkNews::Closed).await;
+        ended
+    }
+
+    async fn open(
+        &self,
+        candidates: &mut Candidates,
+        calls: &mut mpsc::Receiver<Call>,
+    ) -> Result<Stream, String> {
+        let register = calls.recv().await.ok_or("the agent is not ready to register")?;
+        let body = Bytes::from(register.encode_to_vec());
+        for _ in 0..REDIRECTS_MAX {
+            let address = candidates.current().to_owned();
+            let url = format!("http://{address}{PATH}");
+            let response = self.post(&url, None, body.clone(), self.timers.register_timeout).await?;
+            match response.status() {
+                StatusCode::OK => {
+                    let id = response.headers().get(STREAM_ID).and_then(|value| value.to_str().ok());
+                    let id = id.ok_or("the stream has no id")?.to_owned();
+                    return Ok(Stream { url, id, response });
+                }
+                StatusCode::TEMPORARY_REDIRECT => {
+                    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+                    let leader = location.and_then(address_of).ok_or("a redirect leads nowhere")?;
+                    if leader == address {
+                        return Err("a master redirects to itself".to_owned());
+                    }
+                    candidates.point_to(leader.to_owned());
+                }
+                _ => return Err(refusal(response).await),
+            }
+        }
+        Err("masters redirect in circles".to_owned())
+    }
+
+    /// Carries events in and calls out until either ends; says why.
+    async fn serve(&self, stream: Stream, calls: &mut mpsc::Receiver<Call>) -> String {
+        let Stream { url, id, mut response } = stream;
+        tokio::select! {
+            reason = self.read(&mut response) => reason,
+            reason = self.write(&url, &id, calls) => reason,
+        }
+    }
+
+    async fn read(&self, response: &mut Response) -> String {
+        let mut decoder = Decoder::new(RECORD_BYTES_MAX);
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => decoder.push(&chunk),
+                Ok(None) => return "the master closed the stream".to_owned(),
+                Err(error) => return format!("read the stream: {}", with_sources(&error)),
+            }
+            loop {
+                let record = match decoder.next_record() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => break,
+                    Err(error) => return format!("read the stream: {error}"),
+                };
+                let event: Event = match wire::decode(MediaType::Protobuf, &record) {
+                    Ok(event) => event,
+                    Err(error) => return format!("read an event: {error}"),
+                };
+                if !self.handle.link(self.attempt, LinkNews::Event(Box::new(event))).await {
+                    return "the agent stops".to_owned();
+                }
+            }
+        }
+    }
+
+    /// Calls go one after the other, so that the master sees them in their order.
+    async fn write(&self, url: &str, stream_id: &str, calls: &mut mpsc::Receiver<Call>) -> String {
+        while let Some(call) = calls.recv().await {
+            let body = Bytes::from(call.encode_to_vec());
+            match self.post(url, Some(stream_id), body, self.timers.call_timeout).await {
+                Ok(response) if response.status() == StatusCode::ACCEPTED => {}
+                Ok(response) => return refusal(response).await,
+                Err(reason) => return reason,
+            }
+        }
+        "the agent left the master".to_owned()
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        stream_id: Option<&str>,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Response, String> {
+        let mut request = self.client.post(url).header(CONTENT_TYPE, MediaType::Protobuf.as_str());
+        if let Some(secret) = self.secret {
+            request = request.header(SECRET, secret.expose());
+        }
+        if let Some(stream_id) = stream_id {
+            request = request.header(STREAM_ID, stream_id);
+        }
+        match tokio::time::timeout(timeout, request.body(body).send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(with_sources(&error)),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
+    }
+}
+
+async fn refusal(response: Response) -> String {
+    let status = response.status();
+    let text = tokio::time::timeout(Duration::from_secs(1), response.text()).await;
+    let text = text.ok().and_then(Result::ok).unwrap_or_default();
+    format!("refused with {status}: {}", text.chars().take(REASON_BYTES).collect::<String>())
+}
+
+/// The text of an HTTP error says little without what caused it.
+fn with_sources(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,57 @@
+//! Carries out what the core wants. One arm per effect; the work itself is done elsewhere.
+
+use tepui_agent_core::{Effect, Note};
+use tepui_proto::tepui::agent_link::Call;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::EventLoop;
+use crate::Error;
+
+impl EventLoop {
+    pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
+        match effect {
+            Effect::Checkpoint { id, record } => {
+                if !self.journal.append(id, record).await {
+                    return Err(Error::Ended("journal"));
+                }
+            }
+            Effect::Send(call) => self.send(*call),
+            Effect::Reconnect { reason } => {
+                tracing::info!(reason, "left the master");
+                // The attempt sees that nobody wants to send any more.
+                self.calls = None;
+            }
+            Effect::Launch(launch) => self.containers.launch(*launch),
+            Effect::Kill { task, grace_ms } => self.containers.kill(&task, grace_ms),
+            Effect::Forgotten { task, container_id } => {
+                tracing::debug!(%task, container_id, "task forgotten");
+                self.containers.forget(container_id);
+            }
+            Effect::WakeAt { mono_ms } => self.set_wake(mono_ms),
+            Effect::Shutdown { message } => self.leaving = Some(message),
+            Effect::Note(note) => log(&note),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, call: Call) {
+        let Some(calls) = &self.calls else { return };
+        match calls.try_send(call) {
+            Ok(()) => return,
+            // A master that does not take calls as fast as they come is left: the next registration tells it everything.
+            Err(TrySendError::Full(_)) => tracing::warn!("the master does not take calls fast enough"),
+            Err(TrySendError::Closed(_)) => {}
+        }
+        self.calls = None;
+        self.link_lost = true;
+    }
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::TaskState { task, state } => tracing::info!(%task, state = state.as_str_name(), "task state"),
+        Note::TaskAccepted { task, launch_seq } => tracing::debug!(%task, launch_seq, "task accepted"),
+        note if note.is_warning() => tracing::warn!("{note}"),
+        note => tracing::info!("{note}"),
+    }
+}

@@ -1,0 +1,70 @@
+//! The way into the event loop. Owns the queue; a full one makes callers wait.
+
+use tepui_agent_core::{Agent, Input};
+use tepui_proto::tepui::agent_link::{Call, Event};
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages that wait for the event loop before their senders wait.
+const QUEUE: usize = 1024;
+
+/// What the event loop takes.
+pub(crate) enum Message {
+    Input(Input),
+    /// Something happened on a link; news of an attempt that is no longer the latest is dropped.
+    Link {
+        attempt: u64,
+        news: LinkNews,
+    },
+    Look(Box<dyn FnOnce(&Agent) + Send>),
+}
+
+/// What happens on a link.
+pub(crate) enum LinkNews {
+    /// A master can be tried; calls go out this way, the first one must be REGISTER.
+    Open {
+        calls: mpsc::Sender<Call>,
+    },
+    Event(Box<Event>),
+    Closed,
+}
+
+/// Gives others access to the event loop.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Handle {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(QUEUE);
+        (Self { messages }, receiver)
+    }
+
+    /// Hands an input over; lost if the agent stops.
+    pub(crate) async fn input(&self, input: Input) {
+        self.send(Message::Input(input)).await;
+    }
+
+    /// Returns `false` if the agent stops.
+    pub(crate) async fn link(&self, attempt: u64, news: LinkNews) -> bool {
+        self.send(Message::Link { attempt, news }).await
+    }
+
+    /// Returns what `look` sees, or `None` if the agent stops. It runs in the event loop and must be quick.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Agent) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let message = Message::Look(Box::new(move |agent: &Agent| {
+            // The asker may have given up.
+            let _unheard = sender.send(look(agent));
+        }));
+        self.send(message).await;
+        receiver.await.ok()
+    }
+
+    async fn send(&self, message: Message) -> bool {
+        self.messages.send(message).await.is_ok()
+    }
+}
