@@ -56,7 +56,7 @@ pub struct Allocator {
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(super) ledger: Ledger,
     pub(super) filters: Filters,
-    pub(super) demands: Vec<Demand>,
+    pub(super) demands: Arc<[Demand]>,
     /// What is free in all for guarantees.
     pub(super) headroom: Quantities,
     totals: Quantities,
@@ -72,7 +72,7 @@ impl Allocator {
             frameworks: BTreeMap::new(),
             ledger: Ledger::new(),
             filters: Filters::default(),
-            demands: Vec::new(),
+            demands: Arc::from([]),
             headroom: Quantities::default(),
             totals: Quantities::default(),
             cycle: Cycle::new(seed),
@@ -175,8 +175,12 @@ impl Allocator {
         self.cycle.mark(agent);
     }
 
-    /// What drivers want; replaces what they wanted before.
-    pub fn set_demands(&mut self, demands: Vec<Demand>) {
+    /// What drivers want; replaces what they wanted before. Costs nothing if it is the very same list.
+    pub fn set_demands(&mut self, demands: impl Into<Arc<[Demand]>>) {
+        let demands = demands.into();
+        if Arc::ptr_eq(&demands, &self.demands) {
+            return;
+        }
         let new = demands.iter().any(|demand| !self.demands.contains(demand));
         self.demands = demands;
         if new {
@@ -230,9 +234,9 @@ impl Allocator {
 
     /// Plans the next dirty agents, at most `budget`. Charges nothing.
     pub fn plan(&mut self, now_ms: u64, budget: usize) -> Plan {
-        for Demand { framework, role, .. } in self.demands.clone() {
+        for Demand { framework, role, .. } in self.demands.clone().iter() {
             // So that what a driver gets counts for its role from the first moment.
-            self.place(&framework, &role);
+            self.place(framework, role);
         }
         self.ledger.refresh();
         let steps = self.cycle.next_slice(budget, self.ledger.has_guarantees());

@@ -96,7 +96,12 @@ impl Master {
             return;
         }
         let Some(record) = self.registry.frameworks.get(id) else { return };
-        let timeout_ms = record.info.as_ref().map_or(0, failover_timeout_ms);
+        // A driver's framework outlives each of its processes, whatever these say of themselves.
+        let timeout_ms = record
+            .info
+            .as_ref()
+            .map_or(0, failover_timeout_ms)
+            .max(super::drivers::failover_timeout_ms(&self.registry, id));
         if timeout_ms == 0 {
             self.propose_framework_removal(id, "failover timeout of zero", None);
             return;

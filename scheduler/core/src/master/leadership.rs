@@ -144,7 +144,11 @@ impl Master {
             return None;
         }
         let since_ms = self.lead_since_ms();
-        let timeout_ms = record.info.as_ref().map_or(0, failover_timeout_ms);
+        let timeout_ms = record
+            .info
+            .as_ref()
+            .map_or(0, failover_timeout_ms)
+            .max(super::drivers::failover_timeout_ms(&self.registry, &record.id()));
         match (record.deadline_ms, record.disconnected_ms) {
             // Away before this leadership began.
             (Some(deadline_ms), Some(left_ms)) if left_ms < since_ms => {

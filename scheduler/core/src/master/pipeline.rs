@@ -52,6 +52,8 @@ pub(super) struct Subscription {
     pub(super) framework: FrameworkId,
     pub(super) connection: ConnectionId,
     pub(super) stream_id: String,
+    /// Checked again when it is applied.
+    pub(super) driver_token: Option<String>,
 }
 
 /// Tasks that are not in the Registry yet, but known, charged, and killable.

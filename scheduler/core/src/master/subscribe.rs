@@ -31,7 +31,12 @@ impl Master {
                 self.frameworks.entry(framework.clone()).or_default().subscribing += 1;
                 self.propose(
                     operation,
-                    Pending::Subscription(Subscription { framework, connection, stream_id }),
+                    Pending::Subscription(Subscription {
+                        framework,
+                        connection,
+                        stream_id,
+                        driver_token: driver_token.map(str::to_owned),
+                    }),
                 );
             }
         }
@@ -90,7 +95,7 @@ impl Master {
     }
 
     pub(super) fn subscribed(&mut self, subscription: Subscription, outcome: &Outcome) {
-        let Subscription { framework: id, connection, stream_id } = subscription;
+        let Subscription { framework: id, connection, stream_id, driver_token } = subscription;
         self.subscription_ended(&id);
         if let Outcome::Refused(refusal) = outcome {
             let message = match refusal {
@@ -106,6 +111,14 @@ impl Master {
             if self.connections.contains_key(&connection) {
                 self.refuse_stream(connection, format!("framework {id} has been removed"));
             }
+            return;
+        }
+        // The next generation of a driver may have been launched meanwhile.
+        if let Err(message) = self.supervisor.authorize(&self.registry, &id, driver_token.as_deref()) {
+            if self.connections.contains_key(&connection) {
+                self.refuse_stream(connection, message);
+            }
+            self.framework_is_away(&id);
             return;
         }
         if let Some(old) = self.live(&id) {

@@ -23,11 +23,6 @@ struct Lease {
 pub(super) struct Leases(BTreeMap<String, Lease>);
 
 impl Leases {
-    /// Forgets everything: a leadership begins.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     /// Returns until when the driver's current run counts as alive; a full lease if it is new or just began to run.
     /// Nothing if it has no lease, or is not running.
     pub(super) fn until_ms(&mut self, driver: &DriverRecord, now_ms: u64) -> Option<u64> {
@@ -41,8 +36,11 @@ impl Leases {
             DriverState::DriverStaging => length.saturating_mul(LEASES_TO_START),
             _ => length,
         };
-        let fresh =
-            Lease { generation: driver.generation, state: driver.state, until_ms: now_ms.saturating_add(full) };
+        let fresh = Lease {
+            generation: driver.generation,
+            state: driver.state,
+            until_ms: now_ms.saturating_add(full),
+        };
         let lease = self.0.entry(driver.name().to_owned()).or_insert(fresh);
         if (lease.generation, lease.state) != (fresh.generation, fresh.state) {
             *lease = fresh;

@@ -181,7 +181,9 @@ mod tests {
             (TaskDropped, [DriverQueued, DriverQueued, DriverFailed]),
         ];
         for (end, expected) in table {
-            for (policy, expected) in [Policy::Always, Policy::OnFailure, Policy::Never].into_iter().zip(expected) {
+            for (policy, expected) in
+                [Policy::Always, Policy::OnFailure, Policy::Never].into_iter().zip(expected)
+            {
                 assert_eq!(state(&driver(policy), end), expected, "{end:?} under {policy:?}");
             }
         }
@@ -191,7 +193,9 @@ mod tests {
     #[test]
     fn killed_on_request_is_final_whatever_the_end() {
         let killed = DriverRecord { kill: Some(DriverKill::default()), ..driver(Policy::Always) };
-        for end in [TaskState::TaskKilled, TaskState::TaskFailed, TaskState::TaskFinished, TaskState::TaskLost] {
+        for end in
+            [TaskState::TaskKilled, TaskState::TaskFailed, TaskState::TaskFinished, TaskState::TaskLost]
+        {
             assert_eq!(state(&killed, end), DriverState::DriverKilled);
         }
         for end in [End::Lease { agent_connected: true }, End::Unreachable] {
@@ -219,7 +223,11 @@ mod tests {
         let mut driver = driver(Policy::OnFailure);
         driver.failed_at_ms = vec![NOW - 70_000, NOW - 60_000, NOW - 59_999, NOW - 10];
         let decision = after(&driver, End::Task(TaskState::TaskFailed), "exit 1", NOW);
-        assert_eq!((decision.state, decision.counted), (DriverState::DriverBackoff, true), "the third of three");
+        assert_eq!(
+            (decision.state, decision.counted),
+            (DriverState::DriverBackoff, true),
+            "the third of three"
+        );
         driver.failed_at_ms.push(NOW - 5);
         let decision = after(&driver, End::Task(TaskState::TaskFailed), "exit 1", NOW);
         assert_eq!((decision.state, decision.counted), (DriverState::DriverFailed, true));
@@ -248,8 +256,11 @@ mod tests {
 
     #[test]
     fn a_launch_that_no_agent_takes_is_repeated_with_patience() {
-        let staging =
-            DriverRecord { state: DriverState::DriverStaging as i32, backoff_ms: 1_000, ..driver(Policy::OnFailure) };
+        let staging = DriverRecord {
+            state: DriverState::DriverStaging as i32,
+            backoff_ms: 1_000,
+            ..driver(Policy::OnFailure)
+        };
         let decision = after(&staging, End::Task(TaskState::TaskDropped), "", NOW);
         assert_eq!(
             (decision.state, decision.counted, decision.backoff_ms),

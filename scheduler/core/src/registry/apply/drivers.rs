@@ -29,12 +29,11 @@ impl Step<'_> {
         }
         let old = self.tables.drivers.get(name).cloned();
         if let Some(old) = &old {
-            let same = old.spec.as_ref() == Some(spec);
-            let to_be_repeated = matches!(old.state(), DriverState::DriverFailed | DriverState::DriverKilled);
-            if same && !to_be_repeated {
-                return Ok(Outcome::Submitted { generation: old.generation, created: false });
-            }
+            // An ended driver of the same name is run again, whatever its spec.
             if !old.ended() {
+                if old.spec.as_ref() == Some(spec) {
+                    return Ok(Outcome::Submitted { generation: old.generation, created: false });
+                }
                 return Err(Refusal::DriverExists);
             }
         } else if self.tables.drivers.len() >= MAX_DRIVERS {
@@ -81,10 +80,19 @@ impl Step<'_> {
         if launch.generation != driver.generation + 1 {
             return Err(Refusal::WrongGeneration);
         }
+        if self.tables.completed(&FrameworkId::from(launch.framework_id.as_str())).is_some() {
+            // A removed id can never subscribe again: the supervisor has to name another one.
+            return Err(Refusal::CompletedFramework);
+        }
         let item = launch.item.as_ref().ok_or(Refusal::Malformed)?;
         let task_id = item.task.as_ref().and_then(|task| task.task_id.clone()).ok_or(Refusal::Malformed)?;
         let agent = AgentId::from(launch.agent_id.as_str());
         let launch_seq = self.launch_one(&FrameworkId::from(DRIVERS_FRAMEWORK), &agent, item)?;
+        if let Some(given_up) = driver.attempts.last_mut().filter(|attempt| attempt.state.is_none()) {
+            given_up.state = Some(v1::TaskState::TaskUnreachable as i32);
+            given_up.message = Some(driver.message.clone()).filter(|text| !text.is_empty());
+            given_up.ended_at_ms = Some(self.tables.wall_ms);
+        }
         driver.set_state(DriverState::DriverStaging);
         driver.generation = launch.generation;
         driver.token_sha256 = launch.token_sha256.clone();

@@ -1,0 +1,48 @@
+//! Drivers as operators read them: from the Registry alone, so that every master can tell.
+
+use tepui_proto::tepui::operator::{self, DriverState, response};
+use tepui_proto::v1;
+
+use crate::registry::{DriverRecord, Registry};
+
+/// Answers GET_DRIVERS: all of them, or the one of this name. Tokens and their hashes are not shown.
+pub fn get_drivers(registry: &Registry, name: Option<&str>) -> operator::Response {
+    let drivers = match name {
+        Some(name) => registry.driver(name).into_iter().map(|driver| driver_view(registry, driver)).collect(),
+        None => registry.drivers.values().map(|driver| driver_view(registry, driver)).collect(),
+    };
+    operator::Response {
+        r#type: Some(response::Type::GetDrivers as i32),
+        get_drivers: Some(response::GetDrivers { drivers }),
+        ..Default::default()
+    }
+}
+
+/// Returns one driver with its history and its registers.
+pub fn driver_view(registry: &Registry, driver: &DriverRecord) -> operator::Driver {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let waiting = driver.state() == DriverState::DriverBackoff;
+    let registers = registry.registers_of(driver.name());
+    operator::Driver {
+        spec: driver.spec.clone(),
+        state: Some(driver.state),
+        generation: Some(driver.generation),
+        framework_id: text(&driver.framework_id).map(|id| v1::FrameworkId { value: Some(id) }),
+        task_id: text(&driver.task_id).map(|id| v1::TaskId { value: Some(id) }),
+        agent_id: text(&driver.agent_id).map(|id| v1::AgentId { value: Some(id) }),
+        restarts: Some(u32::try_from(driver.generation.saturating_sub(1)).unwrap_or(u32::MAX)),
+        attempts: driver.attempts.clone(),
+        next_launch_in_ms: waiting.then(|| driver.next_launch_ms.saturating_sub(registry.cluster_ms)),
+        message: text(&driver.message),
+        registers: registers
+            .iter()
+            .filter_map(|key| registry.registers.get(key))
+            .map(|register| operator::Register {
+                key: Some(register.key.clone()),
+                version: Some(register.version),
+                generation: Some(register.generation),
+                bytes: Some(register.value.len() as u64),
+            })
+            .collect(),
+    }
+}
