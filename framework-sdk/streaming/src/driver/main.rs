@@ -51,7 +51,7 @@ pub async fn driver_main() -> anyhow::Result<u8> {
         return Ok(EXIT_DATA);
     }
     info!(job = job.name, generation = environment.generation, "driver starts");
-    let code = run(&job, &environment).await?;
+    let code = Box::pin(run(&job, &environment)).await?;
     info!(code, "driver ends");
     Ok(code)
 }

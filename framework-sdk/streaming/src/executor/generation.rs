@@ -20,14 +20,14 @@ struct Content {
 
 /// The highest generation seen.
 #[derive(Debug)]
-pub(crate) struct HighestGeneration {
+pub(super) struct HighestGeneration {
     path: PathBuf,
     generation: u64,
 }
 
 impl HighestGeneration {
     /// Reads what the sandbox remembers; nothing yet is generation 0.
-    pub(crate) fn load(sandbox: &Path) -> Result<Self, FileFault> {
+    pub(super) fn load(sandbox: &Path) -> Result<Self, FileFault> {
         let path = sandbox.join(FILE);
         let generation = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -46,12 +46,12 @@ impl HighestGeneration {
         Ok(Self { path, generation })
     }
 
-    pub(crate) fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.generation
     }
 
     /// Remembers `generation`, durably, before anything is done for it. Returns false for a lower one.
-    pub(crate) fn raise(&mut self, generation: u64) -> Result<bool, FileFault> {
+    pub(super) fn raise(&mut self, generation: u64) -> Result<bool, FileFault> {
         if generation <= self.generation {
             return Ok(generation == self.generation);
         }

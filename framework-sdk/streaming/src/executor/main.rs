@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use rand::Rng;
 use tepui_sdk::backoff::Backoff;
 use tepui_sdk::environment::{DRIVER_NAME, MASTERS, parse_masters};
 use tepui_sdk::operator::Client;
@@ -25,7 +24,7 @@ const ORPHANED: Duration = Duration::from_secs(15 * 60);
 
 /// Why an executor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ExecutorEnd {
+pub(super) enum ExecutorEnd {
     /// Nobody needs it any more: the job has finished, or the driver said so.
     Dismissed,
     Orphaned,
@@ -53,7 +52,7 @@ pub async fn executor_main() -> anyhow::Result<u8> {
 }
 
 /// Serves one driver after the other.
-pub(crate) async fn serve_driver(
+pub(super) async fn serve_driver(
     job: &Job,
     name: &str,
     locate: &impl Locate,
@@ -84,7 +83,7 @@ pub(crate) async fn serve_driver(
             Ok(location) => debug!(?location, "no driver yet"),
             Err(reason) => debug!(reason, "cannot read the job's register"),
         }
-        tokio::time::sleep(backoff.next(rand::rng().random())).await;
+        tokio::time::sleep(backoff.next(rand::random())).await;
     }
     ExecutorEnd::Orphaned
 }

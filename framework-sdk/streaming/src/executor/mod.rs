@@ -12,7 +12,9 @@ mod locate;
 mod main;
 mod session;
 
-pub(crate) use generation::HighestGeneration;
-pub(crate) use locate::{Locate, Location};
+use generation::HighestGeneration;
+use locate::{Locate, Location};
 pub use main::executor_main;
-pub(crate) use main::{ExecutorEnd, serve_driver};
+
+#[cfg(test)]
+mod tests;

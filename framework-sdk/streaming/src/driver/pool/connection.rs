@@ -45,7 +45,7 @@ async fn receive(id: ConnectionId, mut reader: OwnedReadHalf, events: mpsc::Send
         };
         let event = match message {
             FromExecutor::Pong => continue,
-            FromExecutor::Done { done } => PoolEvent::Done { connection: id, done },
+            FromExecutor::Done { done } => PoolEvent::Done { connection: id, done: Box::new(done) },
             FromExecutor::Failed { attempt, failure } => {
                 PoolEvent::Failed { connection: id, attempt, failure }
             }

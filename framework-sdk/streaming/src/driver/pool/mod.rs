@@ -37,7 +37,7 @@ pub(crate) struct ConnectionId(u64);
 pub(crate) enum PoolEvent {
     Joined { connection: ConnectionId, executor: String, capacity: u32, outbox: mpsc::Sender<ToExecutor> },
     Left { connection: ConnectionId },
-    Done { connection: ConnectionId, done: SlotDone },
+    Done { connection: ConnectionId, done: Box<SlotDone> },
     Failed { connection: ConnectionId, attempt: String, failure: SlotFailure },
 }
 

@@ -90,7 +90,7 @@ impl<P: Probe> PoolSlots<P> {
                 if let Some(executor) = self.executors.get_mut(&connection) {
                     executor.running.remove(&done.attempt);
                 }
-                dispatch.on_done(self.now_ms(), done);
+                dispatch.on_done(self.now_ms(), *done);
                 let stopped = self.probe.reach(Point::MidSlots, batch).await;
                 stopped.map_err(|stopped| SlotFailure::transient(stopped.to_string()))?;
             }
