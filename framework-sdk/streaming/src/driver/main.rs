@@ -56,7 +56,8 @@ pub async fn driver_main() -> anyhow::Result<u8> {
     Ok(code)
 }
 
-async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
+/// Runs one driver generation and returns its exit code.
+pub(super) async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
     let key = JobKey::load_or_create(&job.checkpoint.path)?;
     let listener =
         TcpListener::bind(SocketAddr::new(own_address(), 0)).await.context("listen for executors")?;
@@ -109,7 +110,8 @@ async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
             },
         }
     };
-    tokio::pin!(framework_ends);
+    let listening = listener.run();
+    tokio::pin!(framework_ends, listening);
     let end = tokio::select! {
         end = work => end,
         code = &mut lease => return Ok(code),
@@ -117,7 +119,7 @@ async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
             warn!(reason = ended.err().unwrap_or_default(), "the master refuses this driver");
             return Ok(EXIT_REPLACED);
         }
-        () = listener.run() => return Ok(EXIT_FAILED),
+        () = &mut listening => return Ok(EXIT_FAILED),
     };
     let code = exit_code(end);
     if code == EXIT_FINISHED {
@@ -127,6 +129,7 @@ async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
                 info!(reason, "executors were not all seen to end");
             },
             _ = lease => {}
+            () = listening => {}
         }
     }
     Ok(code)

@@ -21,6 +21,8 @@ mod merge;
 pub(crate) mod pool;
 mod probe;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use engine::{BatchWork, Engine, Setup, Slots};
 pub use error::EngineError;

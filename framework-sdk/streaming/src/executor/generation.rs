@@ -20,14 +20,14 @@ struct Content {
 
 /// The highest generation seen.
 #[derive(Debug)]
-pub(super) struct HighestGeneration {
+pub(crate) struct HighestGeneration {
     path: PathBuf,
     generation: u64,
 }
 
 impl HighestGeneration {
     /// Reads what the sandbox remembers; nothing yet is generation 0.
-    pub(super) fn load(sandbox: &Path) -> Result<Self, FileFault> {
+    pub(crate) fn load(sandbox: &Path) -> Result<Self, FileFault> {
         let path = sandbox.join(FILE);
         let generation = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

@@ -9,7 +9,7 @@ use crate::register::REGISTER_KEY;
 
 /// What the register says about the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Location {
+pub(crate) enum Location {
     Driver {
         address: String,
         generation: u64,
@@ -21,19 +21,19 @@ pub(super) enum Location {
 }
 
 /// Finds the driver.
-pub(super) trait Locate: Send + Sync {
+pub(crate) trait Locate: Send + Sync {
     /// Returns where the driver is, or why nobody can say.
     fn locate(&self) -> impl Future<Output = Result<Location, String>> + Send;
 }
 
 /// Reads the job's register at the masters.
-pub(super) struct MastersLocate {
+pub(crate) struct MastersLocate {
     client: Client,
     job: String,
 }
 
 impl MastersLocate {
-    pub(super) fn new(client: Client, job: &str) -> Self {
+    pub(crate) fn new(client: Client, job: &str) -> Self {
         Self { client, job: job.to_owned() }
     }
 }

@@ -24,7 +24,7 @@ const ORPHANED: Duration = Duration::from_secs(15 * 60);
 
 /// Why an executor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ExecutorEnd {
+pub(crate) enum ExecutorEnd {
     /// Nobody needs it any more: the job has finished, or the driver said so.
     Dismissed,
     Orphaned,
@@ -52,7 +52,7 @@ pub async fn executor_main() -> anyhow::Result<u8> {
 }
 
 /// Serves one driver after the other.
-pub(super) async fn serve_driver(
+pub(crate) async fn serve_driver(
     job: &Job,
     name: &str,
     locate: &impl Locate,

@@ -17,4 +17,11 @@ use locate::{Locate, Location};
 pub use main::executor_main;
 
 #[cfg(test)]
+pub(crate) use {
+    generation::HighestGeneration as TestGeneration,
+    locate::MastersLocate,
+    main::{ExecutorEnd, serve_driver},
+};
+
+#[cfg(test)]
 mod tests;

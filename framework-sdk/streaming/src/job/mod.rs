@@ -15,6 +15,8 @@ mod error;
 pub(crate) mod expr;
 mod section;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod units;
 
