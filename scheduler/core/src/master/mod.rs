@@ -40,6 +40,9 @@ mod timers;
 mod updates;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use core::Master;
 pub use effect::{Effect, Level, LocalChange, Note, Reply};

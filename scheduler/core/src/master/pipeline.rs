@@ -52,6 +52,8 @@ pub(super) struct Subscription {
     pub(super) framework: FrameworkId,
     pub(super) connection: ConnectionId,
     pub(super) stream_id: String,
+    /// The framework described itself in another way before: agents that run its tasks are told.
+    pub(super) changed: bool,
     /// Checked again when it is applied.
     pub(super) driver_token: Option<String>,
 }

@@ -27,6 +27,7 @@ impl Master {
         match self.check_subscription(&call, principal.as_deref(), driver_token) {
             Err(message) => self.refuse_stream(connection, message),
             Ok((framework, operation)) => {
+                let changed = self.describes_anew(&framework, &operation);
                 self.connections.insert(connection, Party::Framework(framework.clone()));
                 self.frameworks.entry(framework.clone()).or_default().subscribing += 1;
                 self.propose(
@@ -35,6 +36,7 @@ impl Master {
                         framework,
                         connection,
                         stream_id,
+                        changed,
                         driver_token: driver_token.map(str::to_owned),
                     }),
                 );
@@ -88,6 +90,18 @@ impl Master {
         Ok((id, Operation::UpdateFramework(update)))
     }
 
+    /// Whether an update changes what agents know of a framework.
+    fn describes_anew(&self, id: &FrameworkId, operation: &Operation) -> bool {
+        let Operation::UpdateFramework(update) = operation else { return false };
+        let known = self.registry.frameworks.get(id).and_then(|record| record.info.as_ref());
+        let Some(known) = known else { return true };
+        let mut new = update.info.clone().unwrap_or_default();
+        // These stay as they are, whatever is asked.
+        new.user.clone_from(&known.user);
+        new.checkpoint = known.checkpoint;
+        new != *known
+    }
+
     fn mint_framework_id(&mut self) -> FrameworkId {
         let id = format!("{}-{:04}", self.identity.master_id, self.minted_frameworks);
         self.minted_frameworks += 1;
@@ -95,7 +109,7 @@ impl Master {
     }
 
     pub(super) fn subscribed(&mut self, subscription: Subscription, outcome: &Outcome) {
-        let Subscription { framework: id, connection, stream_id, driver_token } = subscription;
+        let Subscription { framework: id, connection, stream_id, changed, driver_token } = subscription;
         self.subscription_ended(&id);
         if let Outcome::Refused(refusal) = outcome {
             let message = match refusal {
@@ -134,7 +148,9 @@ impl Master {
             Some(super::frameworks::Live { connection, stream_id });
         self.view.connected_frameworks.insert(id.clone());
         self.tell_allocator_framework(&id);
-        self.tell_agents_of(&id);
+        if changed {
+            self.tell_agents_of(&id);
+        }
         let event = self.subscribed_event(&id);
         self.to_framework(connection, event);
         self.send_heartbeat(connection);

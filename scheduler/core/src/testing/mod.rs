@@ -1,1 +1,14 @@
-//! Helps tests to tell a story: a `Master` whose log commits at once.
+//! Helps tests to tell a story: a `Master` whose log commits at once, and the words to speak to it.
+//!
+//! Owns the harness, builders of messages and accessors of what came out. Only for tests, ours and others' (feature
+//! `testing`); panics freely.
+
+mod agents;
+mod builders;
+mod frameworks;
+mod harness;
+
+pub use agents::AgentPeer;
+pub use builders::{agent_info, amount_to, driver_spec, framework_info, launch, resources, task, uuid};
+pub use frameworks::FrameworkPeer;
+pub use harness::Harness;
