@@ -87,16 +87,14 @@ struct Follower {
 
 impl Follower {
     async fn listen(&mut self, master: &str) -> anyhow::Result<()> {
+        tepui_sdk::transport::install_crypto();
         let client = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(Duration::from_secs(2))
             .build()
             .context("make an HTTP client")?;
-        let answer = client
-            .get(format!("http://{master}/tepui/v1/events"))
-            .send()
-            .await?
-            .error_for_status()?;
+        let answer =
+            client.get(format!("http://{master}/tepui/v1/events")).send().await?.error_for_status()?;
         let mut body = answer.bytes_stream();
         let mut buffer: Vec<u8> = Vec::new();
         let mut event = String::new();

@@ -135,12 +135,11 @@ impl LocalCluster {
         let mut agents = Vec::new();
         for id in 1..=options.agents {
             let mut node = Node::new(&options, "agent", id, port()?, &secret);
-            node.arguments.extend(
-                ["--masters", &list, "--resources", &options.resources].map(str::to_owned),
-            );
+            node.arguments.extend(["--masters", &list, "--resources", &options.resources].map(str::to_owned));
             node.arguments.extend(options.agent_args.iter().cloned());
             agents.push(node);
         }
+        tepui_sdk::transport::install_crypto();
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(2))

@@ -92,7 +92,9 @@ pub fn find(markers: &[(&str, &Path)]) -> Vec<i32> {
         .filter(|pid| *pid != own)
         .filter(|pid| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| wanted.iter().any(|wanted| wanted == variable))
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| wanted.iter().any(|wanted| wanted == variable))
         })
         .collect()
 }

@@ -58,7 +58,8 @@ impl Kill {
             return;
         }
         // The picture may be some batches old at the moment of the kill: only commits after it count.
-        let next = stream.commits.iter().filter(|(_, at)| *at > self.at_ms).map(|(_, at)| at - self.at_ms).min();
+        let next =
+            stream.commits.iter().filter(|(_, at)| *at > self.at_ms).map(|(_, at)| at - self.at_ms).min();
         self.gap_ms = next;
     }
 }
@@ -81,8 +82,14 @@ pub(super) async fn strike(
         stream.records,
         victim.describe()
     );
-    let mut struck =
-        Kill { victim, what: String::new(), batch: stream.batch, at_ms: now_ms(), gap_ms: None, master: None };
+    let mut struck = Kill {
+        victim,
+        what: String::new(),
+        batch: stream.batch,
+        at_ms: now_ms(),
+        gap_ms: None,
+        master: None,
+    };
     match victim {
         Victim::Leader => {
             let leader = cluster.wait_for_leader(Duration::from_secs(20)).await?;
@@ -122,7 +129,9 @@ fn driver_processes(dir: &Path, generation: u64) -> Vec<i32> {
         .into_iter()
         .filter(|pid| {
             let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            let has = |bytes: &[u8], word: &str| bytes.split(|byte| *byte == 0).any(|found| found == word.as_bytes());
+            let has = |bytes: &[u8], word: &str| {
+                bytes.split(|byte| *byte == 0).any(|found| found == word.as_bytes())
+            };
             has(&read("cmdline"), "stream-driver") && has(&read("environ"), &wanted)
         })
         .collect()

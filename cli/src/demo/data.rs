@@ -30,11 +30,7 @@ pub(super) struct Files {
 /// # Errors
 /// When a file cannot be written, or the embedded data is not what it should be.
 pub(super) fn lay_out(dir: &Path) -> anyhow::Result<Files> {
-    let files = Files {
-        input: dir.join("input"),
-        output: dir.join("output"),
-        job: dir.join("flights.toml"),
-    };
+    let files = Files { input: dir.join("input"), output: dir.join("output"), job: dir.join("flights.toml") };
     fs::create_dir_all(&files.input).with_context(|| format!("create {}", files.input.display()))?;
     fs::create_dir_all(&files.output).with_context(|| format!("create {}", files.output.display()))?;
     for (day, text) in split_by_day(&unpack()?)? {
@@ -47,7 +43,9 @@ pub(super) fn lay_out(dir: &Path) -> anyhow::Result<Files> {
 
 fn unpack() -> anyhow::Result<String> {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(MONTH).read_to_string(&mut text).context("unpack the embedded departures")?;
+    flate2::read::GzDecoder::new(MONTH)
+        .read_to_string(&mut text)
+        .context("unpack the embedded departures")?;
     Ok(text)
 }
 

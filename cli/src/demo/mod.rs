@@ -48,7 +48,9 @@ pub struct DemoArgs {
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let temporary = match &args.dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("tepui-demo-").tempdir().context("make a temporary folder")?),
+        None => Some(
+            tempfile::Builder::new().prefix("tepui-demo-").tempdir().context("make a temporary folder")?,
+        ),
     };
     let dir = match (&args.dir, &temporary) {
         (Some(dir), _) => dir.clone(),
@@ -78,7 +80,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.keep {
-        println!("left running: masters {}, data in {}", cluster.masters().join(","), cluster.dir().display());
+        println!(
+            "left running: masters {}, data in {}",
+            cluster.masters().join(","),
+            cluster.dir().display()
+        );
         println!("stop it with: pkill -KILL -f -- {}", cluster.dir().display());
         cluster.keep_running();
         if let Some(temporary) = temporary {
@@ -175,7 +181,10 @@ async fn follow(
         if let Some(kill) = kills.last_mut().filter(|kill| kill.gap_ms.is_none()) {
             kill.observe(&stream);
             if let (Some(gap), Some(master)) = (kill.gap_ms, kill.master) {
-                println!("          the next batch was committed {gap} ms after the kill; master {} starts again", master + 1);
+                println!(
+                    "          the next batch was committed {gap} ms after the kill; master {} starts again",
+                    master + 1
+                );
                 cluster.start_master(master)?;
             }
         }

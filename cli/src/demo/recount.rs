@@ -46,7 +46,10 @@ pub struct Recount {
 impl Recount {
     /// Tells whether output and input agree in every figure.
     pub fn agrees(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.differences.is_empty() && self.records_in == self.counted
+        self.lost == 0
+            && self.duplicated == 0
+            && self.differences.is_empty()
+            && self.records_in == self.counted
     }
 }
 
@@ -111,7 +114,8 @@ fn read_output(output: &Path, result: &mut Recount) -> anyhow::Result<BTreeMap<K
         for row in reader.records() {
             let row = row.with_context(|| format!("read {}", path.display()))?;
             let [window, carrier, flights, delayed, minutes] = columns.cells(&row);
-            let (Some(day), Ok(flights), Ok(delayed)) = (window.get(..10), flights.parse(), delayed.parse()) else {
+            let (Some(day), Ok(flights), Ok(delayed)) = (window.get(..10), flights.parse(), delayed.parse())
+            else {
                 result.differences.push(format!("{}: unreadable row {row:?}", path.display()));
                 continue;
             };

@@ -27,7 +27,8 @@ pub(super) fn progress(
 pub(super) fn table(recount: &Recount) -> String {
     let mut text = String::from("carrier   flights   delayed   delay minutes   minutes per delayed flight\n");
     for (carrier, counts) in &recount.carriers {
-        let mean = if counts.delayed == 0 { 0.0 } else { counts.delay_minutes as f64 / counts.delayed as f64 };
+        let mean =
+            if counts.delayed == 0 { 0.0 } else { counts.delay_minutes as f64 / counts.delayed as f64 };
         // Writing to a String cannot fail.
         let _never = writeln!(
             text,
@@ -46,7 +47,13 @@ pub(super) fn kills(kills: &[Kill]) -> String {
             Some(gap) => format!("next batch committed {:.2} s later", gap as f64 / 1000.0),
             None => "no batch was committed afterwards".to_owned(),
         };
-        let _never = writeln!(text, "killed {} ({}) after batch {}: {gap}", kill.victim.describe(), kill.what, kill.batch);
+        let _never = writeln!(
+            text,
+            "killed {} ({}) after batch {}: {gap}",
+            kill.victim.describe(),
+            kill.what,
+            kill.batch
+        );
     }
     text
 }

@@ -1,0 +1,122 @@
+//! `tepui agent`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tepui_agent::{Config, Secret, Server};
+use tepui_sdk::environment::parse_masters;
+
+use super::signals::interrupted;
+use crate::args::parse_duration;
+use crate::logging::LogArgs;
+
+/// Flags of `tepui agent`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tepui agent --masters 127.0.0.1:5050 --work-dir /var/lib/tepui/agent
+  tepui agent --masters m1:5050,m2:5050,m3:5050 --ip 10.0.0.7 --work-dir /var/lib/tepui/agent \\
+    --resources 'cpus:8;mem:16384;ports:[31000-32000]' --attributes 'rack:a' --secret-file /etc/tepui/secret
+
+Every flag can also be given as TEPUI_AGENT_<FLAG> or in the [agent] table of a settings file.")]
+pub struct AgentArgs {
+    /// Masters, any of which may lead.
+    #[arg(long, visible_alias = "master", value_name = "HOST:PORT,…", default_value = "127.0.0.1:5050")]
+    masters: String,
+    /// Address to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    ip: IpAddr,
+    /// Port to listen on; 0 takes a free one and writes it to endpoint.json in the work folder.
+    #[arg(long, default_value_t = 5051)]
+    port: u16,
+    /// Name shown in offers; the address if not given.
+    #[arg(long, value_name = "HOST")]
+    hostname: Option<String>,
+    /// The agent's own folder: identity, checkpoint, sandboxes.
+    #[arg(long, value_name = "FOLDER")]
+    work_dir: PathBuf,
+    /// What to offer, such as `cpus:4;mem:4096;ports:[31000-32000]`; what is not named is detected.
+    #[arg(long, value_name = "RESOURCES")]
+    resources: Option<String>,
+    /// What frameworks may choose by, such as `rack:a;zone:1`.
+    #[arg(long, value_name = "ATTRIBUTES")]
+    attributes: Option<String>,
+    /// File with the secret that masters and agents of this cluster share.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    timers: TimerArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Timers")]
+struct TimerArgs {
+    /// Longest wait before a master is tried again [2secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    registration_backoff_max: Option<Duration>,
+    /// First wait before an update without acknowledgement is sent again [10secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    update_retry_min: Option<Duration>,
+    /// Grace of a kill, if neither the kill nor the task says otherwise [3secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    kill_grace: Option<Duration>,
+    /// Age at which the sandbox of an ended task goes [1weeks].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    gc_delay: Option<Duration>,
+}
+
+/// Runs an agent until it is told to stop. Its tasks go on.
+///
+/// # Errors
+/// When it cannot start, or cannot go on.
+pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
+    let server = Server::start(config(&args)?).await.context("start the agent")?;
+    server.run_until(interrupted()).await.context("run the agent")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn config(args: &AgentArgs) -> anyhow::Result<Config> {
+    let mut config = Config::new(parse_masters(&args.masters), &args.work_dir);
+    config.ip = args.ip;
+    config.port = args.port;
+    config.hostname = args.hostname.clone();
+    config.resources = args.resources.clone();
+    config.attributes = args.attributes.clone();
+    config.secret = match &args.secret_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read the secret file {}", path.display()))?;
+            Some(Secret::new(&text))
+        }
+        None => None,
+    };
+    let set = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
+    set(&mut config.timers.reconnect_max, args.timers.registration_backoff_max);
+    set(&mut config.timers.update_retry_min, args.timers.update_retry_min);
+    set(&mut config.timers.kill_grace, args.timers.kill_grace);
+    set(&mut config.timers.gc_delay, args.timers.gc_delay);
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Command;
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let line =
+            "tepui agent --masters a:1,b:2 --work_dir /x --port 7 --resources cpus:1 --kill-grace 1secs";
+        let cli = crate::settings::parse(line.split(' ').map(Into::into)).unwrap();
+        let Command::Agent(args) = cli.command else { panic!("not an agent") };
+        let config = config(&args).unwrap();
+        assert_eq!(config.masters, ["a:1", "b:2"]);
+        assert_eq!((config.port, config.work_dir), (7, PathBuf::from("/x")));
+        assert_eq!(config.resources.as_deref(), Some("cpus:1"));
+        assert_eq!(config.timers.kill_grace, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,20 @@
+//! One file per command: its flags, and what it does with them.
+
+pub mod agent;
+pub mod agents;
+pub mod config;
+pub mod drivers;
+pub mod frameworks;
+pub mod kill_driver;
+pub mod local;
+pub mod logs;
+pub mod master;
+pub mod raft;
+pub mod run;
+mod signals;
+pub mod state;
+pub mod stream;
+pub mod submit;
+pub mod supervise;
+mod tally;
+pub mod tasks;
