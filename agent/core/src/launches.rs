@@ -41,6 +41,9 @@ impl Agent {
             (self.tasks.len() >= self.config.tasks_max)
                 .then(|| Refusal::failed("the agent holds too many tasks"))
         });
+        if info.health_check.is_some() || info.check.is_some() {
+            turn.odd(format!("task {key} asks for checks, which this agent does not perform yet"));
+        }
         self.accept(turn, key.clone(), framework, info, launch_seq);
         if let Some(refusal) = refusal {
             turn.note(Note::TaskRefused { task: key.clone(), message: refusal.message.clone() });

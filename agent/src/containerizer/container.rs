@@ -81,7 +81,7 @@ impl Containerizer {
     /// Starts a command; the event loop hears of it.
     pub(crate) fn launch(&self, launch: Launch) {
         let shared = self.shared.clone();
-        self.shared.tracker.spawn(async move { shared.run(launch).await });
+        self.shared.tracker.spawn(Box::pin(shared.run(launch)));
     }
 
     /// Watches containers that an earlier run of the agent started.

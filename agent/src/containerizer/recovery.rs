@@ -29,14 +29,14 @@ pub(crate) struct Adopted {
     pub(crate) started: Started,
 }
 
+/// What was found, and what of it runs on.
+type Recovered = (Vec<(TaskKey, Found)>, Vec<Adopted>);
+
 /// Looks for the processes of all tasks in the checkpoint, and ends those of containers that are not in it. Blocking.
 ///
 /// # Errors
 /// The folders cannot be read or written.
-pub(crate) fn recover(
-    layout: &Layout,
-    state: &State,
-) -> Result<(Vec<(TaskKey, Found)>, Vec<Adopted>), Error> {
+pub(crate) fn recover(layout: &Layout, state: &State) -> Result<Recovered, Error> {
     let rebooted = note_boot(layout).map_err(Error::file("write", &layout.boot_id()))?;
     let mut processes = Vec::new();
     let mut adopted = Vec::new();

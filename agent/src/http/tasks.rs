@@ -33,13 +33,12 @@ fn convert(
         container: info.container.clone(),
         user: info.command.as_ref().and_then(|command| command.user.clone()),
         health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy.clone(),
+        kill_policy: info.kill_policy,
         limits: info.limits.clone(),
         ..Default::default()
     }
 }
 
-/// Returns the ids of all frameworks that the agent remembers tasks of, with those tasks' infos.
 pub(super) fn get_tasks(agent: &Agent) -> v1::agent::response::GetTasks {
     let mut all = v1::agent::response::GetTasks::default();
     for task in agent.tasks() {

@@ -57,8 +57,9 @@ fn supervise(folder: &Path) -> io::Result<ExitRecord> {
     prctl::set_child_subreaper(true)?;
     let own = std::process::id().cast_signed();
     let start_time = processes::stat(own).map(|stat| stat.start_time).unwrap_or_default();
-    records::write_started(folder, Started { pid: own, start_time })?;
+    // Whoever reads the record may send a signal at once: it must be waited for by then, and not end this process.
     let signals = block_signals()?;
+    records::write_started(folder, Started { pid: own, start_time })?;
     let child = command(&spec)?.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("start {} in {}: {error}", spec.program, spec.sandbox))
     })?;

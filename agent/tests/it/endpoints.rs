@@ -1,0 +1,154 @@
+//! The agent's own endpoints.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+use tepui_proto::v1::TaskState as State;
+
+use crate::master::{Master, shell};
+use crate::rig::{Rig, lines, wait_for};
+
+/// An agent with one task that has said `hello` and runs on.
+async fn with_task() -> (Master, Rig) {
+    let master = Master::start().await;
+    let rig = Rig::start(&master).await;
+    master.registration(1).await;
+    master.run(shell("t1", "echo hello; sleep 1000"), 1).await;
+    master.update("t1", State::TaskRunning).await;
+    lines(&rig.sandbox("t1").join("stdout")).await;
+    (master, rig)
+}
+
+#[tokio::test]
+async fn the_agent_describes_itself() {
+    let (_master, rig) = with_task().await;
+    assert_eq!(rig.get("/health").await.0, 200);
+    assert_eq!(rig.get_json("/version").await["version"], "1.11.0");
+    for path in ["/state", "/state.json", "/slave(1)/state"] {
+        let state = rig.get_json(path).await;
+        assert_eq!(state["id"], "master-S0");
+        assert_eq!(state["pid"], format!("slave(1)@{}", rig.address));
+        assert_eq!(state["resources"]["cpus"], 4.0);
+        assert_eq!(state["resources"]["ports"], "[31000-32000]");
+        assert_eq!(state["attributes"], json!({"rack": "a", "zone": 3.0}));
+        let executor = &state["frameworks"][0]["executors"][0];
+        assert_eq!(executor["tasks"][0]["state"], "TASK_RUNNING");
+        let directory = executor["directory"].as_str().unwrap();
+        let file = rig.get_json(&format!("/files/read?path={directory}/stdout&offset=0")).await;
+        assert_eq!(file["data"], "hello\n");
+    }
+    let (status, _, metrics) = rig.get("/metrics").await;
+    let metrics = String::from_utf8(metrics).unwrap();
+    assert!(status == 200 && metrics.contains("tepui_agent_tasks{state=\"TASK_RUNNING\"} 1"), "{metrics}");
+    assert_eq!(rig.get_json("/metrics/snapshot").await["slave/tasks_running"], 1.0);
+    let endpoint = std::fs::read_to_string(rig.work_dir().join("endpoint.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&endpoint).unwrap()["api"], rig.address);
+}
+
+#[tokio::test]
+async fn sandboxes_are_read_and_nothing_else() {
+    let (_master, rig) = with_task().await;
+    let run = "/frameworks/fw/executors/t1/runs/latest";
+    let read = |rest: &str| format!("/files/read?path={run}/{rest}");
+    assert_eq!(rig.get_json(&read("stdout&offset=0&length=2")).await, json!({"data": "he", "offset": 0}));
+    assert_eq!(rig.get_json(&read("stdout&offset=4")).await, json!({"data": "o\n", "offset": 4}));
+    assert_eq!(rig.get_json(&read("stdout&offset=99")).await, json!({"data": "", "offset": 99}));
+    assert_eq!(rig.get_json(&read("stdout&offset=-1")).await, json!({"data": "", "offset": 6}));
+    let listed = rig.get_json(&format!("/files/browse?path={run}")).await;
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(names, [format!("{run}/stderr"), format!("{run}/stdout")]);
+    assert_eq!(rig.get(&format!("/files/download?path={run}/stdout")).await.2, b"hello\n");
+
+    symlink("/etc/passwd", rig.sandbox("t1").join("leak")).unwrap();
+    nix::unistd::mkfifo(&rig.sandbox("t1").join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let refused = [
+        (read("none"), 404),
+        (read("leak"), 404),
+        (read("../../../../../../../../meta/format"), 404),
+        ("/files/read?path=/etc/passwd&offset=0".to_owned(), 404),
+        (format!("/files/read?path={}/meta/journal", rig.work_dir().display()), 404),
+        (read(""), 400),
+        (read("pipe&offset=0"), 400),
+        (read("stdout&offset=-2"), 400),
+        (read("stdout&offset=x"), 400),
+        (read("stdout&offset=0&length=-5"), 400),
+        ("/files/read".to_owned(), 400),
+        (format!("/files/browse?path={run}/stdout"), 400),
+        ("/files/browse?path=/frameworks/fw/none".to_owned(), 404),
+        ("/tepui/v1/sandbox?framework_id=fw".to_owned(), 400),
+        ("/tepui/v1/sandbox?framework_id=fw&task_id=none".to_owned(), 404),
+        ("/tepui/v1/sandbox?framework_id=fw&task_id=t1&path=/etc/passwd".to_owned(), 400),
+        ("/tepui/v1/sandbox?framework_id=fw&task_id=t1&path=leak".to_owned(), 404),
+        ("/tepui/v1/sandbox?framework_id=..&task_id=t1".to_owned(), 400),
+        ("/tepui/v1/sandbox?framework_id=fw&task_id=t1&path=../latest/stdout&offset=z".to_owned(), 400),
+        ("/nothing/here".to_owned(), 404),
+    ];
+    for (path, expected) in refused {
+        let (status, _, body) = rig.get(&path).await;
+        assert_eq!(status, expected, "{path}: {}", String::from_utf8_lossy(&body));
+        assert!(!body.is_empty() && !body.starts_with(b"root:"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_can_follow_a_task_to_its_end() {
+    let (master, rig) = with_task().await;
+    let path = "/tepui/v1/sandbox?framework_id=fw&task_id=t1&offset=1&length=3";
+    let (status, headers, body) = rig.get(path).await;
+    assert_eq!((status, body.as_slice()), (200, b"ell".as_slice()));
+    assert_eq!(
+        (headers["tepui-file-size"].as_bytes(), headers["tepui-task-ended"].as_bytes()),
+        (&b"6"[..], &b"false"[..])
+    );
+    master.kill("t1", 0).await;
+    master.update("t1", State::TaskKilled).await;
+    wait_for("the task to be forgotten", || (rig.containers() == 0).then_some(())).await;
+    let (status, headers, body) = rig.get("/tepui/v1/sandbox?framework_id=fw&task_id=t1&path=stdout").await;
+    assert_eq!((status, body.as_slice()), (200, b"hello\n".as_slice()));
+    assert_eq!(headers["tepui-task-ended"], "true");
+}
+
+#[tokio::test]
+async fn operator_calls_follow_the_rules_of_the_protocol() {
+    let (_master, rig) = with_task().await;
+    let url = format!("http://{}/api/v1", rig.address);
+    let post = |content_type: &'static str, body: &str| {
+        rig.client.post(&url).header("content-type", content_type).body(body.to_owned()).send()
+    };
+    let ask = async |body: serde_json::Value| {
+        let response = post("application/json", &body.to_string()).await.unwrap();
+        assert_eq!(response.status(), 200, "{body}");
+        serde_json::from_slice::<serde_json::Value>(&response.bytes().await.unwrap()).unwrap()
+    };
+    assert_eq!(ask(json!({"type": "GET_HEALTH"})).await["get_health"]["healthy"], true);
+    let tasks = ask(json!({"type": "GET_TASKS"})).await;
+    assert_eq!(tasks["get_tasks"]["launched_tasks"][0]["task_id"]["value"], "t1");
+    let state = ask(json!({"type": "GET_STATE"})).await;
+    assert_eq!(state["get_state"]["get_frameworks"]["frameworks"][0]["framework_info"]["id"]["value"], "fw");
+    assert_eq!(
+        ask(json!({"type": "GET_AGENT"})).await["get_agent"]["agent_info"]["id"]["value"],
+        "master-S0"
+    );
+    let run = "/frameworks/fw/executors/t1/runs/latest";
+    let read = json!({"type": "READ_FILE", "read_file": {"path": format!("{run}/stdout"), "offset": 1}});
+    let read = ask(read).await;
+    assert_eq!(read["read_file"], json!({"size": 6, "data": "ZWxsbwo="}));
+    let listed = ask(json!({"type": "LIST_FILES", "list_files": {"path": run}})).await;
+    assert_eq!(listed["list_files"]["file_infos"].as_array().unwrap().len(), 2);
+
+    let refused = [
+        ("application/json", "{", 400),
+        ("application/json", "{}", 400),
+        ("application/json", r#"{"type":"READ_FILE"}"#, 400),
+        ("application/json", r#"{"type":"READ_FILE","read_file":{"path":"/etc/passwd","offset":0}}"#, 404),
+        ("application/json", r#"{"type":"LAUNCH_CONTAINER"}"#, 501),
+        ("text/plain", r#"{"type":"GET_HEALTH"}"#, 415),
+    ];
+    for (content_type, body, expected) in refused {
+        assert_eq!(post(content_type, body).await.unwrap().status(), expected, "{body}");
+    }
+    assert_eq!(rig.client.get(&url).send().await.unwrap().status(), 405);
+    let none = rig.client.post(&url).body("{}").send().await.unwrap();
+    assert_eq!(none.status(), 400);
+}

@@ -1,0 +1,11 @@
+//! The whole agent against a scripted master on loopback, with real processes.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod commands;
+mod endpoints;
+mod kills;
+mod links;
+mod master;
+mod restarts;
+mod rig;
