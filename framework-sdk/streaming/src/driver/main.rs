@@ -60,7 +60,7 @@ pub async fn driver_main() -> anyhow::Result<u8> {
 pub(super) async fn run(job: &Job, environment: &DriverEnvironment) -> anyhow::Result<u8> {
     let key = JobKey::load_or_create(&job.checkpoint.path)?;
     let listener =
-        TcpListener::bind(SocketAddr::new(own_address(), 0)).await.context("listen for executors")?;
+        TcpListener::bind(SocketAddr::new(own_address().await, 0)).await.context("listen for executors")?;
     let address = listener.local_addr().context("read the own address")?.to_string();
     let (events, inbox) = pool::events();
     let roster = Roster::default();
@@ -173,11 +173,17 @@ fn exit_code(end: Result<(), EngineError>) -> u8 {
 }
 
 /// The address under which the agent of this driver is known; executors on other agents reach it there.
-fn own_address() -> IpAddr {
-    let endpoint =
-        std::env::var("MESOS_AGENT_ENDPOINT").ok().and_then(|text| text.parse::<SocketAddr>().ok());
-    endpoint
-        .map(|endpoint| endpoint.ip())
-        .filter(|ip| !ip.is_unspecified())
-        .unwrap_or(Ipv4Addr::LOCALHOST.into())
+async fn own_address() -> IpAddr {
+    let Ok(endpoint) = std::env::var("MESOS_AGENT_ENDPOINT") else { return Ipv4Addr::LOCALHOST.into() };
+    let found = tokio::net::lookup_host(&endpoint).await.ok().and_then(|mut addresses| addresses.next());
+    match found.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()) {
+        Some(ip) => ip,
+        None => {
+            warn!(
+                endpoint,
+                "the agent's address cannot be used; executors of other hosts will not find this driver"
+            );
+            Ipv4Addr::LOCALHOST.into()
+        }
+    }
 }

@@ -64,9 +64,9 @@ impl Data {
     fn write(rng: &mut SmallRng, folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let (mut records, mut time) = (Vec::new(), 0);
-        for file in 0..rng.random_range(1..6) {
+        for file in 0..rng.random_range(2..6) {
             let mut text = String::from("time,seq,key,amount\n");
-            for _ in 0..rng.random_range(0..60) {
+            for _ in 0..rng.random_range(0..70) {
                 time += rng.random_range(0..40);
                 let record = (records.len() as u64, rng.random_range(0..4), rng.random_range(-9..99), time);
                 text.push_str(&format!("{},{},k{},{}\n", record.3, record.0, record.1, record.2));
@@ -92,7 +92,7 @@ impl Data {
              [sink]\nkind = 'files'\npath = '{root}/out'\n[checkpoint]\npath = '{root}/state'\n\
              [batch]\ninterval_ms = 10\nmax_records = {}\n[backpressure]\nenabled = false\n",
             rng.random_range(1..4),
-            rng.random_range(5..40),
+            rng.random_range(4..25),
             root = root.display(),
         );
         Job::from_toml_str(&text).unwrap()
@@ -165,8 +165,8 @@ async fn run_seed(seed: u64, fenced: bool) -> Report {
         let point = Point::ALL[rng.random_range(0..Point::ALL.len())];
         let fate = match rng.random_range(0..10) {
             _ if report.generations >= MAX_GENERATIONS => Fate::Lives,
-            0..4 => Fate::Dies(point, rng.random_range(1..5)),
-            4..9 => Fate::Sleeps(point, rng.random_range(1..5)),
+            0..4 => Fate::Dies(point, rng.random_range(1..4)),
+            4..9 => Fate::Sleeps(point, rng.random_range(1..4)),
             _ => Fate::Lives,
         };
         let count = match fate {

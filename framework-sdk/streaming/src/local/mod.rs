@@ -4,6 +4,8 @@
 //! left-overs wake up late.
 
 #[cfg(test)]
+mod behaviour;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod flights;
