@@ -65,6 +65,17 @@ impl Allocator {
     }
 }
 
+impl Allocator {
+    /// Whether this demand could be met on this agent, were `offered` of it taken back.
+    pub fn would_meet(&self, demand: &Demand, agent: &AgentId, offered: &Resources) -> bool {
+        let Some(agent) = self.agents.get(agent).filter(|agent| agent.active) else { return false };
+        let mut supply = Supply::new(self, agent);
+        supply.left += offered;
+        supply.plain = false;
+        Scratch::new(self, 0).fits(&supply, demand)
+    }
+}
+
 impl<'a> Supply<'a> {
     pub(super) fn new(base: &'a Allocator, agent: &'a Agent) -> Supply<'a> {
         Supply {

@@ -51,6 +51,9 @@ use crate::registry::{DriverRecord, Operation, Outcome, Refusal, Registry};
 /// Wait after a launch that was refused when it was applied, milliseconds.
 const RETRY_MS: u64 = 1_000;
 
+/// A driver that waited for so long may have offers taken back from frameworks that sit on them, milliseconds.
+const PATIENCE_MS: u64 = 1_000;
+
 /// What the supervisor may look at, and where it says what it wants.
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
@@ -62,19 +65,43 @@ pub(crate) struct Context<'a> {
 
 /// Something that `Master` does for the supervisor.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "requests are few and performed at once")]
 pub(crate) enum Request {
     /// Comes back through `outcome` or `failed` with the same tag. A `LaunchDriver` is charged until then, and its task is
     /// sent to the agent by `Master` once it is applied.
-    Propose { operation: Operation, tag: Tag },
-    Reply { request: RequestId, reply: Reply },
+    Propose {
+        operation: Operation,
+        tag: Tag,
+    },
+    Reply {
+        request: RequestId,
+        reply: Reply,
+    },
     /// ERROR with this message, then the end of the framework's stream, if it has one.
-    CloseFramework { framework_id: FrameworkId, message: String },
+    CloseFramework {
+        framework_id: FrameworkId,
+        message: String,
+    },
     /// Ends the framework like a TEARDOWN.
-    RemoveFramework { framework_id: FrameworkId, reason: String },
+    RemoveFramework {
+        framework_id: FrameworkId,
+        reason: String,
+    },
     /// Kills a task of the drivers' framework: marker committed, agent told (again).
-    KillTask { task: TaskKey, kill_policy: Option<v1::KillPolicy> },
+    KillTask {
+        task: TaskKey,
+        kill_policy: Option<v1::KillPolicy>,
+    },
+    /// Takes back offers of one agent, if that makes room for this.
+    MakeRoom {
+        demand: Demand,
+    },
     /// Ends the agent's retries of an update.
-    Acknowledge { agent_id: AgentId, task: TaskKey, uuid: bytes::Bytes },
+    Acknowledge {
+        agent_id: AgentId,
+        task: TaskKey,
+        uuid: bytes::Bytes,
+    },
     Note(Note),
 }
 
@@ -100,6 +127,8 @@ pub(crate) struct Supervisor {
     /// Tasks that this leader has asked to be killed, and when.
     killed: BTreeMap<TaskKey, u64>,
     demands: Arc<[Demand]>,
+    /// Waiting drivers, and when more room is to be made for them.
+    room_at_ms: BTreeMap<String, u64>,
     next_deadline: Option<u64>,
     seen: OrdMap<Arc<str>, Arc<DriverRecord>>,
 }
@@ -165,7 +194,8 @@ impl Supervisor {
         status: &v1::TaskStatus,
         _latest: v1::TaskState,
     ) {
-        if let (Some(uuid), Some(agent_id)) = (status.uuid.clone().filter(|uuid| !uuid.is_empty()), &status.agent_id)
+        if let (Some(uuid), Some(agent_id)) =
+            (status.uuid.clone().filter(|uuid| !uuid.is_empty()), &status.agent_id)
         {
             // What becomes of the driver can still be told when the task has left the table: from its history.
             let agent_id = AgentId::from(agent_id);
@@ -217,8 +247,7 @@ impl Supervisor {
         }
         let token = cx.mint.token();
         let hash = sha256(token.as_bytes());
-        let operation =
-            launch::operation(cx.registry, &record, agent_id, &token, hash, &cx.config.masters);
+        let operation = launch::operation(cx.registry, &record, agent_id, &token, hash, &cx.config.masters);
         let Some(operation) = operation else { return };
         let tag = Tag::Launch { name: driver.to_owned(), generation: operation.generation };
         self.busy.insert(driver.to_owned());

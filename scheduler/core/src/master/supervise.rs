@@ -1,5 +1,8 @@
 //! Lends the supervisor of drivers what it may see, and does what it asks for.
 
+use std::collections::BTreeMap;
+
+use tepui_proto::resources::Resources;
 use tepui_proto::tepui::agent_link::{Event, event};
 use tepui_proto::v1;
 
@@ -7,7 +10,8 @@ use super::core::Master;
 use super::drivers::{Context, Request, Supervisor, Tag};
 use super::effect::Effect;
 use super::pipeline::{Pending, PendingLaunch, PendingTask};
-use crate::ids::TaskKey;
+use crate::allocator::Demand;
+use crate::ids::{AgentId, TaskKey};
 use crate::registry::{self, LaunchDriver, Operation, role_of};
 
 impl Master {
@@ -45,9 +49,22 @@ impl Master {
                     self.propose_framework_removal(&framework_id, &reason, None);
                 }
             }
+            Request::MakeRoom { demand } => self.make_room(&demand),
             Request::KillTask { task, kill_policy } => self.kill_task(&task, kill_policy),
             Request::Acknowledge { agent_id, task, uuid } => self.acknowledge(&agent_id, &task, uuid),
             Request::Note(note) => self.out.push(Effect::Log(note)),
+        }
+    }
+
+    /// Takes back the offers of the first agent on which they stand in the way of a driver.
+    fn make_room(&mut self, demand: &Demand) {
+        let mut offered: BTreeMap<AgentId, Resources> = BTreeMap::new();
+        for (_, offer) in self.offers.all() {
+            *offered.entry(offer.agent.clone()).or_default() += &offer.resources;
+        }
+        let agent = offered.iter().find(|(agent, more)| self.allocator.would_meet(demand, agent, more));
+        if let Some((agent, _)) = agent {
+            self.withdraw_offers_of_agent(agent);
         }
     }
 

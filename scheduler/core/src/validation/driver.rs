@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(checked.role(), "*");
         assert_eq!(checked.lease_ms(), 10_000);
         assert_eq!(checked.failover_timeout_ms(), 3_600_000);
-        let supervise = checked.supervise.clone().unwrap();
+        let supervise = checked.supervise.unwrap();
         assert_eq!(supervise.policy(), Policy::OnFailure);
         assert_eq!((supervise.max_restarts(), supervise.within_ms()), (10, 60_000));
         assert_eq!((supervise.backoff_initial_ms(), supervise.backoff_max_ms()), (1_000, 60_000));

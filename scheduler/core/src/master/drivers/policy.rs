@@ -101,7 +101,7 @@ pub(super) fn survives_its_agent(driver: &DriverRecord) -> bool {
 }
 
 fn supervise(driver: &DriverRecord) -> Supervise {
-    driver.spec.as_ref().and_then(|spec| spec.supervise.clone()).unwrap_or_default()
+    driver.spec.as_ref().and_then(|spec| spec.supervise).unwrap_or_default()
 }
 
 /// Ends that say nothing about the driver: its agent vanished, or never took it.

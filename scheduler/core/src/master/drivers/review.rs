@@ -1,5 +1,6 @@
 //! One look at a driver: what the Registry says, what has to follow.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tepui_proto::tepui::operator::DriverState;
@@ -7,7 +8,7 @@ use tepui_proto::v1::{self, TaskState};
 
 use super::fate::{self, Fate};
 use super::policy::{self, Decision, End};
-use super::{Context, Request, Supervisor, Tag, launch};
+use super::{Context, PATIENCE_MS, Request, Supervisor, Tag, launch};
 use crate::allocator::Demand;
 use crate::ids::{DRIVERS_FRAMEWORK, FrameworkId, TaskKey};
 use crate::master::effect::{Level, Note};
@@ -29,6 +30,18 @@ impl Supervisor {
         self.killed.retain(|task, _| cx.registry.tasks.contains_key(task));
         self.seen = drivers;
         self.plan_ahead(cx);
+        self.make_room(cx);
+    }
+
+    /// Frameworks may hold offers for minutes; a driver does not wait for them that long.
+    fn make_room(&mut self, cx: &mut Context<'_>) {
+        let now_ms = cx.now.cluster_ms;
+        for demand in &*self.demands {
+            if let Some(at_ms) = self.room_at_ms.get_mut(&demand.driver).filter(|at_ms| **at_ms <= now_ms) {
+                *at_ms = now_ms.saturating_add(PATIENCE_MS);
+                cx.requests.push(Request::MakeRoom { demand: demand.clone() });
+            }
+        }
     }
 
     /// Looks at one driver and decides what is to be decided now.
@@ -207,6 +220,12 @@ impl Supervisor {
                 soonest(Some(driver.next_launch_ms));
             }
             soonest(self.leases.until_ms(driver, cx.now.cluster_ms));
+        }
+        let wanting: BTreeSet<&str> = demands.iter().map(|demand| &*demand.driver).collect();
+        self.room_at_ms.retain(|name, _| wanting.contains(&**name));
+        for name in wanting {
+            let first = cx.now.cluster_ms.saturating_add(PATIENCE_MS);
+            soonest(Some(*self.room_at_ms.entry(name.to_owned()).or_insert(first)));
         }
         let same = |(new, old): (&Demand, &Demand)| new == old;
         if demands.len() != self.demands.len() || !demands.iter().zip(&*self.demands).all(same) {
