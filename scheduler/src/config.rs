@@ -329,7 +329,8 @@ mod tests {
     fn contradictions_are_refused() {
         let good = Config::new(1, "/nowhere");
         good.check().unwrap();
-        let cases: [(fn(&mut Config), ConfigError); 5] = [
+        type Spoil = fn(&mut Config);
+        let cases: [(Spoil, ConfigError); 5] = [
             (|c| c.masters = vec!["2=h:1/2".parse().unwrap()], ConfigError::NotAMaster(1)),
             (
                 |c| c.masters = vec!["1=h:1/2".parse().unwrap(), "1=h:1/2".parse().unwrap()],

@@ -2,15 +2,22 @@
 //!
 //! Owns rows 5 to 7 of the admission order and the negotiation of the answer's encoding. Looks into no body.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::Request;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use tepui_proto::MediaType;
 
 use crate::http::error::Refusal;
+
+/// How long, and how many times the limit, of a body that is too long is thrown away.
+const DISCARD: Duration = Duration::from_secs(10);
+const DISCARDED_LIMITS: usize = 4;
 
 /// A request whose outer form is right.
 pub(crate) struct Admitted {
@@ -29,17 +36,36 @@ pub(crate) async fn post(request: Request, limit: usize) -> Result<Admitted, Ref
     }
     let media = media(request.headers())?;
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body exceeds {limit} bytes"),
-            ));
-        }
-        Err(error) => return Err(Refusal::bad_request(format!("failed to read the body: {error}"))),
-    };
+    let body = read(body, limit).await?;
     Ok(Admitted { parts, media, body })
+}
+
+/// Reads a whole body. What is beyond the limit is read and thrown away for a while: a client that is still sending when the
+/// connection closes would never see the answer.
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let mut bytes = BytesMut::new();
+    let mut length = 0_usize;
+    let deadline = tokio::time::Instant::now() + DISCARD;
+    while length <= limit.saturating_mul(DISCARDED_LIMITS) {
+        let frame = match length <= limit {
+            true => body.frame().await,
+            false => tokio::time::timeout_at(deadline, body.frame()).await.unwrap_or(None),
+        };
+        let Some(frame) = frame else { break };
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("failed to read the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = BytesMut::new();
+        }
+    }
+    if length > limit {
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body exceeds {limit} bytes")));
+    }
+    Ok(bytes.freeze())
 }
 
 fn media(headers: &HeaderMap) -> Result<MediaType, Refusal> {

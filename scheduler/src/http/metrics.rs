@@ -1,9 +1,7 @@
 //! `GET /metrics`: the numbers of this master in Prometheus' text form. Counters live here; what can be counted in the
 //! Registry is counted when it is asked for.
 
-use std::fmt::Error;
-
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use hyper::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -14,11 +12,11 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::http::App;
-use crate::http::answer;
-use crate::http::error::Refusal;
+use crate::runtime::reads::ReadView;
 use crate::view::counts;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The type of the rendered text.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
@@ -113,21 +111,20 @@ impl Metrics {
         self.answers.get_or_create(&Code { code: status.as_u16() }).inc();
     }
 
-    /// All numbers as of now.
-    pub(crate) fn render(&self, app: &App) -> Response {
-        self.look(app);
+    /// All numbers as of now, as text.
+    pub(crate) fn render(&self, app: &App, view: &ReadView) -> Bytes {
+        self.look(app, view);
         let mut text = String::new();
-        let written: Result<(), Error> = encode(&mut text, &self.registry);
-        match written {
-            Ok(()) => answer::body(CONTENT_TYPE, text),
-            Err(_) => {
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode").into_response()
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text.into(),
+            Err(error) => {
+                tracing::warn!(%error, "failed to render the metrics");
+                Bytes::new()
             }
         }
     }
 
-    fn look(&self, app: &App) {
-        let view = app.read_view();
+    fn look(&self, app: &App, view: &ReadView) {
         let counts = counts::count(&view.registry);
         self.leader.set(i64::from(app.role.borrow().is_leader()));
         self.epoch.set(gauge(view.registry.epoch));

@@ -10,7 +10,8 @@ use hyper::StatusCode;
 use crate::http::error::{Refusal, empty};
 use crate::http::route::{self, Route};
 use crate::http::{
-    App, agent_link, dashboard, events, legacy, operator_api, redirect, scheduler_api, tepui_api,
+    App, agent_link, answer, apart, dashboard, events, legacy, metrics, operator_api, redirect,
+    scheduler_api, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -22,14 +23,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let route = route::find(request.uri().path());
     let response = match route {
-        Some(route) => answer(&app, route, request).await.unwrap_or_else(IntoResponse::into_response),
+        Some(route) => handle(&app, route, request).await.unwrap_or_else(IntoResponse::into_response),
         None => Refusal::new(StatusCode::NOT_FOUND, "nothing is at this path").into_response(),
     };
     app.metrics.count_answer(response.status());
     response
 }
 
-async fn answer(app: &Arc<App>, route: Route, request: Request) -> Result<Response, Refusal> {
+async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Response, Refusal> {
     match route {
         Route::Scheduler => scheduler_api::handle(app, request).await,
         Route::Operator => operator_api::handle(app, request).await,
@@ -39,7 +40,10 @@ async fn answer(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         Route::Health => Ok(empty(StatusCode::OK)),
         Route::Version => Ok(legacy::version(&request)),
         Route::Redirect => Ok(redirect::endpoint(&app.role.borrow(), &app.info.api_address)),
-        Route::Metrics => Ok(app.metrics.render(app)),
+        Route::Metrics => {
+            let (text, _) = apart::render(app, |app, view| app.metrics.render(app, view)).await?;
+            Ok(answer::body(metrics::CONTENT_TYPE, text))
+        }
         Route::Legacy(endpoint) => legacy::handle(app, endpoint, request).await,
         Route::Asset(asset) => Ok(dashboard::asset(asset)),
     }

@@ -65,8 +65,8 @@ impl Hands {
                 Effect::Propose { proposal, envelope } => {
                     self.propose(lead, proposal, encode_envelope(&envelope));
                 }
-                Effect::ToFramework { connection, event } => self.to_framework(connection, &event),
-                Effect::ToAgent { connection, event } => self.to_agent(connection, &event),
+                Effect::ToFramework { connection, event } => self.send_to_framework(connection, &event),
+                Effect::ToAgent { connection, event } => self.send_to_agent(connection, &event),
                 Effect::Close { connection } => {
                     self.streams.close(connection);
                 }
@@ -136,12 +136,12 @@ impl Hands {
         self.in_flight.push(watched.boxed());
     }
 
-    fn to_framework(&mut self, connection: ConnectionId, event: &scheduler::Event) {
+    fn send_to_framework(&mut self, connection: ConnectionId, event: &scheduler::Event) {
         let Some(media) = self.streams.media(connection) else { return };
         self.push(connection, encode_record(media, event));
     }
 
-    fn to_agent(&mut self, connection: ConnectionId, event: &agent_link::Event) {
+    fn send_to_agent(&mut self, connection: ConnectionId, event: &agent_link::Event) {
         self.push(connection, encode_record(MediaType::Protobuf, event));
     }
 

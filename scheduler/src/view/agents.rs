@@ -1,5 +1,6 @@
 //! Agents as the operator API shows them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tepui_proto::ids::AgentId;
@@ -39,10 +40,11 @@ pub(crate) fn standing(registry: &Registry, agent: &AgentRecord) -> Standing {
 /// GET_AGENTS. Unreachable agents are in no list, as in Mesos.
 pub(crate) fn get_agents(registry: &Registry, local: Option<&LocalView>) -> GetAgents {
     let mut answer = GetAgents::default();
+    let offered = offered(local);
     for record in registry.agents.values() {
         match standing(registry, record) {
             Standing::Registered | Standing::Disconnected => {
-                answer.agents.push(agent(registry, local, record))
+                answer.agents.push(agent(registry, &offered, record))
             }
             Standing::Recovered => answer.recovered_agents.extend(record.info.clone()),
             Standing::Unreachable => {}
@@ -52,7 +54,7 @@ pub(crate) fn get_agents(registry: &Registry, local: Option<&LocalView>) -> GetA
 }
 
 /// One agent.
-pub(crate) fn agent(registry: &Registry, local: Option<&LocalView>, record: &Arc<AgentRecord>) -> Agent {
+pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRecord>) -> Agent {
     let id = record.id();
     Agent {
         agent_info: record.info.clone(),
@@ -63,7 +65,7 @@ pub(crate) fn agent(registry: &Registry, local: Option<&LocalView>, record: &Arc
         reregistered_time: instant(record.reregistered_wall_ms),
         total_resources: record.total().to_vec(),
         allocated_resources: allocated(registry, &id),
-        offered_resources: offered(local, &id),
+        offered_resources: offered.get(id.as_str()).cloned().unwrap_or_default(),
         capabilities: Vec::new(),
         resource_providers: Vec::new(),
         deactivated: Some(false),
@@ -82,13 +84,17 @@ pub(crate) fn allocated(registry: &Registry, id: &AgentId) -> Vec<Resource> {
     all
 }
 
-/// What outstanding offers hold of an agent; empty where only the leading master knows.
-pub(crate) fn offered(local: Option<&LocalView>, id: &AgentId) -> Vec<Resource> {
-    let offers = local.into_iter().flat_map(|local| local.offers.values());
-    let of_agent = offers.filter(|offer| {
-        offer.agent_id.as_ref().and_then(|agent| agent.value.as_deref()) == Some(id.as_str())
-    });
-    of_agent.flat_map(|offer| offer.resources.iter().cloned()).collect()
+/// What outstanding offers hold, by agent.
+pub(crate) type Offered = BTreeMap<String, Vec<Resource>>;
+
+/// What outstanding offers hold of each agent; empty where only the leading master knows.
+pub(crate) fn offered(local: Option<&LocalView>) -> Offered {
+    let mut all = Offered::new();
+    for offer in local.into_iter().flat_map(|local| local.offers.values()) {
+        let id = offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
+        all.entry(id).or_default().extend(offer.resources.iter().cloned());
+    }
+    all
 }
 
 /// The address in the form that clients of Mesos take apart.

@@ -1,6 +1,7 @@
 //! Which plain endpoint renders what, the callback that old pages wrap answers in, and the redirect of standbys.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -86,17 +87,17 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
             let agents = state::agents(view);
             let agents =
                 agents.into_iter().filter(|agent| asked.agent.as_deref().is_none_or(|id| agent.id == id));
-            bytes(&json_object("slaves", &agents.collect::<Vec<_>>()))
+            bytes(&BTreeMap::from([("slaves", agents.collect::<Vec<_>>())]))
         }
         Legacy::Frameworks => {
             let chosen = |id: &str| asked.framework.as_deref().is_none_or(|wanted| id == wanted);
-            bytes(&json!({
-                "frameworks": value(&state::frameworks(view, &chosen)),
-                "completed_frameworks": value(&state::completed_frameworks(view, &chosen)),
-                "unregistered_frameworks": [],
-            }))
+            bytes(&BTreeMap::from([
+                ("frameworks", state::frameworks(view, &chosen)),
+                ("completed_frameworks", state::completed_frameworks(view, &chosen)),
+                ("unregistered_frameworks", Vec::new()),
+            ]))
         }
-        Legacy::Tasks => bytes(&json_object("tasks", &tasks(view, asked))),
+        Legacy::Tasks => bytes(&BTreeMap::from([("tasks", tasks(view, asked))])),
         Legacy::Flags => bytes(&json!({ "flags": flags(app) })),
         Legacy::MetricsSnapshot => {
             let numbers: Map<String, Value> =
@@ -131,17 +132,6 @@ fn tasks<'a>(view: &'a ReadView, asked: &Asked) -> Vec<records::Task<'a>> {
 /// The flags as an object.
 pub(super) fn flags(app: &App) -> Map<String, Value> {
     app.info.flags.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
-}
-
-fn json_object<T: Serialize>(
-    name: &'static str,
-    list: &T,
-) -> std::collections::BTreeMap<&'static str, Value> {
-    std::collections::BTreeMap::from([(name, value(list))])
-}
-
-fn value<T: Serialize>(list: &T) -> Value {
-    serde_json::to_value(list).unwrap_or_default()
 }
 
 fn bytes<T: Serialize>(value: &T) -> Bytes {

@@ -134,12 +134,12 @@ fn shared(view: &ReadView) -> Shared {
 
 fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> {
     let registry = &view.registry;
+    let offers = offered(view.local.as_deref());
     let records = registry.agents.values().filter(|record| wanted(standing(registry, record)));
     let shown = records.filter_map(|record| {
         let info = record.info.as_ref()?;
         let id = record.id();
         let used = allocated(registry, &id);
-        let offered = offered(view.local.as_deref(), &id);
         let active = registry.agent_connected(record);
         Some(Agent {
             id: text(info.id.as_ref().and_then(|id| id.value.as_deref())),
@@ -152,7 +152,7 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
             attributes: info.attributes.iter().map(attribute).collect(),
             resources: Amounts::of(&info.resources),
             used_resources: Amounts::of(&used),
-            offered_resources: Amounts::of(&offered),
+            offered_resources: Amounts::of(offers.get(id.as_str()).into_iter().flatten()),
             reserved_resources: reserved(&info.resources),
             unreserved_resources: Amounts::of(info.resources.iter().filter(|one| reserved_role(one) == "*")),
             active,

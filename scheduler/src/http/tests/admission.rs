@@ -12,6 +12,8 @@ use crate::runtime::handle::{Message, Opened};
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const SCHEDULER: &str = "/api/v1/scheduler";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
@@ -54,7 +56,7 @@ async fn the_outer_form_is_checked_row_by_row() {
     let leader = Fixture::leading();
     let long = "x".repeat(BODY_LIMIT + 1);
     let text_plain = ("content-type", "text/plain");
-    let cases: [(Method, &[(&str, &str)], &str, u16); 8] = [
+    let cases: [(Method, Headers, &str, u16); 8] = [
         (Method::GET, &[], "", 405),
         (Method::PUT, &[text_plain], &long, 405),
         (Method::POST, &[], &long, 400),
@@ -82,7 +84,7 @@ async fn a_call_is_checked_for_itself_before_accept_and_stream_id() {
     let stream = ("mesos-stream-id", "s");
     let foo = ("accept", "foo/bar");
     let no_name = r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u"}}}"#;
-    let cases: [(&[(&str, &str)], &str, u16, &str); 8] = [
+    let cases: [(Headers, &str, u16, &str); 8] = [
         (&[JSON], "{}", 400, "type"),
         (&[JSON], r#"{"type":"NOT_A_CALL"}"#, 400, "type"),
         (&[JSON, foo], r#"{"type":"SUBSCRIBE"}"#, 400, "subscribe"),
@@ -180,7 +182,7 @@ async fn agents_need_the_secret_the_format_and_protobuf() {
         ..Default::default()
     };
     let body = call(Some(1)).encode_to_vec();
-    let cases: [(&[(&str, &str)], Vec<u8>, u16); 6] = [
+    let cases: [(Headers, Vec<u8>, u16); 6] = [
         (&[PROTOBUF], body.clone(), 403),
         (&[PROTOBUF, ("tepui-cluster-secret", "hus")], body.clone(), 403),
         (&[JSON, secret], b"{}".to_vec(), 415),
@@ -198,7 +200,7 @@ async fn agents_need_the_secret_the_format_and_protobuf() {
 async fn operator_calls_need_their_member_and_an_acceptable_encoding() {
     let leader = Fixture::leading();
     let foo = ("accept", "foo/bar");
-    let cases: [(&[(&str, &str)], &str, u16); 6] = [
+    let cases: [(Headers, &str, u16); 6] = [
         (&[JSON], "{}", 400),
         (&[JSON], r#"{"type":"TEARDOWN"}"#, 400),
         (&[JSON, foo], r#"{"type":"GET_HEALTH"}"#, 406),

@@ -31,6 +31,10 @@ const ENDED_PER_FRAMEWORK: usize = 20;
 /// How often masters, leadership and counts are looked at.
 const POLL: Duration = Duration::from_secs(1);
 
+/// From this many tasks on, they are counted less often.
+const LARGE: usize = 20_000;
+const REST_WHEN_LARGE: Duration = Duration::from_secs(5);
+
 /// What the hub is made of.
 pub(crate) struct Parts {
     pub(crate) node_id: NodeId,
@@ -91,14 +95,14 @@ impl Hub {
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heartbeat = tokio::time::interval(self.parts.heartbeat_interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut polled = BTreeMap::new();
+        let mut polled = Polled::default();
         let mut earliest = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.next_round(earliest) => {
                     earliest = Instant::now() + self.parts.coalescing;
-                    self.round();
+                    polled.counts_old |= self.round();
                 }
                 Ok(()) = role.changed() => self.poll(&mut polled),
                 _ = poll.tick() => self.poll(&mut polled),
@@ -112,20 +116,25 @@ impl Hub {
         self.parts.feed.ready().await;
     }
 
-    /// Sends what changed since the last round.
-    fn round(&self) {
+    /// Sends what changed since the last round; says whether the numbers of the cluster may have changed with it.
+    fn round(&self) -> bool {
         let changes = self.parts.feed.take(KEYS_PER_ROUND);
         if changes.reset {
             // Fails only without subscribers.
             let _ = self.chunks.send(Chunk::End);
-            return;
+            return true;
         }
         if self.subscribers() == 0 {
-            return;
+            return true;
         }
         let view = ReadView::of(&self.parts.board);
         let mut keys: BTreeSet<Change> = changes.keys.into_iter().collect();
         let mut touched = Vec::new();
+        if keys.contains(&Change::Leadership) {
+            // Nobody is connected to a new leader until he comes back, and for those who do not there is no change of their own.
+            touched.extend(view.registry.agents.keys().cloned().map(Change::Agent));
+            touched.extend(view.registry.frameworks.keys().cloned().map(Change::Framework));
+        }
         for key in &keys {
             // The numbers of an agent and a framework change with their tasks.
             let Change::Task(task) = key else { continue };
@@ -145,30 +154,31 @@ impl Hub {
             events.extend_from_slice(&self.leadership(&view));
         }
         self.send(events.freeze());
+        keys.iter().any(|key| matches!(key, Change::Agent(_) | Change::Framework(_) | Change::Task(_)))
     }
 
     /// Sends masters, leadership and counts, as far as they changed since the last time.
-    fn poll(&self, last: &mut BTreeMap<String, Bytes>) {
+    fn poll(&self, polled: &mut Polled) {
         if self.subscribers() == 0 {
-            last.clear();
+            *polled = Polled::default();
             return;
         }
         let view = ReadView::of(&self.parts.board);
         let mut now: BTreeMap<String, Bytes> = self.masters().collect();
         now.insert("leadership".to_owned(), self.leadership(&view));
-        now.insert("cluster".to_owned(), self.cluster(&view));
+        now.insert("cluster".to_owned(), polled.cluster(&view, || self.cluster(&view)));
         let mut events = BytesMut::new();
         for (key, event) in &now {
-            if last.get(key) != Some(event) {
+            if polled.last.get(key) != Some(event) {
                 events.extend_from_slice(event);
             }
         }
-        for key in last.keys().filter(|key| !now.contains_key(*key)) {
+        for key in polled.last.keys().filter(|key| !now.contains_key(*key)) {
             if let Some(id) = key.strip_prefix("master ") {
                 events.extend_from_slice(&render::object::<objects::Master>("master", id, None));
             }
         }
-        *last = now;
+        polled.last = now;
         self.send(events.freeze());
     }
 
@@ -275,6 +285,28 @@ impl Hub {
         let live = view::tasks::visible(registry).map(|record| Change::Task(record.key()));
         keys.extend(live.take(self.parts.tasks));
         keys
+    }
+}
+
+/// What was sent at the last look at masters, leadership and counts.
+#[derive(Default)]
+struct Polled {
+    last: BTreeMap<String, Bytes>,
+    counts_old: bool,
+    counted_at: Option<Instant>,
+}
+
+impl Polled {
+    /// The counts, anew if they may have changed. A large cluster is not counted every second.
+    fn cluster(&mut self, view: &ReadView, count: impl FnOnce() -> Bytes) -> Bytes {
+        let rest = if view.registry.tasks.len() > LARGE { REST_WHEN_LARGE } else { Duration::ZERO };
+        let due = self.counted_at.is_none_or(|at| self.counts_old && at.elapsed() >= rest);
+        if let (false, Some(known)) = (due, self.last.get("cluster")) {
+            return known.clone();
+        }
+        self.counts_old = false;
+        self.counted_at = Some(Instant::now());
+        count()
     }
 }
 

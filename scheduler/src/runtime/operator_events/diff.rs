@@ -31,7 +31,7 @@ fn agent(before: &Registry, after: &Registry, id: &AgentId) -> Option<Event> {
     }
     match (present(before, id), present(after, id)) {
         (None, Some(record)) => {
-            let agent = Some(view::agents::agent(after, None, record));
+            let agent = Some(view::agents::agent(after, &Default::default(), record));
             Some(Event { agent_added: Some(AgentAdded { agent }), ..of(Type::AgentAdded) })
         }
         (Some(_), None) => {

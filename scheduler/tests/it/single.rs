@@ -1,19 +1,11 @@
 //! One real master in this process: a cluster of one voter, spoken to over real connections.
 
-use std::time::{Duration, Instant};
-
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use crate::support::{Client, LONG, Records, serving};
 use serde_json::Value;
-use tepui_proto::recordio::Decoder;
 use tepui_scheduler::{Config, Server};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-const LONG: Duration = Duration::from_secs(30);
 const SUBSCRIBE: &str = r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"root","name":"test","failover_timeout":60.0}}}"#;
 
 fn config(dir: &std::path::Path) -> Config {
@@ -24,99 +16,17 @@ fn config(dir: &std::path::Path) -> Config {
     config
 }
 
-/// A connection of its own for each request: what is tested is the server.
-struct Client {
-    address: String,
-    tasks: JoinSet<()>,
-}
-
-impl Client {
-    async fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Response<Incoming> {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        self.tasks.spawn(async move {
-            // An end in the middle of a stream is what some of these tests are about.
-            let _ = connection.await;
-        });
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        tokio::time::timeout(LONG, sender.send_request(request)).await.unwrap().unwrap()
-    }
-
-    async fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
-        let mut all = vec![("content-type", "application/json")];
-        all.extend(headers);
-        self.send("POST", path, &all, body).await
-    }
-
-    async fn json(&mut self, path: &str, body: &str) -> Value {
-        let answer = self.post(path, &[], body).await;
-        assert_eq!(answer.status(), 200, "{body}");
-        serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap()
-    }
-}
-
-/// The records of a stream.
-struct Records {
-    body: Incoming,
-    decoder: Decoder,
-}
-
-impl Records {
-    fn of(answer: Response<Incoming>) -> Records {
-        Records { body: answer.into_body(), decoder: Decoder::new(1 << 22) }
-    }
-
-    /// The next event, `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some(record) = self.decoder.next_record().unwrap() {
-                return Some(serde_json::from_slice(&record).unwrap());
-            }
-            let frame = tokio::time::timeout(LONG, self.body.frame()).await.unwrap()?;
-            self.decoder.push(&frame.ok()?.into_data().unwrap());
-        }
-    }
-
-    async fn until(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {kind}"));
-            if event["type"] == kind {
-                return event;
-            }
-        }
-    }
-}
-
-async fn serving(server: &Server) {
-    let deadline = Instant::now() + LONG;
-    while !server.serving() {
-        assert!(Instant::now() < deadline, "no leadership");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_framework_subscribes_and_comes_back_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(config(dir.path())).await.unwrap();
-    serving(&server).await;
+    serving(&[&server]).await;
     let endpoint: Value =
         serde_json::from_slice(&std::fs::read(dir.path().join("endpoint.json")).unwrap()).unwrap();
     assert_eq!(endpoint["api"], server.addresses().api.to_string());
     assert_eq!(endpoint["pid"], std::process::id());
 
-    let mut client = Client { address: server.addresses().api.to_string(), tasks: JoinSet::new() };
+    let mut client = Client::new(server.addresses().api);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = JoinSet::new();
     running.spawn(server.run_until(async {
@@ -161,7 +71,7 @@ async fn a_framework_subscribes_and_comes_back_after_a_restart() {
     while operator.next().await.is_some() {}
 
     let server = Server::start(config(dir.path())).await.unwrap();
-    serving(&server).await;
+    serving(&[&server]).await;
     client.address = server.addresses().api.to_string();
     let again = SUBSCRIBE.replacen(
         r#""subscribe":{"framework_info":{"#,
@@ -181,7 +91,7 @@ async fn a_framework_subscribes_and_comes_back_after_a_restart() {
 async fn a_master_without_a_cluster_answers_and_waits() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(Config { bootstrap: false, ..config(dir.path()) }).await.unwrap();
-    let mut client = Client { address: server.addresses().api.to_string(), tasks: JoinSet::new() };
+    let mut client = Client::new(server.addresses().api);
     assert_eq!(client.send("GET", "/health", &[], "").await.status(), 200);
     assert_eq!(client.post("/api/v1/scheduler", &[], SUBSCRIBE).await.status(), 503);
     assert_eq!(client.send("GET", "/redirect", &[], "").await.status(), 503);

@@ -1,0 +1,8 @@
+//! Real masters in this process, spoken to over real connections. One binary, so that it is linked once.
+
+#[cfg(test)]
+mod single;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod three;
