@@ -14,6 +14,8 @@ mod redb_disk;
 #[cfg(test)]
 mod tests;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::fmt::Debug;
 use std::io;

@@ -11,4 +11,8 @@ mod harness;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod snapshots;
