@@ -13,6 +13,8 @@ use super::world::{Event, ToClient, ToMaster, World};
 /// The run's supervised driver.
 pub(crate) const NAME: &str = "counter";
 const KEY: &str = "position";
+/// More than any run can use up.
+const MAX_RESTARTS: u32 = 1_000;
 const LEASE: Micros = 10 * SECOND;
 /// What a fenced driver leaves as its exit code.
 const FENCED: i32 = 75;
@@ -43,7 +45,7 @@ pub(crate) fn spec() -> operator::DriverSpec {
         resources: super::agents::resources(0.5, 64.0),
         supervise: Some(operator::Supervise {
             policy: Some(operator::supervise::Policy::Always as i32),
-            max_restarts: Some(100_000),
+            max_restarts: Some(MAX_RESTARTS),
             backoff_max_ms: Some(5_000),
             ..operator::Supervise::default()
         }),

@@ -64,6 +64,17 @@ impl Node {
     }
 }
 
+/// An input in one line, for the trace.
+fn brief(input: &core::Input) -> String {
+    match input {
+        core::Input::Applied { registry, outcomes } => {
+            format!("Applied up to {} ms: {outcomes:?}", registry.cluster_ms)
+        }
+        core::Input::Elected { .. } => "Elected".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
 fn config() -> core::Config {
     core::Config { masters: "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050".to_owned(), ..core::Config::default() }
 }
@@ -279,6 +290,9 @@ impl World {
     fn handle(&mut self, node: usize, input: core::Input) -> Result<(), String> {
         let now = self.cluster_now(node);
         let mut effects = Vec::new();
+        if self.tracing {
+            eprintln!("             master {node} <- {}", brief(&input));
+        }
         self.nodes[node].core.handle(now, input, &mut effects);
         self.nodes[node].core.check_invariants();
         for effect in effects {

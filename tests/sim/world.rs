@@ -97,6 +97,8 @@ pub struct World {
     /// Calls without a stream that wait for their answer: who, and its own number.
     pub(crate) numbers: u64,
     pub(crate) answers: BTreeMap<(usize, u64, core::RequestId), (Place, u64)>,
+    /// Everything is printed as it happens.
+    pub(crate) tracing: bool,
     /// What happened last, for a violation's report.
     history: std::collections::VecDeque<String>,
 }
@@ -125,6 +127,7 @@ impl World {
             processes: 0,
             numbers: 0,
             answers: BTreeMap::new(),
+            tracing: std::env::var_os("TEPUI_SIM_TRACE").is_some(),
             history: std::collections::VecDeque::new(),
             settings,
         }
@@ -156,7 +159,7 @@ impl World {
         for byte in line.bytes() {
             self.report.trace = (self.report.trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        if std::env::var_os("TEPUI_SIM_TRACE").is_some() {
+        if self.tracing {
             eprintln!("{line}");
         }
         self.history.push_back(line);
@@ -314,8 +317,8 @@ impl World {
         if driver == usize::MAX {
             if let Some(core::Reply::Operator(operator::Response { submit_driver: Some(_), .. })) = reply {
                 self.checks.submitted = true;
-            } else if let Some(core::Reply::Rejected { status: 409, reason }) = reply {
-                return Err(format!("the same driver was refused when submitted again: {reason}"));
+            } else if let Some(core::Reply::Rejected { status: 400..500, reason }) = reply {
+                return Err(format!("the driver was refused: {reason}"));
             }
             return Ok(());
         }

@@ -78,6 +78,11 @@ impl Master {
         if self.phase == Phase::Idle {
             return;
         }
+        if self.phase == Phase::Serving && registry.epoch > self.registry.epoch {
+            // Another leadership has begun, so this Registry is not this leadership's to decide on.
+            self.superseded(registry.epoch);
+            return;
+        }
         self.registry = registry;
         for (proposal, outcome) in outcomes {
             let Some(pending) = self.pipeline.take(proposal) else { continue };
