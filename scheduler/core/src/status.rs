@@ -56,7 +56,7 @@ pub fn task_view(info: &v1::TaskInfo, framework_id: &v1::FrameworkId) -> v1::Tas
         discovery: info.discovery.clone(),
         container: info.container.clone(),
         health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy.clone(),
+        kill_policy: info.kill_policy,
         limits: info.limits.clone(),
         user: info.command.as_ref().and_then(|command| command.user.clone()),
         ..Default::default()

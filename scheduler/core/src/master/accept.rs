@@ -193,7 +193,7 @@ impl Master {
             agent_id: agent.map(AgentId::to_proto),
             ..Default::default()
         };
-        self.to_framework(connection, operation_event(status));
+        self.send_to_framework(connection, operation_event(status));
     }
 
     /// One bad offer spoils the whole call: every task of it is lost, every operation with an id has failed.

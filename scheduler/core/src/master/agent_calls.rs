@@ -78,7 +78,7 @@ impl Master {
                         }),
                         ..Default::default()
                     };
-                    self.to_framework(connection, event);
+                    self.send_to_framework(connection, event);
                 }
             }
             Type::Unregister => self.propose_agent_removal(id, "the agent left"),
@@ -89,7 +89,7 @@ impl Master {
     /// MESSAGE of a framework: best effort.
     pub(super) fn on_framework_message(&mut self, id: &FrameworkId, message: scheduler::call::Message) {
         let agent: AgentId = ids::of(message.agent_id.as_ref());
-        self.to_agent(
+        self.send_to_agent(
             &agent,
             Event {
                 r#type: Some(event::Type::Message as i32),
@@ -106,7 +106,7 @@ impl Master {
     /// SHUTDOWN of a framework: one executor on one agent; an unknown agent is ignored.
     pub(super) fn on_shutdown_executor(&mut self, id: &FrameworkId, shutdown: scheduler::call::Shutdown) {
         let agent: AgentId = ids::of(shutdown.agent_id.as_ref());
-        self.to_agent(
+        self.send_to_agent(
             &agent,
             Event {
                 r#type: Some(event::Type::ShutdownExecutor as i32),

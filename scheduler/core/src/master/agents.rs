@@ -58,7 +58,7 @@ impl Master {
         }
         session.unanswered += 1;
         let event = Event { r#type: Some(event::Type::Ping as i32), ..Default::default() };
-        self.to_agent_stream(connection, event);
+        self.send_on_agent_stream(connection, event);
         self.arm_ping(connection);
     }
 
@@ -172,7 +172,7 @@ impl Master {
         let connections: Vec<ConnectionId> =
             self.frameworks.values().filter_map(|session| Some(session.live.as_ref()?.connection)).collect();
         for connection in connections {
-            self.to_framework(connection, failure_event(failure.clone()));
+            self.send_to_framework(connection, failure_event(failure.clone()));
         }
     }
 
@@ -213,7 +213,7 @@ impl Master {
                 executor_id: executor,
                 status: Some(status),
             };
-            self.to_framework(connection, failure_event(failure));
+            self.send_to_framework(connection, failure_event(failure));
         }
     }
 }

@@ -217,18 +217,18 @@ impl Master {
         self.woken_at_ms = next;
     }
 
-    pub(super) fn to_framework(&mut self, connection: ConnectionId, event: v1::scheduler::Event) {
+    pub(super) fn send_to_framework(&mut self, connection: ConnectionId, event: v1::scheduler::Event) {
         self.out.push(Effect::ToFramework { connection, event });
     }
 
     /// Sends an order to an agent, stamped with format and epoch, if the agent is registered here.
-    pub(super) fn to_agent(&mut self, agent: &AgentId, event: agent_link::Event) {
+    pub(super) fn send_to_agent(&mut self, agent: &AgentId, event: agent_link::Event) {
         if let Some(connection) = self.agents.get(agent).and_then(AgentSession::registered) {
-            self.to_agent_stream(connection, event);
+            self.send_on_agent_stream(connection, event);
         }
     }
 
-    pub(super) fn to_agent_stream(&mut self, connection: ConnectionId, mut event: agent_link::Event) {
+    pub(super) fn send_on_agent_stream(&mut self, connection: ConnectionId, mut event: agent_link::Event) {
         event.format = Some(crate::validation::AGENT_LINK_FORMAT);
         event.epoch = Some(self.registry.epoch);
         self.out.push(Effect::ToAgent { connection, event });

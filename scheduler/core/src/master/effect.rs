@@ -8,6 +8,10 @@ use crate::ids::{AgentId, FrameworkId};
 use crate::registry::Envelope;
 
 /// To be performed in order.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times and never kept in bulk: a box would only cost an allocation"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Commit this, after all that was proposed before.
@@ -42,6 +46,10 @@ pub enum Effect {
     Log(Note),
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times and never kept in bulk: a box would only cost an allocation"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// 202, empty.

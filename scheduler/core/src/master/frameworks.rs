@@ -41,7 +41,7 @@ impl Master {
             let key = crate::ids::TaskKey { framework: id.clone(), task };
             self.supervise(|supervisor, cx| supervisor.status(cx, &key, &status, latest));
         } else if let Some(connection) = self.live(id) {
-            self.to_framework(connection, event_of(event::Update { status: Some(status) }));
+            self.send_to_framework(connection, event_of(event::Update { status: Some(status) }));
         }
     }
 
@@ -54,7 +54,7 @@ impl Master {
 
     pub(super) fn send_heartbeat(&mut self, connection: ConnectionId) {
         let event = Event { r#type: Some(event::Type::Heartbeat as i32), ..Default::default() };
-        self.to_framework(connection, event);
+        self.send_to_framework(connection, event);
         let at_ms = self.now.cluster_ms + self.config.heartbeat_interval_ms;
         self.timers.arm(at_ms, Timer::Heartbeat(connection));
     }
@@ -64,7 +64,7 @@ impl Master {
         let error = event::Error { message: Some(message.into()) };
         let event =
             Event { r#type: Some(event::Type::Error as i32), error: Some(error), ..Default::default() };
-        self.to_framework(connection, event);
+        self.send_to_framework(connection, event);
         self.close(connection);
     }
 

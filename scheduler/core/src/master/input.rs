@@ -103,6 +103,10 @@ pub enum Input {
 }
 
 /// Operator calls that change something; reads never enter the core.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times and never kept in bulk: a box would only cost an allocation"
+)]
 #[derive(Clone, Debug)]
 pub enum OperatorCall {
     Teardown(FrameworkId),

@@ -31,7 +31,7 @@ impl Master {
         let mark = MarkKill {
             framework_id: key.framework.as_str().to_owned(),
             task_id: key.task.as_str().to_owned(),
-            kill_policy: kill_policy.clone(),
+            kill_policy,
         };
         if self.pipeline.holds_task(key) {
             // Behind the launch, so that a new leader will not deliver it either.
@@ -45,7 +45,7 @@ impl Master {
         if known != Some(&kill_policy) && !record.state().is_terminal() {
             self.propose(Operation::MarkKill(mark), Pending::Kill);
         }
-        self.to_agent(&record.agent_id(), kill_event(key, kill_policy));
+        self.send_to_agent(&record.agent_id(), kill_event(key, kill_policy));
     }
 
     /// A task was killed before it was sent: it ends here and now, and was never anywhere.

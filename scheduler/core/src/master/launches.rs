@@ -46,7 +46,7 @@ impl Master {
                 task_id: Some(key.task.to_proto()),
                 launch_seq: Some(launch_seq),
             };
-            self.to_agent(
+            self.send_to_agent(
                 agent,
                 Event {
                     r#type: Some(event::Type::Reconcile as i32),
@@ -65,7 +65,7 @@ impl Master {
     pub(super) fn send_launch(&mut self, agent: &AgentId, key: &TaskKey, info: TaskInfo, launch_seq: u64) {
         let framework = self.registry.frameworks.get(&key.framework).and_then(|record| record.info.clone());
         let run = event::RunTask { framework, task: Some(info), launch_seq: Some(launch_seq) };
-        self.to_agent(
+        self.send_to_agent(
             agent,
             Event { r#type: Some(event::Type::RunTask as i32), run_task: Some(run), ..Default::default() },
         );

@@ -189,13 +189,13 @@ impl Master {
         for offer in offers {
             let more = offer.encoded_len();
             if bytes + more > MAX_EVENT_BYTES && !part.is_empty() {
-                self.to_framework(connection, offers_event(std::mem::take(&mut part)));
+                self.send_to_framework(connection, offers_event(std::mem::take(&mut part)));
                 bytes = 0;
             }
             bytes += more;
             part.push(offer);
         }
-        self.to_framework(connection, offers_event(part));
+        self.send_to_framework(connection, offers_event(part));
     }
 
     pub(super) fn on_decline(&mut self, id: &FrameworkId, decline: call::Decline) {
@@ -252,7 +252,7 @@ impl Master {
     fn rescind(&mut self, id: &OfferId) {
         let Some(offered) = self.take_offer(id) else { return };
         if let Some(connection) = self.live(&offered.framework) {
-            self.to_framework(
+            self.send_to_framework(
                 connection,
                 Event {
                     r#type: Some(event::Type::Rescind as i32),

@@ -138,7 +138,7 @@ impl Master {
                 resource_provider_id: operation.resource_provider_id,
                 ..Default::default()
             };
-            self.to_framework(connection, operation_event(status));
+            self.send_to_framework(connection, operation_event(status));
         }
     }
 }

@@ -98,7 +98,7 @@ impl Master {
             shutdown: Some(event::Shutdown { message: Some(message.to_owned()) }),
             ..Default::default()
         };
-        self.to_agent_stream(connection, event);
+        self.send_on_agent_stream(connection, event);
         self.close(connection);
     }
 
@@ -135,7 +135,7 @@ impl Master {
             ping_interval_ms: Some(self.config.agent_ping_interval_ms),
             ping_timeouts: Some(self.config.agent_ping_timeouts),
         };
-        self.to_agent(
+        self.send_to_agent(
             id,
             Event {
                 r#type: Some(event::Type::Registered as i32),
@@ -171,7 +171,7 @@ impl Master {
             self.settle_missing(id, &record);
         }
         for key in difference.foreign {
-            self.to_agent(id, kill_event(&key, None));
+            self.send_to_agent(id, kill_event(&key, None));
         }
         for key in difference.returned {
             self.tell_returned(&key);
@@ -185,11 +185,11 @@ impl Master {
                 && !record.state().is_terminal()
                 && record.info.is_none()
             {
-                self.to_agent(id, kill_event(&key, marker.kill_policy.clone()));
+                self.send_to_agent(id, kill_event(&key, marker.kill_policy));
             }
         }
         for framework in gone {
-            self.to_agent(id, shutdown_framework(&framework));
+            self.send_to_agent(id, shutdown_framework(&framework));
         }
     }
 
@@ -208,7 +208,7 @@ impl Master {
                     task_id: Some(key.task.to_proto()),
                     launch_seq: Some(record.launch_seq),
                 };
-                self.to_agent(
+                self.send_to_agent(
                     id,
                     Event {
                         r#type: Some(event::Type::Reconcile as i32),

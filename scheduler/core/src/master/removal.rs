@@ -44,7 +44,7 @@ impl Master {
         self.frameworks.remove(id);
         self.allocator.remove_framework(id);
         for agent in self.agents_running(id) {
-            self.to_agent(&agent, shutdown_framework(id));
+            self.send_to_agent(&agent, shutdown_framework(id));
             self.holdings.touch(&agent);
         }
         self.touch_all_holding(id);

@@ -152,7 +152,7 @@ impl Master {
 
     pub(super) fn pass_on(&mut self, acknowledgement: Acknowledgement) {
         let event = acknowledge_event(&acknowledgement.task, acknowledgement.uuid);
-        self.to_agent(&acknowledgement.agent, event);
+        self.send_to_agent(&acknowledgement.agent, event);
     }
 
     /// The agent has checkpointed its launches up to this one.

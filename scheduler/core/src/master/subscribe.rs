@@ -152,7 +152,7 @@ impl Master {
             self.tell_agents_of(&id);
         }
         let event = self.subscribed_event(&id);
-        self.to_framework(connection, event);
+        self.send_to_framework(connection, event);
         self.send_heartbeat(connection);
         self.note(Level::Info, "framework subscribed", vec![("framework_id", id.to_string())]);
         self.changed(LocalChange::Framework(id));
@@ -199,7 +199,7 @@ impl Master {
             return;
         };
         for agent in self.agents_running(id) {
-            self.to_agent(&agent, update_framework(info.clone()));
+            self.send_to_agent(&agent, update_framework(info.clone()));
         }
     }
 

@@ -14,6 +14,9 @@ mod outcome;
 mod records;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 pub use amounts::unallocated;
 pub use apply::{
     MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, drivers::MAX_ATTEMPTS,

@@ -35,6 +35,10 @@ pub struct Envelope {
     pub operation: Option<Operation>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times and never kept in bulk: a box would only cost an allocation"
+)]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Operation {
     #[prost(message, tag = "10")]
@@ -257,6 +261,10 @@ pub struct Observed {
     pub observation: Option<Observation>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved a few times and never kept in bulk: a box would only cost an allocation"
+)]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Observation {
     /// A status was forwarded to the framework.
@@ -301,7 +309,8 @@ pub struct ObservedAccept {
 }
 
 /// Adds a supervised driver (generation 0, QUEUED) and, with the first one, the framework of drivers.
-/// The very same spec again is answered with the driver there is; another spec is refused unless that driver has ended.
+/// The spec of a live driver is answered with that driver, another one for its name is refused. One that has ended is run
+/// again, whatever its spec.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SubmitDriver {
     #[prost(message, optional, tag = "1")]

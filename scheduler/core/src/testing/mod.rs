@@ -3,6 +3,8 @@
 //! Owns the harness, builders of messages and accessors of what came out. Only for tests, ours and others' (feature
 //! `testing`); panics freely.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod agents;
 mod builders;
 mod frameworks;

@@ -1,0 +1,146 @@
+//! Bytes: everything survives, nothing foreign is believed, nothing panics.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::registry::{CodecError, decode_envelope, encode_envelope};
+use crate::testing::driver_spec;
+
+fn full() -> Registry {
+    let mut story = Story::new();
+    for agent in ["a", "b", "c"] {
+        story.agent(agent, "cpus:4;ports:[1-5]");
+    }
+    for framework in ["f", "g"] {
+        story.framework(framework);
+    }
+    story.launch("f", "a", &[("t", "cpus:1"), ("u", "cpus:1;ports:[1-2]")]);
+    story.launch("g", "b", &[("t", "cpus:2")]);
+    story.status("f", "t", TaskState::TaskFinished, b"");
+    story.status("f", "u", TaskState::TaskRunning, b"1");
+    let reason = String::new();
+    story.apply(Operation::RemoveFramework(RemoveFramework { framework_id: "g".to_owned(), reason }));
+    let reason = String::new();
+    story.apply(Operation::RemoveAgent(RemoveAgent { agent_id: "c".to_owned(), reason }));
+    story.apply(Operation::SubmitDriver(SubmitDriver { spec: Some(driver_spec("d", "cpus:1")) }));
+    let item = item(crate::ids::DRIVERS_FRAMEWORK, "b", "d.g1", "cpus:1");
+    story.apply(Operation::LaunchDriver(LaunchDriver {
+        name: "d".to_owned(),
+        generation: 1,
+        agent_id: "b".to_owned(),
+        item: Some(item),
+        ..Default::default()
+    }));
+    story.apply(Operation::StateCas(StateCas {
+        scope: "d".to_owned(),
+        key: "k".to_owned(),
+        generation: 1,
+        value: "v".into(),
+        ..Default::default()
+    }));
+    assert_eq!(story.registry.registers.len(), 1);
+    story.registry
+}
+
+fn snapshot(registry: &Registry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    registry.write_snapshot(&mut bytes).unwrap();
+    bytes
+}
+
+fn read(bytes: &[u8]) -> Result<Registry, CodecError> {
+    Registry::read_snapshot(&mut &*bytes)
+}
+
+#[test]
+fn a_snapshot_holds_everything() {
+    let registry = full();
+    let bytes = snapshot(&registry);
+    let restored = read(&bytes).unwrap();
+    assert_eq!(restored, registry, "derived tables included");
+    restored.check_invariants();
+    assert_eq!(snapshot(&restored), bytes);
+    assert_eq!(read(&snapshot(&Registry::default())).unwrap(), Registry::default());
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let bytes = snapshot(&full());
+    for length in 0..bytes.len() {
+        let error = read(&bytes[..length]).expect_err("cut short");
+        assert!(matches!(error, CodecError::Truncated { .. }), "{length}: {error}");
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let bytes = snapshot(&full());
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x41;
+        assert!(read(&damaged).is_err(), "byte {place}");
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let bytes = snapshot(&full());
+    let say = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    assert_eq!(say(b"not a snapshot"), "snapshot does not begin with its mark");
+    let mut newer = bytes.clone();
+    newer[8..12].copy_from_slice(&7_u32.to_be_bytes());
+    assert_eq!(say(&newer), "format 7 is not known, only 1 is");
+    let mut unknown = bytes.clone();
+    unknown[12] = 200;
+    assert_eq!(say(&unknown), "snapshot record 0 at byte 12 has the unknown kind 200");
+    let mut longer = bytes.clone();
+    longer.push(0);
+    assert_eq!(say(&longer), format!("snapshot goes on behind its trailer at byte {}", bytes.len()));
+    let mut hash = bytes.clone();
+    *hash.last_mut().unwrap() ^= 1;
+    assert_eq!(say(&hash), format!("snapshot's checksum does not match its {} bytes", bytes.len() - 32));
+    let mut length = bytes.clone();
+    length[13..17].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert!(say(&length).starts_with("snapshot ends within a record at byte"), "{}", say(&length));
+}
+
+#[test]
+fn envelopes_survive() {
+    let tick = Envelope {
+        epoch: 3,
+        cluster_ms: 7,
+        wall_ms: 8,
+        proposal: 9,
+        node_id: 2,
+        operation: Some(Operation::Tick(Tick {})),
+    };
+    let bytes = encode_envelope(&tick);
+    assert_eq!(bytes[..4], [0, 0, 0, 1], "the format comes first");
+    assert_eq!(decode_envelope(bytes.clone()).unwrap(), tick);
+    let mut newer = bytes.to_vec();
+    newer[3] = 2;
+    let error = decode_envelope(newer.into()).unwrap_err();
+    assert_eq!(error.to_string(), "format 2 is not known, only 1 is");
+    let error = decode_envelope(Bytes::from_static(&[0, 0])).unwrap_err();
+    assert_eq!(error.to_string(), "envelope of 2 bytes is too short");
+    let error = decode_envelope(Bytes::from_static(&[0, 0, 0, 1, 0xff])).unwrap_err();
+    assert!(error.to_string().starts_with("decode envelope:"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn foreign_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut envelope = vec![0, 0, 0, 1];
+        envelope.extend_from_slice(&bytes);
+        if let Ok(envelope) = decode_envelope(envelope.into()) {
+            // Whatever can be decoded can be applied.
+            let mut registry = full();
+            registry.apply(&Envelope { epoch: registry.epoch, ..envelope });
+            registry.check_invariants();
+        }
+        let mut snapshot = b"TEPUIREG\0\0\0\x01".to_vec();
+        snapshot.extend_from_slice(&bytes);
+        prop_assert!(read(&snapshot).is_err());
+    }
+}
