@@ -80,13 +80,15 @@ impl MasterLink {
                     last_failure.clear();
                 }
                 Ended::Failed { reason } => {
-                    // The same failure again and again is worth one line.
+                    // The same failure again and again is worth one line. Most go away by themselves; a refusal does not.
                     if reason == last_failure {
                         tracing::debug!(address, reason, "no registration");
-                    } else {
+                    } else if reason.contains(session::FORBIDDEN) {
                         tracing::warn!(address, reason, "no registration");
-                        last_failure = reason;
+                    } else {
+                        tracing::info!(address, reason, "no registration");
                     }
+                    last_failure = reason;
                 }
             }
             if self.candidates.advance() {

@@ -25,6 +25,8 @@ const CALLS: usize = 4096;
 /// One launch may carry an executor's data of 50 MB and more.
 const RECORD_BYTES_MAX: usize = 128 << 20;
 const REDIRECTS_MAX: usize = 4;
+/// Stands in the reason of a failure that no repetition mends.
+pub(super) const FORBIDDEN: &str = "403";
 /// How much of a refusal's text is worth reading.
 const REASON_BYTES: usize = 300;
 
