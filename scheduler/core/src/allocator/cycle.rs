@@ -26,16 +26,22 @@ pub(crate) struct Step {
 pub(crate) struct Cycle {
     seed: u64,
     dirty: BTreeSet<AgentId>,
+    /// Every agent with something to give is dirty. A flag, since each framework that comes or revives sets it.
+    all: bool,
     steps: VecDeque<Step>,
 }
 
 impl Cycle {
     pub(crate) fn new(seed: u64) -> Cycle {
-        Cycle { seed, dirty: BTreeSet::new(), steps: VecDeque::new() }
+        Cycle { seed, dirty: BTreeSet::new(), all: false, steps: VecDeque::new() }
     }
 
     pub(crate) fn mark(&mut self, agent_id: &AgentId) {
         self.dirty.insert(agent_id.clone());
+    }
+
+    pub(crate) fn mark_all(&mut self) {
+        self.all = true;
     }
 
     pub(crate) fn forget(&mut self, agent_id: &str) {
@@ -43,13 +49,23 @@ impl Cycle {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.steps.is_empty()
+        self.all || !self.dirty.is_empty() || !self.steps.is_empty()
     }
 
-    /// Returns the next steps, at most `budget`; begins a new cycle if the last one is done.
-    pub(crate) fn next_slice(&mut self, budget: usize, guarantees: bool) -> Vec<Step> {
+    /// Returns the next steps, at most `budget`; begins a new cycle if the last one is done. `everybody` is asked for all
+    /// agents with something to give, in order, if they are meant.
+    pub(crate) fn next_slice<I: Iterator<Item = AgentId>>(
+        &mut self,
+        budget: usize,
+        guarantees: bool,
+        everybody: impl FnOnce() -> I,
+    ) -> Vec<Step> {
         if self.steps.is_empty() {
-            let mut agents: Vec<AgentId> = std::mem::take(&mut self.dirty).into_iter().collect();
+            let mut dirty = std::mem::take(&mut self.dirty);
+            if std::mem::take(&mut self.all) {
+                dirty.extend(everybody());
+            }
+            let mut agents: Vec<AgentId> = dirty.into_iter().collect();
             self.shuffle(&mut agents);
             let stages = if guarantees { &[Stage::Guarantees, Stage::All][..] } else { &[Stage::All] };
             for stage in stages {
@@ -89,7 +105,7 @@ mod tests {
         }
         let mut all = Vec::new();
         while cycle.has_work() {
-            let slice = cycle.next_slice(budget, guarantees);
+            let slice = cycle.next_slice(budget, guarantees, std::iter::empty);
             assert!(slice.len() <= budget && !slice.is_empty());
             all.extend(slice.into_iter().map(|step| (step.stage, step.agent_id.to_string())));
         }
@@ -115,16 +131,28 @@ mod tests {
     }
 
     #[test]
+    fn everybody_is_asked_for_once() {
+        let mut cycle = Cycle::new(1);
+        cycle.mark(&AgentId::from("a"));
+        cycle.mark_all();
+        cycle.mark_all();
+        let all = || ["a", "b"].map(AgentId::from).into_iter();
+        assert_eq!(cycle.next_slice(5, false, all).len(), 2);
+        assert!(!cycle.has_work());
+        assert!(cycle.next_slice(5, false, all).is_empty());
+    }
+
+    #[test]
     fn what_becomes_dirty_meanwhile_waits_for_the_next_cycle() {
         let mut cycle = Cycle::new(1);
         cycle.mark(&AgentId::from("a"));
         cycle.mark(&AgentId::from("b"));
-        let first = cycle.next_slice(1, false);
+        let first = cycle.next_slice(1, false, std::iter::empty);
         cycle.mark(&first[0].agent_id);
-        let second = cycle.next_slice(5, false);
+        let second = cycle.next_slice(5, false, std::iter::empty);
         assert_eq!(second.len(), 1);
         assert_ne!(second, first);
-        assert_eq!(cycle.next_slice(5, false), first);
+        assert_eq!(cycle.next_slice(5, false, std::iter::empty), first);
         assert!(!cycle.has_work());
     }
 }

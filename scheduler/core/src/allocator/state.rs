@@ -239,7 +239,11 @@ impl Allocator {
             self.place(framework, role);
         }
         self.ledger.refresh();
-        let steps = self.cycle.next_slice(budget, self.ledger.has_guarantees());
+        let giving = || {
+            let agents = self.agents.values().filter(|agent| agent.active && !agent.free.is_empty());
+            agents.map(|agent| agent.id.clone())
+        };
+        let steps = self.cycle.next_slice(budget, self.ledger.has_guarantees(), giving);
         let allocations = self.plan_steps(&steps, now_ms);
         for Allocation { framework, role, driver, .. } in &allocations {
             if driver.is_none() {
@@ -257,9 +261,7 @@ impl Allocator {
 
     /// Every connected agent with something to give is looked at again.
     pub(super) fn mark_all(&mut self) {
-        for agent in self.agents.values().filter(|agent| agent.active && !agent.free.is_empty()) {
-            self.cycle.mark(&agent.id);
-        }
+        self.cycle.mark_all();
     }
 
     pub(super) fn mark(&mut self, agent: &AgentId) {
