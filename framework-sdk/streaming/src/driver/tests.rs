@@ -14,7 +14,6 @@ use tepui_sdk::v1::scheduler::call::Type;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::main::run;
 use super::{EXIT_FINISHED, EXIT_REPLACED};
 use crate::executor::{ExecutorEnd, MastersLocate, TestGeneration, serve_driver};
 use crate::files::Disk;
@@ -23,6 +22,12 @@ use crate::local::published_files;
 
 const TOKEN: &str = "secret";
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a driver to its end.
+async fn run(job: &Job, environment: &DriverEnvironment) -> u8 {
+    let end = timeout(PATIENCE, Box::pin(super::main::run(job, environment))).await;
+    end.expect("the driver is stuck").unwrap()
+}
 
 /// What the masters' log would hold.
 #[derive(Default)]
@@ -163,8 +168,8 @@ async fn a_driver_launches_executors_and_sends_them_home() {
         let command = tasks[0].command.as_ref().unwrap();
         assert_eq!(command.value(), "exec \"$TEPUI_BIN\" stream-executor");
     };
-    let (code, ()) = tokio::join!(timeout(PATIENCE, run(&job, &environment)), script);
-    assert_eq!(code.expect("the driver is stuck").unwrap(), EXIT_FINISHED);
+    let (code, ()) = tokio::join!(run(&job, &environment), script);
+    assert_eq!(code, EXIT_FINISHED);
     while let Some(end) = timeout(PATIENCE, executors.join_next()).await.expect("executors end") {
         assert_eq!(end.unwrap(), ExecutorEnd::Dismissed);
     }
@@ -184,7 +189,7 @@ async fn a_driver_launches_executors_and_sends_them_home() {
     // Launched once more, a finished job only makes sure of its output.
     log.lock().unwrap().generation = 2;
     let again = DriverEnvironment { generation: 2, ..environment };
-    assert_eq!(timeout(PATIENCE, run(&job, &again)).await.unwrap().unwrap(), EXIT_FINISHED);
+    assert_eq!(run(&job, &again).await, EXIT_FINISHED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,11 +202,7 @@ async fn a_replaced_driver_leaves() {
         assert!(master.next_call_of(Type::Subscribe).await.is_some());
         log.lock().unwrap().generation = 2;
     };
-    let (code, ()) = tokio::join!(timeout(PATIENCE, run(&job, &environment)), replace);
-    assert_eq!(code.expect("the driver is stuck").unwrap(), EXIT_REPLACED);
-    assert_eq!(
-        timeout(PATIENCE, run(&job, &environment)).await.unwrap().unwrap(),
-        EXIT_REPLACED,
-        "nor does it come back"
-    );
+    let (code, ()) = tokio::join!(run(&job, &environment), replace);
+    assert_eq!(code, EXIT_REPLACED);
+    assert_eq!(run(&job, &environment).await, EXIT_REPLACED, "nor does it come back");
 }

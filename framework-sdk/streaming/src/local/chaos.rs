@@ -251,17 +251,27 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     }
 }
 
+/// Runs seeds, several at a time: most of each is waiting.
+async fn run_seeds(seeds: std::ops::Range<u64>, fenced: bool) -> Vec<(u64, Report)> {
+    const AT_ONCE: usize = 8;
+    let (mut running, mut reports) = (JoinSet::new(), Vec::new());
+    for seed in seeds {
+        if running.len() == AT_ONCE {
+            reports.push(running.join_next().await.unwrap().unwrap());
+        }
+        running.spawn(async move { (seed, run_seed(seed, fenced).await) });
+    }
+    reports.extend(running.join_all().await);
+    reports
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_whatever_dies_or_wakes_up() {
     let (mut generations, mut slept, mut refused) = (0, 0, 0);
-    for seed in seeds(220) {
-        let report = run_seed(seed, true).await;
+    for (seed, report) in run_seeds(seeds(220), true).await {
         let fine = report.recount.is_none() && report.complaints.is_empty();
-        assert!(
-            fine,
-            "TEPUI_STREAM_SEED={seed} fails: recount {:?}, complaints {:?}",
-            report.recount, report.complaints
-        );
+        let (recount, complaints) = (report.recount, report.complaints);
+        assert!(fine, "TEPUI_STREAM_SEED={seed} fails: recount {recount:?}, complaints {complaints:?}");
         generations += report.generations;
         slept += report.slept;
         refused += report.refused;
@@ -274,11 +284,7 @@ async fn nothing_is_lost_or_doubled_whatever_dies_or_wakes_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_fence_the_recount_finds_it() {
-    let mut found = 0;
-    for seed in 0..60 {
-        let report = run_seed(seed, false).await;
-        found += u32::from(report.recount.is_some());
-    }
+    let found = run_seeds(0..60, false).await.iter().filter(|(_, report)| report.recount.is_some()).count();
     println!("{found} of 60 seeds are wrong without the fence");
     assert!(found > 0, "the recount cannot fail");
 }
