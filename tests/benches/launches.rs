@@ -124,7 +124,7 @@ fn running(run: &event::RunTask, agent_id: Option<v1::AgentId>) -> call::Update 
         task_id: task.task_id,
         agent_id,
         state: Some(v1::TaskState::TaskRunning as i32),
-        source: Some(v1::task_status::Source::SourceExecutor as i32),
+        source: Some(v1::task_status::Source::Executor as i32),
         uuid: Some(Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes())),
         ..v1::TaskStatus::default()
     };

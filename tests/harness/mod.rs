@@ -39,7 +39,7 @@ pub struct TestCluster {
 
 /// Timers for tests in which timing is not the subject: two cores in a debug build would elect spuriously with the real ones.
 pub fn slow_timers() -> Vec<String> {
-    ["--raft-heartbeat-ms", "100", "--raft-election-min-ms", "600", "--raft-election-max-ms", "1200"]
+    ["--raft-heartbeat", "100ms", "--raft-election-min", "600ms", "--raft-election-max", "1200ms"]
         .map(str::to_owned)
         .to_vec()
 }

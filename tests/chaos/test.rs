@@ -1,0 +1,37 @@
+//! A short campaign: each kind of fault once, everything checked.
+
+use std::time::Duration;
+
+use tepui_tests::chaos::{self, Fault, Settings};
+use tepui_tests::harness;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_masters_drivers_and_agents_are_killed() -> anyhow::Result<()> {
+    let first = vec![
+        Fault::KillLeader,
+        Fault::KillDriver,
+        Fault::PauseLeader(Duration::from_secs(2)),
+        Fault::KillAgent(0, Duration::from_millis(300)),
+        Fault::StopLeader,
+        Fault::KillFollower(1),
+        Fault::KillAgent(1, Duration::from_millis(300)),
+    ];
+    let settings = Settings {
+        executable: env!("CARGO_BIN_EXE_tepui-under-test").into(),
+        cycles: first.len() as u64,
+        seed: 1,
+        masters: 3,
+        agents: 2,
+        master_args: harness::slow_timers(),
+        first,
+    };
+    let report = Box::pin(chaos::run(&settings, |cycle| {
+        println!("cycle {}: {}, recovered after {:?}", cycle.number, cycle.fault, cycle.recovery);
+    }))
+    .await?;
+    assert!(report.losses.is_empty(), "{}", report.losses.join("\n"));
+    assert_eq!(report.cycles.len(), settings.first.len());
+    assert!(report.generations >= 2 && report.zombies_fenced >= 1, "{report:?}");
+    assert!(report.writes > 50 && report.tasks > 0, "{report:?}");
+    Ok(())
+}

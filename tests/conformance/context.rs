@@ -1,0 +1,320 @@
+//! What a scenario works with: a cluster, a client in the scenario's encoding, and the ways to disturb servers. Mends the cluster
+//! after each scenario, so that the next one finds it as new.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tepui::cluster::{LocalCluster, Options};
+use tepui_proto::MediaType;
+use tepui_proto::v1;
+use tepui_proto::v1::master;
+use tepui_proto::v1::master::call::Type;
+use tepui_proto::v1::scheduler::{Call, Event, event};
+
+use super::wire::messages::{Named, subscribe};
+use super::wire::{Framework, Http, SCHEDULER, Stream, next_in_time};
+use super::{Needs, PATIENCE};
+
+/// Heartbeats of the masters under test come this often.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The least life of a filter there.
+pub(crate) const ALLOCATION_INTERVAL: Duration = Duration::from_millis(500);
+/// An agent of the quick cluster is given up after this long without an answer.
+pub(crate) const GIVEN_UP: Duration = Duration::from_millis(1_200);
+/// An offer of the quick cluster is taken back after this long.
+pub(crate) const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Long enough for anything that should not happen to have happened: several allocations and batches.
+pub(crate) const QUIET: Duration = Duration::from_millis(1_200);
+
+/// CPUs and megabytes of memory of each agent.
+pub(crate) const AGENT: (f64, f64) = (2.0, 1024.0);
+
+/// A cluster and a client.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) cluster: LocalCluster,
+    pub(crate) http: Http,
+    /// The scenario's encoding.
+    pub(crate) media: MediaType,
+    /// A folder for what tasks write, empty at the start of each scenario.
+    scratch: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Context {
+    /// Starts a cluster of this kind and waits until it is complete.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start(needs: Needs, executable: &Path) -> anyhow::Result<Self> {
+        let http = Http::new(MediaType::Json)?;
+        let folder = tempfile::Builder::new().prefix("tepui-conformance-").tempdir()?;
+        let mut options = Options::new(executable, folder.path().join("cluster"));
+        options.masters = if needs == Needs::Trio { 3 } else { 1 };
+        options.agents = 2;
+        options.resources = format!("cpus:{};mem:{};disk:1024;ports:[31000-31009]", AGENT.0, AGENT.1);
+        options.master_args = crate::harness::slow_timers();
+        let mut flag = |name: &str, value: String| options.master_args.extend([name.to_owned(), value]);
+        flag("--heartbeat-interval", format!("{}ms", HEARTBEAT.as_millis()));
+        flag("--allocation-interval", format!("{}ms", ALLOCATION_INTERVAL.as_millis()));
+        match needs {
+            Needs::Calm => {}
+            Needs::Quick => {
+                flag("--agent-ping-timeout", format!("{}ms", GIVEN_UP.as_millis() / 4));
+                flag("--max-agent-ping-timeouts", "4".to_owned());
+                flag("--offer-timeout", format!("{}ms", OFFER_TIMEOUT.as_millis()));
+                options.agent_args = ["--update-retry-min", "500ms"].map(str::to_owned).to_vec();
+            }
+            Needs::Trio => {
+                flag("--framework-failover-grace", "3secs".to_owned());
+                flag("--framework-disconnected-grace", "1secs".to_owned());
+                flag("--agent-failover-grace", "20secs".to_owned());
+                options.agent_args = ["--update-retry-min", "1secs"].map(str::to_owned).to_vec();
+            }
+        }
+        let cluster = LocalCluster::start(options)?;
+        let scratch = folder.path().join("scratch");
+        let context = Context { cluster, http, media: MediaType::Json, scratch, _folder: folder };
+        context.settled().await.with_context(|| context.cluster.tails())?;
+        Ok(context)
+    }
+
+    /// Prepares for one scenario.
+    pub(super) fn begin(&mut self, media: MediaType) -> anyhow::Result<()> {
+        self.media = media;
+        self.http = self.http.speaking(media);
+        if self.scratch.exists() {
+            std::fs::remove_dir_all(&self.scratch)?;
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        Ok(())
+    }
+
+    /// Brings the cluster back to where it was: everything runs, no framework, no task.
+    pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.cluster.masters().len() {
+            self.cluster.resume_master(index);
+            if self.cluster.master_pid(index).is_none() {
+                self.cluster.start_master(index)?;
+            }
+        }
+        for index in 0..self.cluster.agents().len() {
+            self.thaw_agent(index);
+            if self.cluster.agent_pid(index).is_none() {
+                self.cluster.start_agent(index)?;
+            }
+        }
+        self.settled().await
+    }
+
+    /// Waits until a master leads, all agents are there, and nothing is left of earlier frameworks, which it ends.
+    async fn settled(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = match self.leftovers().await {
+                Ok(left) if left.is_empty() => return Ok(()),
+                Ok(left) => left,
+                Err(error) => format!("{error:#}"),
+            };
+            anyhow::ensure!(Instant::now() < until, "the cluster does not come to rest: {left}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What keeps the cluster from being as new; ends frameworks.
+    async fn leftovers(&self) -> anyhow::Result<String> {
+        let leader = self.cluster.leader().await.context("no leading master")?;
+        let address = &self.cluster.masters()[leader];
+        let http = self.http.speaking(MediaType::Protobuf);
+        let state = http.ask(address, Type::GetState).await?.get_state.unwrap_or_default();
+        let mut left = Vec::new();
+        for framework in state.get_frameworks.unwrap_or_default().frameworks {
+            let info = framework.framework_info.unwrap_or_default();
+            if info.name() != "tepui-drivers" {
+                left.push(format!("framework {}", info.id.named()));
+                let teardown = master::call::Teardown { framework_id: info.id.clone() };
+                let call = master::Call {
+                    r#type: Some(Type::Teardown as i32),
+                    teardown: Some(teardown),
+                    ..Default::default()
+                };
+                // It may end by itself meanwhile.
+                http.post(address, "/api/v1", &[], &call).await?;
+            }
+        }
+        let agents = state.get_agents.unwrap_or_default().agents;
+        let active = agents.iter().filter(|agent| agent.active()).count();
+        if active != self.cluster.agents().len() {
+            left.push(format!("{active} active agents"));
+        }
+        left.extend(agents.iter().filter(|agent| !agent.allocated_resources.is_empty()).map(|agent| {
+            format!("resources in use on {}", agent.agent_info.as_ref().map_or("", |info| info.hostname()))
+        }));
+        let tasks = state.get_tasks.unwrap_or_default();
+        left.extend(tasks.tasks.iter().map(|task| format!("task {}", task.task_id.named())));
+        Ok(left.join(", "))
+    }
+
+    /// `host:port` of the leading master.
+    ///
+    /// # Errors
+    /// When none leads in time.
+    pub(crate) async fn leader(&self) -> anyhow::Result<String> {
+        let masters = self.cluster.masters();
+        match masters.as_slice() {
+            [only] => Ok(only.clone()),
+            _several => Ok(masters[self.cluster.wait_for_leader(PATIENCE).await?].clone()),
+        }
+    }
+
+    /// Waits until some master other than `former` serves; returns its address.
+    pub(crate) async fn new_leader(&self, former: &str) -> anyhow::Result<String> {
+        self.eventually("a new leading master", async || {
+            let index = self.cluster.leader().await?;
+            let address = self.cluster.masters()[index].clone();
+            let serves = self.http.get(&address, "/state").await.is_ok_and(|answer| answer.status == 200);
+            (address != former && serves).then_some(address)
+        })
+        .await
+    }
+
+    /// Index of a master by its address.
+    pub(crate) fn master_index(&self, address: &str) -> anyhow::Result<usize> {
+        self.cluster.masters().iter().position(|known| known == address).context("no such master")
+    }
+
+    /// Subscribes a framework at the leading master.
+    pub(crate) async fn subscribe(&self, info: v1::FrameworkInfo) -> anyhow::Result<Framework> {
+        self.subscribe_call(&subscribe(info)).await
+    }
+
+    /// Subscribes with a whole call at the leading master.
+    pub(crate) async fn subscribe_call(&self, call: &Call) -> anyhow::Result<Framework> {
+        Framework::subscribe(&self.http, &self.leader().await?, call).await
+    }
+
+    /// Subscribes, which must be refused inside the stream; returns what the ERROR says.
+    pub(crate) async fn refused(&self, call: &Call) -> anyhow::Result<String> {
+        let mut stream = self.http.open(&self.leader().await?, SCHEDULER, &[], call).await?;
+        anyhow::ensure!(stream.header("mesos-stream-id").is_some(), "a refused stream has an id, too");
+        let message = match next_in_time::<Event>(&mut stream).await? {
+            Some(event) if event.r#type() == event::Type::Error => event.error.unwrap_or_default(),
+            other => anyhow::bail!("{other:?} instead of ERROR"),
+        };
+        let after = next_in_time::<Event>(&mut stream).await?;
+        anyhow::ensure!(after.is_none(), "{after:?} after ERROR instead of the end");
+        anyhow::ensure!(!message.message().is_empty(), "ERROR without a reason");
+        Ok(message.message().to_owned())
+    }
+
+    /// Opens the operator stream at the leading master, which answers SUBSCRIBED first.
+    pub(crate) async fn operator_stream(&self) -> anyhow::Result<Stream> {
+        let call = master::Call { r#type: Some(Type::Subscribe as i32), ..Default::default() };
+        self.http.open(&self.leader().await?, "/api/v1", &[], &call).await
+    }
+
+    /// A read of the leading master without parameters.
+    pub(crate) async fn ask(&self, kind: Type) -> anyhow::Result<master::Response> {
+        self.http.ask(&self.leader().await?, kind).await
+    }
+
+    /// Agents as the leading master shows them.
+    pub(crate) async fn agents(&self) -> anyhow::Result<Vec<master::response::get_agents::Agent>> {
+        Ok(self.ask(Type::GetAgents).await?.get_agents.context("no get_agents")?.agents)
+    }
+
+    /// Frameworks that the leading master shows as not completed.
+    pub(crate) async fn frameworks(&self) -> anyhow::Result<Vec<master::response::get_frameworks::Framework>> {
+        let all = self.ask(Type::GetFrameworks).await?.get_frameworks.context("no get_frameworks")?;
+        let user = |one: &master::response::get_frameworks::Framework| {
+            one.framework_info.as_ref().is_some_and(|info| info.name() != "tepui-drivers")
+        };
+        Ok(all.frameworks.into_iter().filter(user).collect())
+    }
+
+    /// One framework, if it is not completed.
+    pub(crate) async fn framework(
+        &self,
+        id: &str,
+    ) -> anyhow::Result<Option<master::response::get_frameworks::Framework>> {
+        let is_it = |one: &master::response::get_frameworks::Framework| {
+            one.framework_info.as_ref().is_some_and(|info| info.id.named() == id)
+        };
+        Ok(self.frameworks().await?.into_iter().find(is_it))
+    }
+
+    /// Ids of the completed frameworks.
+    pub(crate) async fn completed(&self) -> anyhow::Result<Vec<String>> {
+        let all = self.ask(Type::GetFrameworks).await?.get_frameworks.context("no get_frameworks")?;
+        let infos = all.completed_frameworks.into_iter().filter_map(|one| one.framework_info);
+        Ok(infos.map(|info| info.id.named().to_owned()).collect())
+    }
+
+    /// Tasks as the leading master shows them.
+    pub(crate) async fn tasks(&self) -> anyhow::Result<master::response::GetTasks> {
+        self.ask(Type::GetTasks).await?.get_tasks.context("no get_tasks")
+    }
+
+    /// `/state` of the leading master.
+    pub(crate) async fn state(&self) -> anyhow::Result<serde_json::Value> {
+        self.http.get_json(&self.leader().await?, "/state").await
+    }
+
+    /// A path in the scenario's scratch folder.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// SIGSTOP for an agent: it is there, but says nothing.
+    pub(crate) fn freeze_agent(&self, index: usize) {
+        self.signal_agent(index, Signal::SIGSTOP);
+    }
+
+    /// SIGCONT for an agent.
+    pub(crate) fn thaw_agent(&self, index: usize) {
+        self.signal_agent(index, Signal::SIGCONT);
+    }
+
+    fn signal_agent(&self, index: usize, signal: Signal) {
+        if let Some(pid) = self.cluster.agent_pid(index) {
+            let _gone = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Index of the agent with this id.
+    pub(crate) async fn agent_index(&self, id: &str) -> anyhow::Result<usize> {
+        let agents = self.agents().await?;
+        let info = agents.into_iter().filter_map(|agent| agent.agent_info).find(|info| info.id.named() == id);
+        let port = info.with_context(|| format!("no agent {id}"))?.port();
+        let ends = format!(":{port}");
+        self.cluster.agents().iter().position(|address| address.ends_with(&ends)).context("no such agent")
+    }
+
+    /// Waits until `condition` gives something.
+    pub(crate) async fn eventually<T>(
+        &self,
+        what: &str,
+        mut condition: impl AsyncFnMut() -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = condition().await {
+                return Ok(found);
+            }
+            anyhow::ensure!(Instant::now() < until, "no {what} after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a file has something in it, and returns that.
+    pub(crate) async fn written(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.scratch(name);
+        self.eventually(&format!("file {name}"), async || {
+            std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty())
+        })
+        .await
+    }
+}

@@ -1,0 +1,105 @@
+//! Scenarios 85, 86, 88: agents whose process ends, with and without coming back.
+
+use std::time::Duration;
+
+use tepui_proto::v1;
+use tepui_proto::v1::TaskState;
+
+use super::f_partitions::{active_agents, pair, told_lost};
+use crate::conformance::Context;
+use crate::conformance::wire::messages::{Named, lasting, sleeper, task};
+
+pub(crate) async fn never_back(cx: &mut Context) -> anyhow::Result<()> {
+    let mut pair = pair(cx, "exec sleep 1000").await?;
+    cx.cluster.kill_agent(pair.index);
+    told_lost(&mut pair).await?;
+    let state = cx.state().await?;
+    anyhow::ensure!(state["unreachable_slaves"] == 1, "{}", state["unreachable_slaves"]);
+    // Late is better than never.
+    cx.cluster.start_agent(pair.index)?;
+    active_agents(cx, 2).await?;
+    anyhow::ensure!(cx.agent_index(&pair.agent).await? == pair.index, "the agent came back with another id");
+    Ok(())
+}
+
+pub(crate) async fn brief_absence(cx: &mut Context) -> anyhow::Result<()> {
+    let mut framework = cx.subscribe(lasting("checkpoints")).await?;
+    let mark = cx.scratch("starts");
+    let agent = framework.run(vec![task("t", &format!("echo x >> {}; exec sleep 1000", mark.display()))]).await?;
+    let index = cx.agent_index(&agent).await?;
+    let known = framework.updates.len();
+    cx.cluster.kill_agent(index);
+    // The connection breaks, the offers of the agent go, and nothing else happens.
+    cx.eventually("an inactive agent", async || {
+        let agents = cx.agents().await.ok()?;
+        agents.iter().any(|agent| !agent.active()).then_some(())
+    })
+    .await?;
+    framework.listen(Duration::from_millis(200)).await?;
+    anyhow::ensure!(framework.updates.len() == known, "{:?}", &framework.updates[known..]);
+    cx.cluster.start_agent(index)?;
+    active_agents(cx, 2).await?;
+    framework.listen(Duration::from_millis(500)).await?;
+    let spurious: Vec<&v1::TaskStatus> =
+        framework.updates[known..].iter().filter(|status| status.state() != TaskState::TaskRunning).collect();
+    anyhow::ensure!(spurious.is_empty(), "{spurious:?}");
+    let starts = std::fs::read_to_string(&mark)?.lines().count();
+    anyhow::ensure!(starts == 1, "{starts} starts of one task");
+    framework.kill("t").await?;
+    framework.state("t", TaskState::TaskKilled).await?;
+    Ok(())
+}
+
+pub(crate) async fn lost_launch(cx: &mut Context) -> anyhow::Result<()> {
+    let mut framework = cx.subscribe(lasting("launches")).await?;
+    let offer = framework.offer().await?;
+    let agent = offer.agent_id.named().to_owned();
+    let index = cx.agent_index(&agent).await?;
+    let mark = cx.scratch("starts");
+    // The launch is on its way to an agent that dies before it reads it.
+    cx.freeze_agent(index);
+    let command = format!("echo x >> {}; exec sleep 1000", mark.display());
+    framework.launch_on(&offer, vec![task("t", &command)]).await?;
+    cx.eventually("the task at the master", async || {
+        cx.tasks().await.ok()?.tasks.iter().any(|task| task.task_id.named() == "t").then_some(())
+    })
+    .await?;
+    cx.cluster.kill_agent(index);
+    cx.cluster.start_agent(index)?;
+    active_agents(cx, 2).await?;
+    // Either it is delivered again and runs once, or the framework hears that it never ran.
+    let status = framework
+        .wait("what became of the task", |this| {
+            let decided = |status: &&v1::TaskStatus| {
+                status.state() == TaskState::TaskRunning || status.state().is_terminal()
+            };
+            this.updates_of("t").find(decided).cloned()
+        })
+        .await?;
+    let starts = std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
+    match status.state() {
+        TaskState::TaskRunning => anyhow::ensure!(starts == 1, "{starts} starts of one task"),
+        TaskState::TaskLost => anyhow::ensure!(starts == 0, "a lost task ran"),
+        other => anyhow::bail!("{other:?}: {status:?}"),
+    }
+    kill_survives(cx, &mut framework).await
+}
+
+/// A kill that an absent agent could not get is given to it when it is back.
+async fn kill_survives(
+    cx: &mut Context,
+    framework: &mut crate::conformance::wire::Framework,
+) -> anyhow::Result<()> {
+    framework.decline_all(0.0).await?;
+    let agent = framework.run(vec![sleeper("condemned")]).await?;
+    let index = cx.agent_index(&agent).await?;
+    cx.cluster.kill_agent(index);
+    cx.eventually("an inactive agent", async || {
+        cx.agents().await.ok()?.iter().any(|agent| !agent.active()).then_some(())
+    })
+    .await?;
+    framework.kill("condemned").await?;
+    cx.cluster.start_agent(index)?;
+    framework.state("condemned", TaskState::TaskKilled).await?;
+    active_agents(cx, 2).await
+}
