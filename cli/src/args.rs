@@ -14,7 +14,7 @@ use tepui_sdk::operator::Client;
 
 use crate::commands;
 use crate::demo::DemoArgs;
-use crate::logging::LogArgs;
+use crate::logging::{LogArgs, SERVER_LOG};
 use crate::output::Format;
 
 const EXAMPLES: &str = "Examples:
@@ -132,8 +132,8 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     match &command {
-        Command::Master(args) => args.log.start("info")?,
-        Command::Agent(args) => args.log.start("info")?,
+        Command::Master(args) => args.log.start(SERVER_LOG)?,
+        Command::Agent(args) => args.log.start(SERVER_LOG)?,
         Command::StreamDriver(args) | Command::StreamExecutor(args) => args.log.start("info")?,
         _ => LogArgs { log: std::env::var("TEPUI_LOG").ok(), log_file: None }.start("warn")?,
     }

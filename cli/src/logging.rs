@@ -8,6 +8,10 @@ use std::sync::Mutex;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
+/// What servers log unless told otherwise. The replication library warns about every heartbeat that is a little late, which is
+/// no news on a busy host.
+pub const SERVER_LOG: &str = "info,openraft=error";
+
 /// Flags about the log.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Log")]

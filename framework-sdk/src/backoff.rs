@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-/// Waits that grow by half with every attempt until they reach a maximum.
+/// Waits that grow by a quarter with every attempt until they reach a maximum. The growth is slow because what is waited for
+/// is mostly an election: nobody should come much later than the new leader.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
     initial: Duration,
@@ -38,8 +39,8 @@ impl Backoff {
     }
 
     fn planned(&self) -> Duration {
-        // Beyond 64 steps every sensible pair of bounds has met its maximum; the exponent stays finite.
-        let factor = 1.5_f64.powi(self.attempt.min(64) as i32);
+        // Beyond 100 steps every sensible pair of bounds has met its maximum; the exponent stays finite.
+        let factor = 1.25_f64.powi(self.attempt.min(100) as i32);
         let seconds = (self.initial.as_secs_f64() * factor).min(self.max.as_secs_f64());
         Duration::from_secs_f64(seconds)
     }
@@ -52,10 +53,10 @@ mod tests {
     #[test]
     fn grows_to_its_maximum_and_begins_anew() {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
-        let waits: Vec<u128> = (0..12).map(|_| backoff.next(0.5).as_millis()).collect();
-        assert_eq!(waits[..4], [20, 30, 45, 67]);
-        assert_eq!(waits[11], 1000);
-        assert_eq!(backoff.attempts(), 12);
+        let waits: Vec<u128> = (0..20).map(|_| backoff.next(0.5).as_millis()).collect();
+        assert_eq!(waits[..4], [20, 25, 31, 39]);
+        assert_eq!(waits[19], 1000);
+        assert_eq!(backoff.attempts(), 20);
         backoff.reset();
         assert_eq!(backoff.next(0.5), Duration::from_millis(20));
     }

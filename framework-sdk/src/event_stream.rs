@@ -8,6 +8,8 @@ use tepui_proto::wire::{self, DecodeError, WireMessage};
 use tepui_proto::{MediaType, recordio};
 use thiserror::Error;
 
+use crate::transport::innermost;
+
 /// Longest event that is held in memory; the state in a SUBSCRIBED event of the operator stream may be large.
 const RECORD_LIMIT_BYTES: usize = 512 << 20;
 
@@ -62,7 +64,7 @@ impl<M: WireMessage> EventStream<M> {
                     self.decoder.finish()?;
                     return Ok(None);
                 }
-                Err(error) => return Err(StreamError::Connection(error.to_string())),
+                Err(error) => return Err(StreamError::Connection(innermost(&error))),
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::transport::{Answer, Opened, Request, Transport, TransportError};
 
 /// Redirects followed at once; more than one happens only while leadership moves.
 const REDIRECT_LIMIT: usize = 4;
-const RETRY_INITIAL: Duration = Duration::from_millis(20);
+const RETRY_INITIAL: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Whether a request may be repeated when nobody knows if it had its effect.

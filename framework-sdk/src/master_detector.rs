@@ -44,12 +44,8 @@ struct Memory {
     failed: Option<(String, Instant)>,
     /// Who is asked first next time; moves on with every failure.
     first: usize,
-}
-
-/// What one master said when it was asked.
-enum Answer {
-    Leader(String),
-    Nobody(String),
+    /// How often the leader was checked.
+    checks: usize,
 }
 
 impl MasterDetector {
@@ -93,35 +89,56 @@ impl MasterDetector {
         if let Some(leader) = self.leader() {
             return Ok(leader);
         }
-        let count = self.masters.len();
         let first = self.memory(|memory| memory.first);
         let distrusted = self.memory(|memory| memory.failed.clone());
         let distrusted = distrusted.filter(|(_, at)| at.elapsed() < DISTRUST).map(|(address, _)| address);
-        let mut asked: FuturesUnordered<_> = (0..count)
-            .map(|position| {
-                let master = self.masters[first.wrapping_add(position) % count].clone();
-                async move {
-                    tokio::time::sleep(STAGGER * u32::try_from(position).unwrap_or(u32::MAX)).await;
-                    let answer = ask(transport, &master).await;
-                    (master, answer)
-                }
-            })
-            .collect();
+        let mut waiting = self.in_turn(first);
+        let mut asked = FuturesUnordered::new();
         let mut reason = String::from("the list of masters is empty");
-        while let Some((master, answer)) = asked.next().await {
+        loop {
+            if asked.is_empty() {
+                let Some(master) = waiting.next() else { break };
+                asked.push(ask(transport, master));
+            }
+            let Ok(answer) = tokio::time::timeout(STAGGER, asked.next()).await else {
+                asked.extend(waiting.next().map(|master| ask(transport, master)));
+                continue;
+            };
             match answer {
-                Answer::Leader(leader) if Some(&leader) == distrusted.as_ref() && leader != master => {
+                Some((master, Ok(leader))) if Some(&leader) == distrusted.as_ref() && leader != master => {
                     reason = format!("{master} still names {leader}, which does not answer");
                 }
-                Answer::Leader(leader) => {
+                Some((master, Ok(leader))) => {
                     debug!(%master, %leader, "found the leading master");
                     self.memory(|memory| memory.leader = Some(leader.clone()));
                     return Ok(leader);
                 }
-                Answer::Nobody(said) => reason = format!("{master}: {said}"),
+                Some((master, Err(said))) => reason = format!("{master}: {said}"),
+                None => {}
             }
         }
         Err(NoLeader { asked: self.masters.join(","), reason })
+    }
+
+    /// Asks one of the other masters whether `leader` still leads, and returns who does instead. A leader that is frozen, or
+    /// cut off on the way here, neither ends its streams nor sends anything. The new leader has to confirm it, so that two
+    /// names of one master are not taken for two masters.
+    pub async fn replaced(&self, transport: &Transport, leader: &str) -> Option<String> {
+        let turn = self.memory(|memory| {
+            memory.checks = memory.checks.wrapping_add(1);
+            memory.checks
+        });
+        let other = self.in_turn(turn).find(|master| *master != leader)?;
+        let (_, named) = ask(transport, other).await;
+        let named = named.ok().filter(|named| named != leader)?;
+        let (_, confirmed) = ask(transport, &named).await;
+        confirmed.ok().filter(|confirmed| confirmed != leader)
+    }
+
+    /// Returns every master once, beginning with the one whose turn it is.
+    fn in_turn(&self, first: usize) -> impl Iterator<Item = &str> {
+        let count = self.masters.len();
+        (0..count).map(move |position| self.masters[first.wrapping_add(position) % count].as_str())
     }
 
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
@@ -129,18 +146,20 @@ impl MasterDetector {
     }
 }
 
-async fn ask(transport: &Transport, master: &str) -> Answer {
+/// Asks one master who leads.
+async fn ask<'a>(transport: &Transport, master: &'a str) -> (&'a str, Result<String, String>) {
     let request = Request::get("/redirect").answer_within(ASK_TIMEOUT);
-    match transport.send(master, &request).await {
+    let answer = match transport.send(master, &request).await {
         Ok(answer) if answer.status == 307 => match answer.location.as_deref().and_then(redirect_target) {
-            Some(leader) => Answer::Leader(leader.to_owned()),
-            None => Answer::Nobody("redirects without saying where".to_owned()),
+            Some(leader) => Ok(leader.to_owned()),
+            None => Err("redirects without saying where".to_owned()),
         },
         // A single master without the redirect page leads, as far as anybody can tell.
-        Ok(answer) if answer.status == 404 || answer.status == 405 => Answer::Leader(master.to_owned()),
-        Ok(answer) => Answer::Nobody(format!("{} {}", answer.status, answer.reason())),
-        Err(error) => Answer::Nobody(error.to_string()),
-    }
+        Ok(answer) if answer.status == 404 || answer.status == 405 => Ok(master.to_owned()),
+        Ok(answer) => Err(format!("{} {}", answer.status, answer.reason())),
+        Err(error) => Err(error.to_string()),
+    };
+    (master, answer)
 }
 
 /// Returns the `host:port` of a `Location`: `//host:port/path`, or the same with a scheme.

@@ -65,6 +65,7 @@ struct Shared {
     /// `Some(address)`: redirect there. `None` with `leads` false: 503.
     leader: Option<String>,
     leads: bool,
+    is_frozen: bool,
     heartbeat_seconds: f64,
     subscribers: Vec<(MediaType, mpsc::Sender<Bytes>)>,
     streams: u64,
@@ -99,6 +100,7 @@ impl ScriptedMaster {
         let shared = Arc::new(Mutex::new(Shared {
             leader: None,
             leads: true,
+            is_frozen: false,
             heartbeat_seconds: 15.0,
             subscribers: Vec::new(),
             streams: 0,
@@ -113,7 +115,8 @@ impl ScriptedMaster {
             .route("/api/v1/scheduler", post(scheduler))
             .route("/api/v1", post(operator))
             .route("/tepui/v1/operator", post(tepui_operator))
-            .with_state(shared.clone());
+            .with_state(shared.clone())
+            .layer(axum::middleware::from_fn_with_state(shared.clone(), silence));
         let stop = CancellationToken::new();
         let mut server = JoinSet::new();
         let stopped = stop.clone().cancelled_owned();
@@ -142,6 +145,11 @@ impl ScriptedMaster {
         shared.leads = false;
         shared.leader = leader.map(str::to_owned);
         shared.subscribers.clear();
+    }
+
+    /// Answers nothing any more and leaves its streams open, as a stopped process does.
+    pub fn freeze(&self) {
+        lock(&self.shared).is_frozen = true;
     }
 
     /// Names this heartbeat interval to later subscribers. Heartbeats beyond the first are sent by the test.
@@ -231,6 +239,18 @@ fn event_of(kind: event::Type) -> Event {
 
 fn lock(shared: &Master) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn silence(
+    State(master): State<Master>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response<Body> {
+    let is_frozen = lock(&master).is_frozen;
+    if is_frozen {
+        std::future::pending::<()>().await;
+    }
+    next.run(request).await
 }
 
 async fn redirect(State(master): State<Master>, headers: HeaderMap) -> Response<Body> {

@@ -243,7 +243,7 @@ fn classify(address: &str, error: &reqwest::Error) -> TransportError {
 }
 
 /// The outer layers of an HTTP client's error repeat the address and say "error sending request"; the cause is inside.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -177,6 +177,18 @@ async fn a_silent_leader_is_left() {
 }
 
 #[tokio::test]
+async fn a_frozen_leader_is_left_when_the_others_have_a_new_one() {
+    let frozen = ScriptedMaster::start().await.unwrap();
+    let other = ScriptedMaster::start().await.unwrap();
+    other.stand_by(Some(frozen.address()));
+    let (_running, _handle, mut events) = start(&[&frozen, &other], MediaType::Protobuf);
+    assert!(!subscribed(&mut events).await);
+    frozen.freeze();
+    other.lead();
+    assert!(subscribed(&mut events).await);
+}
+
+#[tokio::test]
 async fn a_refused_subscription_ends_the_driver() {
     let master = ScriptedMaster::start().await.unwrap();
     master.reply_once(Type::Subscribe, Reply::Status(403, "who are you".into()));

@@ -49,7 +49,7 @@ impl Options {
             resources: "cpus:2;mem:2048;disk:4096;ports:[31000-32000]".to_owned(),
             master_args: Vec::new(),
             agent_args: Vec::new(),
-            log: "info".to_owned(),
+            log: crate::logging::SERVER_LOG.to_owned(),
         }
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use super::signals::interrupted;
 use crate::cluster::{LocalCluster, Options};
+use crate::logging::SERVER_LOG;
 use crate::output::{self, Format};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ pub struct LocalArgs {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Log filter of the servers, whose logs are in the folder.
-    #[arg(long, env = "TEPUI_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "TEPUI_LOG", default_value = SERVER_LOG, value_name = "FILTER")]
     log: String,
     /// How to print the addresses.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]

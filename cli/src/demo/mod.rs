@@ -61,7 +61,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(fresh, "{} holds an earlier run: choose another --dir", dir.display());
     let executable = std::env::current_exe().context("find the own executable")?;
     let mut options = Options::new(executable, &dir);
-    options.log = std::env::var("TEPUI_LOG").unwrap_or_else(|_| "info".to_owned());
+    options.log = std::env::var("TEPUI_LOG").unwrap_or(options.log);
     let mut cluster = LocalCluster::prepare(options)?;
 
     let outcome = tokio::select! {

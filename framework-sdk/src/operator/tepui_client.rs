@@ -1,5 +1,7 @@
 //! Our own operator calls: supervised drivers, registers, leases, the state of replication.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tepui_proto::wire;
 use tokio::time::Instant;
@@ -11,6 +13,9 @@ use crate::tepui::operator::{Call, Driver, DriverSpec, Response, response};
 use crate::transport::{DRIVER_TOKEN, Request};
 
 const PATH: &str = "/tepui/v1/operator";
+/// These calls wait for one commit at most. A leader that takes longer is frozen or cut off, and the next one may be there
+/// already.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Sends any of our operator calls to whoever answers it; all of them are the same when made twice.
@@ -72,7 +77,8 @@ impl Client {
     }
 
     fn tepui_request(&self, call: &Call) -> Request {
-        Request::post(PATH, self.media_type, wire::encode(self.media_type, call))
+        let body = wire::encode(self.media_type, call);
+        Request::post(PATH, self.media_type, body).answer_within(ATTEMPT_TIMEOUT)
     }
 }
 

@@ -28,6 +28,8 @@ const PATH: &str = "/api/v1/scheduler";
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls are answered when they are queued.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often another master is asked whether the leader still leads, give or take a quarter.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const REDIRECT_LIMIT: usize = 4;
 /// Events held for a slow framework beyond its channel; the stream is not read while there are as many.
 const OUTBOX_LIMIT: usize = 64;
@@ -53,6 +55,8 @@ pub struct Driver {
     /// The open stream and the master at its other end.
     stream: Option<(String, Box<EventStream<WireEvent>>)>,
     opening: Option<BoxFuture<'static, Open>>,
+    /// Returns when another master leads than the one at the other end of the stream.
+    checking: Option<BoxFuture<'static, String>>,
     calls: FuturesUnordered<BoxFuture<'static, (u64, CallAnswer)>>,
     outbox: VecDeque<Event>,
     /// The framework has dropped an end of its own, so nothing more is said to it or heard from it.
@@ -92,6 +96,7 @@ impl Driver {
             begun: Instant::now(),
             stream: None,
             opening: None,
+            checking: None,
             calls: FuturesUnordered::new(),
             outbox: VecDeque::new(),
             abandoned: false,
@@ -123,6 +128,10 @@ impl Driver {
                 self.opening = None;
                 self.on_opened(opened);
             }
+            leader = poll_option(&mut self.checking) => {
+                self.checking = None;
+                self.handle(Input::StreamEnded { reason: format!("{leader} leads now") });
+            }
             event = next_event(&mut self.stream), if is_listening => {
                 let input = match event {
                     Ok(Some(event)) => Input::Event(Box::new(event)),
@@ -149,6 +158,8 @@ impl Driver {
             Open::Stream { address, stream_id, stream } => {
                 self.link.detector.confirmed(&address);
                 info!(master = %address, "subscription opened");
+                let (link, leader) = (self.link.clone(), address.clone());
+                self.checking = Some(async move { link.replaced(&leader).await }.boxed());
                 self.stream = Some((address, stream));
                 self.handle(Input::Opened { stream_id });
             }
@@ -201,6 +212,7 @@ impl Driver {
                 self.opening = Some(async move { link.open(&call).await }.boxed());
             }
             Action::Close => {
+                self.checking = None;
                 if let Some((address, _)) = self.stream.take() {
                     self.link.detector.failed(&address);
                 }
@@ -278,6 +290,16 @@ impl Link {
         let reason = format!("{address} answered {} {}", answer.status, answer.reason());
         let fatal = matches!(answer.status, 400 | 401 | 403 | 406 | 415);
         Open::Failed { reason: reason.trim_end().to_owned(), fatal }
+    }
+
+    /// Returns who leads as soon as it is not `leader` any more.
+    async fn replaced(&self, leader: &str) -> String {
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+            if let Some(other) = self.detector.replaced(&self.transport, leader).await {
+                return other;
+            }
+        }
     }
 
     async fn call(&self, address: &str, stream_id: &str, call: &Call) -> CallAnswer {
