@@ -1,6 +1,7 @@
 //! ACKNOWLEDGE: a framework has an update, so its agent may stop repeating it.
 
 use bytes::Bytes;
+use tepui_proto::v1::TaskState;
 use tepui_proto::v1::scheduler::call;
 
 use super::core::Master;
@@ -26,8 +27,12 @@ impl Master {
         if known.is_some_and(|record| record.agent_id() != *agent) {
             return;
         }
-        let ends = self.last_uuid(key).is_some_and(|last| last == uuid)
-            && self.told_state(key).is_some_and(|state| state.is_terminal());
+        if known.is_some() && self.last_uuid(key).is_none_or(|last| last != uuid) {
+            // Of an update that an earlier leader forwarded and this one has not seen: it may be the end of the task, which
+            // nobody would know of if the agent forgot it now. The agent repeats what is still open.
+            return;
+        }
+        let ends = self.told_state(key).is_some_and(TaskState::is_terminal);
         if ends && known.is_some() {
             self.report_acknowledgement(acknowledgement);
         } else {

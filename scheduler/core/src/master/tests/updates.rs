@@ -104,6 +104,31 @@ fn an_acknowledgement_for_an_absent_agent_is_dropped() {
     assert!(harness.registry.tasks.is_empty());
 }
 
+/// The framework heard of the end from a leader that died before anything of it was committed.
+#[test]
+fn the_end_that_an_earlier_leader_forwarded_is_not_forgotten_by_its_agent() {
+    let (mut harness, mut agent, peer) = running();
+    harness.hold();
+    harness.report(&mut agent, "t", TaskState::TaskFinished, uuid(2));
+    let status = harness.update(&peer);
+    harness.held = false;
+    harness.elect();
+    let peer = harness.resubscribe(&peer);
+    harness.register(&mut agent);
+    harness.orders(&agent);
+    assert_eq!(harness.acknowledge(&peer, &status), 202);
+    harness.advance(500);
+    assert_eq!(harness.order_types(&agent), [], "the agent must keep the task");
+    // It repeats the update, and so everybody comes to know.
+    harness.report(&mut agent, "t", TaskState::TaskFinished, uuid(2));
+    let status = harness.update(&peer);
+    harness.acknowledge(&peer, &status);
+    harness.advance(500);
+    assert_eq!(harness.order_types(&agent), [Order::Acknowledge]);
+    let history = harness.registry.history.get(&peer.id).unwrap();
+    assert_eq!(history.last().unwrap().state(), TaskState::TaskFinished);
+}
+
 #[test]
 fn a_newer_state_than_the_update_frees_the_resources() {
     let (mut harness, mut agent, peer) = running();
