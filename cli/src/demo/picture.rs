@@ -54,7 +54,7 @@ pub(super) fn driver(live: &Live, name: &str) -> Driver {
     let drivers = live.all("driver");
     let Some(object) = drivers.iter().find(|object| object["name"] == name) else { return Driver::default() };
     Driver {
-        state: text(object, "/state"),
+        state: text(object, "/state").trim_start_matches("DRIVER_").to_owned(),
         generation: number(object, "/generation"),
         agent_id: text(object, "/agent_id"),
         message: text(object, "/message"),
