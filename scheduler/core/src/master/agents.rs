@@ -148,7 +148,15 @@ impl Master {
 
     /// An agent was given up or has left for good: everybody is told, and its tasks' frameworks what became of them.
     pub(super) fn agent_lost(&mut self, id: &AgentId, outcome: Outcome) {
-        let Outcome::Lost(statuses) = outcome else { return };
+        let statuses = match outcome {
+            Outcome::Lost(statuses) => statuses,
+            _ if !self.registry.agents.contains_key(id) => Vec::new(),
+            _ => return,
+        };
+        self.timers.cancel(&Timer::Agent(id.clone()));
+        if !self.registry.agents.contains_key(id) {
+            self.boots.retain(|_, agent| agent != id);
+        }
         self.note(Level::Info, "agent lost", vec![("agent_id", id.to_string())]);
         self.view.connected_agents.remove(id);
         self.withdraw_offers_of_agent(id);

@@ -26,6 +26,9 @@ pub(super) enum Phase {
 
 impl Master {
     pub(super) fn on_elected(&mut self, registry: Registry, identity: MasterIdentity, seed: [u8; 32]) {
+        if self.phase != Phase::Idle {
+            self.on_deposed();
+        }
         self.forget_leadership();
         self.phase = Phase::TakingLead;
         self.now.cluster_ms = self.now.cluster_ms.max(registry.cluster_ms);
@@ -110,7 +113,12 @@ impl Master {
         }
     }
 
-    pub(super) fn took_lead(&mut self) {
+    pub(super) fn took_lead(&mut self, outcome: &Outcome) {
+        if *outcome != (Outcome::TookLead { epoch: self.registry.epoch }) {
+            // Somebody took the lead behind us in the same batch.
+            self.phase = Phase::Superseded;
+            return;
+        }
         self.phase = Phase::Serving;
         self.view.serving = true;
         self.note(Level::Info, "took the lead", vec![("epoch", self.registry.epoch.to_string())]);

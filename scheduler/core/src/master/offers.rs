@@ -112,9 +112,6 @@ impl Master {
         for (framework, offers) in sent {
             self.send_offers(&framework, offers);
         }
-        if let Some(at_ms) = self.allocator.next_filter_deadline() {
-            self.timers.arm(at_ms, Timer::FilterExpiry);
-        }
         if plan.more {
             // The rest follows at once, but in a turn of its own.
             self.allocation_armed = true;
@@ -223,12 +220,16 @@ impl Master {
         if ms > 0 && !refused.is_empty() {
             let until_ms = self.now.cluster_ms.saturating_add(ms);
             self.allocator.refuse(framework, role, agent, refused, until_ms);
-            self.timers.arm(until_ms, Timer::FilterExpiry);
+            self.arm_filters();
         }
     }
 
     pub(super) fn expire_filters(&mut self) {
         self.allocator.expire(self.now.cluster_ms);
+        self.arm_filters();
+    }
+
+    fn arm_filters(&mut self) {
         if let Some(at_ms) = self.allocator.next_filter_deadline() {
             self.timers.arm(at_ms.max(self.now.cluster_ms + 1), Timer::FilterExpiry);
         }
@@ -242,6 +243,7 @@ impl Master {
     pub(super) fn take_offer(&mut self, id: &OfferId) -> Option<Offered> {
         let offered = self.offers.remove(id)?;
         self.view.offers.remove(id);
+        self.timers.cancel(&Timer::OfferExpiry(id.clone()));
         self.holdings.touch(&offered.agent);
         self.changed(LocalChange::Agent(offered.agent.clone()));
         self.changed(LocalChange::Framework(offered.framework.clone()));

@@ -9,7 +9,7 @@ use crate::registry::Outcome;
 impl Master {
     pub(super) fn on_outcome(&mut self, pending: Pending, outcome: Outcome) {
         match pending {
-            Pending::TakeLead => self.took_lead(),
+            Pending::TakeLead => self.took_lead(&outcome),
             Pending::Subscription(subscription) => self.subscribed(subscription, &outcome),
             Pending::FrameworkChange { framework, request } => {
                 self.framework_changed(&framework, request, &outcome);

@@ -9,6 +9,7 @@ use super::effect::{Level, LocalChange};
 use super::input::ConnectionId;
 use super::pipeline::Pending;
 use super::removal::shutdown_framework;
+use super::timers::Timer;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 use crate::registry::{AdmitAgent, Operation, Outcome, ReregisterAgent, Reregistered, TaskRecord};
 use crate::status::{Verdict, master_status};
@@ -123,6 +124,7 @@ impl Master {
         if let Some(session) = self.agents.get_mut(id) {
             session.registered = true;
         }
+        self.timers.cancel(&Timer::Agent(id.clone()));
         self.view.connected_agents.insert(id.clone());
         self.withdraw_offers_of_agent(id);
         self.tell_allocator_agent(id);

@@ -42,6 +42,7 @@ impl Master {
             self.close(connection);
         }
         self.frameworks.remove(id);
+        self.timers.cancel(&super::timers::Timer::Framework(id.clone()));
         self.allocator.remove_framework(id);
         for agent in self.agents_running(id) {
             self.send_to_agent(&agent, shutdown_framework(id));

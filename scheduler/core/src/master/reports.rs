@@ -161,6 +161,11 @@ impl Master {
         if launch_seq <= known {
             return;
         }
+        // It has checkpointed them, so nobody else need keep them.
+        let tasks = &self.registry.tasks;
+        self.large_tasks.retain(|key, _| {
+            tasks.get(key).is_none_or(|task| task.agent_id() != *agent || task.launch_seq > launch_seq)
+        });
         let told = self.reports.accepted.entry(agent.clone()).or_default();
         if launch_seq > *told {
             *told = launch_seq;

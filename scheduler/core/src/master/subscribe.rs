@@ -7,8 +7,9 @@ use super::core::{Master, Party};
 use super::effect::{Level, LocalChange};
 use super::input::ConnectionId;
 use super::pipeline::{Pending, Subscription};
-use crate::ids::{self, FrameworkId};
-use crate::registry::{AdmitFramework, Operation, Outcome, Refusal, UpdateFramework};
+use super::timers::Timer;
+use crate::ids::{self, DRIVERS_FRAMEWORK, FrameworkId};
+use crate::registry::{AdmitFramework, Operation, Outcome, UpdateFramework};
 use crate::validation;
 
 impl Master {
@@ -68,15 +69,15 @@ impl Master {
             let admit = AdmitFramework { info: Some(info), suppressed_roles };
             return Ok((id, Operation::AdmitFramework(admit)));
         }
+        if id.as_str() == DRIVERS_FRAMEWORK {
+            return Err(format!("framework id {id} belongs to the masters"));
+        }
         self.supervisor.authorize(&self.registry, &id, driver_token)?;
         let session = self.frameworks.get(&id);
         if self.registry.completed(&id).is_some() || session.is_some_and(|session| session.removing) {
             return Err(format!("framework {id} has been removed"));
         }
         if let Some(record) = self.registry.frameworks.get(&id) {
-            if record.internal {
-                return Err(format!("framework id {id} belongs to the masters"));
-            }
             let known = record.info.as_ref().and_then(|info| info.principal.as_deref());
             if !record.recovered && known != info.principal.as_deref() {
                 return Err(format!("principal of framework {id} cannot be changed"));
@@ -113,7 +114,7 @@ impl Master {
         self.subscription_ended(&id);
         if let Outcome::Refused(refusal) = outcome {
             let message = match refusal {
-                Refusal::CompletedFramework => format!("framework {id} has been removed"),
+                _ if self.registry.completed(&id).is_some() => format!("framework {id} has been removed"),
                 other => format!("framework {id} was not admitted: {other}"),
             };
             if self.connections.contains_key(&connection) {
@@ -146,6 +147,7 @@ impl Master {
         }
         self.frameworks.entry(id.clone()).or_default().live =
             Some(super::frameworks::Live { connection, stream_id });
+        self.timers.cancel(&Timer::Framework(id.clone()));
         self.view.connected_frameworks.insert(id.clone());
         self.tell_allocator_framework(&id);
         if changed {

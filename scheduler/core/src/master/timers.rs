@@ -1,8 +1,9 @@
 //! Deadlines in cluster time, in order.
 //!
-//! A timer is never cancelled: whoever handles it looks whether it still means something. So one set is the whole machine.
+//! Whoever handles a timer looks whether it still means something, so most are never cancelled. Those that live long, or of
+//! which there are many, are: offers, and the deadlines of who is away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::ConnectionId;
 use crate::ids::{AgentId, FrameworkId, OfferId};
@@ -29,19 +30,41 @@ pub(super) enum Timer {
     TakeLead,
 }
 
+impl Timer {
+    fn is_single(&self) -> bool {
+        self.is_deadline() || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry)
+    }
+
+    fn is_deadline(&self) -> bool {
+        matches!(self, Self::Framework(_) | Self::Agent(_))
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     due: BTreeSet<(u64, Timer)>,
-    /// Frameworks and agents with an armed deadline: while there are any, cluster time must be committed.
-    deadlines: BTreeSet<Timer>,
+    /// Timers of which there is only one at a time, so that they can be moved and cancelled.
+    single: BTreeMap<Timer, u64>,
+    /// How many of them are deadlines of frameworks and agents: while there are any, cluster time must be committed.
+    deadlines: usize,
 }
 
 impl Timers {
     pub(super) fn arm(&mut self, at_ms: u64, timer: Timer) {
-        if matches!(timer, Timer::Framework(_) | Timer::Agent(_)) {
-            self.deadlines.insert(timer.clone());
+        if timer.is_single() {
+            self.cancel(&timer);
+            self.single.insert(timer.clone(), at_ms);
+            self.deadlines += usize::from(timer.is_deadline());
         }
         self.due.insert((at_ms, timer));
+    }
+
+    /// Takes back a timer of which there is only one.
+    pub(super) fn cancel(&mut self, timer: &Timer) {
+        if let Some(at_ms) = self.single.remove(timer) {
+            self.deadlines -= usize::from(timer.is_deadline());
+            self.due.remove(&(at_ms, timer.clone()));
+        }
     }
 
     /// Takes the first timer that is due, if any.
@@ -50,7 +73,9 @@ impl Timers {
             return None;
         }
         let (_, timer) = self.due.pop_first()?;
-        self.deadlines.remove(&timer);
+        if self.single.remove(&timer).is_some() {
+            self.deadlines -= usize::from(timer.is_deadline());
+        }
         Some(timer)
     }
 
@@ -60,6 +85,6 @@ impl Timers {
 
     /// Whether a deadline is armed that the Registry holds, so that its time must go on.
     pub(super) fn deadlines_armed(&self) -> bool {
-        !self.deadlines.is_empty()
+        self.deadlines > 0
     }
 }

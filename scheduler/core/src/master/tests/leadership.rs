@@ -127,6 +127,46 @@ fn an_idle_cluster_writes_nothing() {
 }
 
 #[test]
+fn time_need_not_be_committed_for_who_is_back() {
+    let mut harness = Harness::new();
+    let mut agent = harness.agent("cpus:1;mem:64");
+    let peer = harness.framework("f");
+    harness.break_stream(peer.connection);
+    harness.break_stream(agent.connection);
+    harness.advance(3_000);
+    harness.resubscribe(&peer);
+    harness.register(&mut agent);
+    harness.advance(1_000);
+    let before = harness.log.len();
+    for _ in 0..5 {
+        harness.advance(10_000);
+        harness.pong(&agent);
+    }
+    assert_eq!(harness.log.len(), before);
+}
+
+#[test]
+fn two_leaderships_in_one_batch_are_not_confused() {
+    let mut harness = Harness::new();
+    harness.hold();
+    harness.elect();
+    let (proposal, envelope) = harness.queue.pop_front().unwrap();
+    let (first, _) = harness.registry.apply(&envelope);
+    harness.registry.apply(&envelope);
+    harness.input(Input::Applied { registry: harness.registry.clone(), outcomes: vec![(proposal, first)] });
+    assert!(!harness.master.serving(), "the other one leads");
+}
+
+#[test]
+fn an_election_without_a_word_of_the_end_closes_the_old_streams() {
+    let (mut harness, agent, peer) = running();
+    let (registry, identity) = (harness.registry.clone(), Default::default());
+    harness.input(Input::Elected { registry, identity, seed: [9; 32] });
+    assert!(harness.is_closed(agent.connection) && harness.is_closed(peer.connection));
+    assert!(harness.master.serving());
+}
+
+#[test]
 fn reports_that_were_not_committed_come_again_from_the_agent() {
     let (mut harness, mut agent, peer) = running();
     harness.hold();
