@@ -15,11 +15,18 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
 /// Format of everything below `meta`.
 const FORMAT: u32 = 1;
+
+/// A process that the last agent was just starting holds its files until it becomes another program: moments later the
+/// lock is free.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The agent's folder.
 #[derive(Clone, Debug)]
@@ -87,10 +94,14 @@ impl Layout {
     fn lock(&self) -> Result<WorkDirLock, Error> {
         let path = self.meta().join("lock");
         let file = File::create(&path).map_err(Error::file("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(WorkDirLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse(self.work_dir.clone())),
-            Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(WorkDirLock { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(Error::InUse(self.work_dir.clone())),
+                Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+            }
         }
     }
 

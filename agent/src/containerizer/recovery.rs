@@ -72,19 +72,16 @@ fn note_boot(layout: &Layout) -> io::Result<bool> {
 
 fn find(folder: &Path, container_id: &str, rebooted: bool) -> io::Result<(Found, Option<Started>)> {
     fs::create_dir_all(folder)?;
-    let Some(_lock) = records::try_lock(folder)? else {
+    let lock = records::try_lock(folder)?;
+    // A supervising process writes it last, so nothing is left even if it has not quite gone yet.
+    if let Some(record) = records::read_exit(folder)? {
+        return Ok((Found::Exited(exit_of(record)), None));
+    }
+    // With the lock in hand nobody else can begin; with an exit record nobody can later.
+    let Some(_lock) = lock else {
         let started = await_started(folder)?;
         return Ok((Found::Running { pid: started.pid.cast_unsigned() }, Some(started)));
     };
-    // With the lock in hand nobody else can begin; with an exit record nobody can later.
-    if let Some(record) = records::read_exit(folder)? {
-        let found = match record {
-            ExitRecord::NotStarted { .. } | ExitRecord::Ended { .. } | ExitRecord::Unseen { .. } => {
-                Found::Exited(exit_of(record))
-            }
-        };
-        return Ok((found, None));
-    }
     let started = records::read_started(folder)?;
     if started.is_none() && !rebooted {
         let message = "the agent stopped before the start".to_owned();
