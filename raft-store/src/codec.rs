@@ -169,7 +169,7 @@ impl TryFrom<StoredMembershipRecord> for StoredMembership {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     Blank,
-    Command,
+    Command { term: u64 },
     Membership,
 }
 
@@ -185,7 +185,9 @@ pub(crate) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     let head = |kind| to_bytes(&EntryHead { id, kind });
     let body = match &entry.payload {
         EntryPayload::Blank => head(Kind::Blank),
-        EntryPayload::Normal(command) => [head(Kind::Command).as_slice(), &command.0].concat(),
+        EntryPayload::Normal(command) => {
+            [head(Kind::Command { term: command.term }).as_slice(), &command.bytes].concat()
+        }
         EntryPayload::Membership(m) => {
             [head(Kind::Membership), to_bytes(&MembershipRecord::from(m))].concat()
         }
@@ -202,7 +204,7 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<RaftEntry, CodecE
     let payload: Payload = match head.kind {
         Kind::Blank if rest.is_empty() => EntryPayload::Blank,
         Kind::Blank => return Err(CodecError::Shape("blank entry with a payload".to_owned())),
-        Kind::Command => EntryPayload::Normal(Command(Bytes::copy_from_slice(rest))),
+        Kind::Command { term } => EntryPayload::Normal(Command { term, bytes: Bytes::copy_from_slice(rest) }),
         Kind::Membership => EntryPayload::Membership(from_bytes::<MembershipRecord>(rest)?.try_into()?),
     };
     Ok(RaftEntry { log_id: head.id.into(), payload })
@@ -212,7 +214,7 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<RaftEntry, CodecE
 pub(crate) fn entry_weight(entry: &RaftEntry) -> usize {
     96 + match &entry.payload {
         EntryPayload::Blank => 0,
-        EntryPayload::Normal(command) => command.0.len(),
+        EntryPayload::Normal(command) => command.bytes.len(),
         EntryPayload::Membership(m) => 128 * m.nodes().count(),
     }
 }
@@ -229,8 +231,8 @@ mod tests {
         let joint = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Command(Bytes::new())),
-            EntryPayload::Normal(Command(Bytes::from_static(b"\x00launch\xff"))),
+            EntryPayload::Normal(Command { term: 7, bytes: Bytes::new() }),
+            EntryPayload::Normal(Command { term: 300, bytes: Bytes::from_static(b"\x00launch\xff") }),
             EntryPayload::Membership(Membership::new(joint, nodes).unwrap()),
         ];
         payloads

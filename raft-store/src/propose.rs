@@ -1,50 +1,47 @@
 //! The way of a command into the log: in the order in which it was asked for, under one lead, many at a time.
 //!
-//! Owns the queue in front of raft. A command takes its place when it is submitted; a batch is handed to raft whole, and only
-//! when it is known which of it raft took does the next one follow. What raft refused because its lease had lapsed for a
-//! moment is tried again in order as long as the lead holds; any other refusal ends the lead, so that nothing submitted later
-//! can overtake something refused.
+//! Owns the queue in front of raft. A command takes its place when it is submitted. Batches are handed to raft whole, as one
+//! message that raft takes or refuses as one, and only when it is known which the next one follows. A batch that raft refused
+//! because its lease had lapsed for a moment is tried again as long as the lead holds; any other refusal ends the lead. So
+//! nothing overtakes anything. Every command names its term and has no effect in another one, however it got there.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
-use openraft::impls::ProgressResponder;
-use openraft::raft::ClientWriteResult;
-use tokio::sync::oneshot::error::TryRecvError;
+use openraft::errors::{ClientWriteError, Fatal, ForwardReason};
+use openraft::raft::WriteResult;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::leadership::{Gate, quorum_contact};
 use crate::status::{Applied, Lead};
-use crate::types::{Command, LeaderId, Raft, TypeConfig};
+use crate::types::{Answer, Command, Raft, TypeConfig};
 
 /// So many bytes may be submitted and unanswered; every command counts a little more than its length.
 const IN_FLIGHT_BYTES: usize = 64 << 20;
 const COMMAND_OVERHEAD: usize = 256;
+/// At most so many commands go to raft at once …
 const BATCH: usize = 1024;
+/// … or so many bytes, the last command beyond them included.
+const BATCH_BYTES: usize = 4 << 20;
 /// How often a lapsed lease is looked at, should raft not tell.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 
-type Outcome = ClientWriteResult<TypeConfig>;
+type Outcome = Result<Applied, ProposeError>;
+type RaftOutcome = Result<WriteResult<TypeConfig>, Fatal<TypeConfig>>;
 
 /// A command on its way.
 struct Submitted {
     lead: Lead,
-    command: Command,
-    verdict: oneshot::Sender<Verdict>,
-}
-
-/// What raft did with a command.
-enum Verdict {
-    /// It is in the local log; the outcome follows.
-    Taken(oneshot::Receiver<Outcome>),
-    Known(Outcome),
-    /// It never reached the log.
-    Refused,
+    command: Bytes,
+    outcome: oneshot::Sender<Outcome>,
 }
 
 /// Where commands are submitted. All clones feed the same queue.
@@ -67,7 +64,7 @@ impl Proposer {
     ) -> (Proposer, impl Future<Output = ()> + Send) {
         // Bounded by the permits, which every entry of the queue holds.
         let (queue, submitted) = mpsc::unbounded_channel();
-        let feeder = Feeder { node_id, raft, gate: Arc::clone(&gate), lease };
+        let feeder = Feeder { node_id, raft, gate: Arc::clone(&gate), lease, answering: JoinSet::new() };
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_BYTES));
         (Proposer { queue, gate, in_flight, limit }, feeder.run(submitted))
     }
@@ -77,17 +74,16 @@ impl Proposer {
         &self,
         lead: &Lead,
         command: Bytes,
-    ) -> impl Future<Output = Result<Applied, ProposeError>> + Send + use<> {
+    ) -> impl Future<Output = Outcome> + Send + use<> {
         let submitted = self.submit(lead.clone(), command);
         let (gate, lead) = (Arc::clone(&self.gate), lead.clone());
         async move {
-            let (verdict, _permit) = submitted?;
+            let (outcome, _permit) = submitted?;
+            let unknown = |text: &str| Err(ProposeError::Unknown(text.to_owned()));
             tokio::select! {
                 biased;
-                outcome = outcome(verdict, &gate) => outcome,
-                () = gate.ended(&lead) => {
-                    Err(ProposeError::Unknown("the leadership ended before the outcome was known".to_owned()))
-                }
+                outcome = outcome => outcome.unwrap_or_else(|_| unknown("the store stopped")),
+                () = gate.ended(&lead) => unknown("the leadership ended before the outcome was known"),
             }
         }
     }
@@ -96,40 +92,26 @@ impl Proposer {
         &self,
         lead: Lead,
         command: Bytes,
-    ) -> Result<(oneshot::Receiver<Verdict>, OwnedSemaphorePermit), ProposeError> {
+    ) -> Result<(oneshot::Receiver<Outcome>, OwnedSemaphorePermit), ProposeError> {
         if command.len() > self.limit {
             return Err(ProposeError::TooLarge { bytes: command.len(), limit: self.limit });
         }
         if !self.gate.holds(&lead) {
-            return Err(ProposeError::NotLeading { leader: self.gate.other_leader() });
+            return Err(not_leading(&self.gate));
         }
         let weight = u32::try_from(command.len() + COMMAND_OVERHEAD).unwrap_or(u32::MAX);
         let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_many_owned(weight) else {
             return Err(ProposeError::Busy);
         };
-        let (verdict, receiver) = oneshot::channel();
-        self.queue
-            .send(Submitted { lead, command: Command(command), verdict })
-            .map_err(|_| ProposeError::NotLeading { leader: None })?;
+        let (outcome, receiver) = oneshot::channel();
+        let queued = self.queue.send(Submitted { lead, command, outcome });
+        queued.map_err(|_| ProposeError::NotLeading { leader: None })?;
         Ok((receiver, permit))
     }
 }
 
-async fn outcome(verdict: oneshot::Receiver<Verdict>, gate: &Gate) -> Result<Applied, ProposeError> {
-    let stopped = || ProposeError::Unknown("the store stopped".to_owned());
-    let outcome = match verdict.await.map_err(|_| stopped())? {
-        Verdict::Refused => return Err(ProposeError::NotLeading { leader: gate.other_leader() }),
-        Verdict::Known(outcome) => outcome,
-        Verdict::Taken(outcome) => outcome.await.map_err(|_| stopped())?,
-    };
-    match outcome {
-        Ok(response) => Ok(Applied { index: response.log_id.index, answer: response.data.0 }),
-        Err(ClientWriteError::ForwardToLeader(forward)) => {
-            Err(ProposeError::NotLeading { leader: forward.leader_id.zip(forward.leader_node) })
-        }
-        // The entry was in the log and another leader replaced it here: it may have been committed elsewhere.
-        Err(e) => Err(ProposeError::Unknown(e.to_string())),
-    }
+fn not_leading(gate: &Gate) -> ProposeError {
+    ProposeError::NotLeading { leader: gate.other_leader() }
 }
 
 /// Hands batches to raft.
@@ -138,80 +120,65 @@ struct Feeder {
     raft: Raft,
     gate: Arc<Gate>,
     lease: Duration,
+    /// One task for each batch that raft took and has not answered yet.
+    answering: JoinSet<()>,
 }
 
 impl Feeder {
-    async fn run(self, mut queue: mpsc::UnboundedReceiver<Submitted>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while queue.recv_many(&mut batch, BATCH).await > 0 {
-            let mut open = std::mem::take(&mut batch);
+    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Submitted>) {
+        let mut received = Vec::with_capacity(BATCH);
+        let mut open = VecDeque::new();
+        while queue.recv_many(&mut received, BATCH).await > 0 {
+            open.extend(received.drain(..));
             while !open.is_empty() {
-                open = self.feed(open).await;
+                while self.answering.try_join_next().is_some() {}
+                if self.feed(&mut open).await.is_none() {
+                    // Raft stopped: the outcomes that are dropped with the queue tell so.
+                    return;
+                }
             }
         }
     }
 
-    /// Hands over what may go; returns what must be tried again.
-    async fn feed(&self, batch: Vec<Submitted>) -> Vec<Submitted> {
-        let Some(lead) = batch.first().map(|s| s.lead.clone()) else { return Vec::new() };
+    /// Hands the front of the queue to raft. What must be tried again stays there.
+    async fn feed(&mut self, open: &mut VecDeque<Submitted>) -> Option<()> {
+        let lead = open.front()?.lead.clone();
         self.await_lease(&lead).await;
-        let mut taken = Vec::with_capacity(batch.len());
-        for Submitted { lead, command, verdict } in batch {
-            if !self.gate.holds(&lead) {
-                // Nobody may be waiting any more.
-                drop(verdict.send(Verdict::Refused));
-                continue;
-            }
-            let (responder, outcome) = ProgressResponder::complete_only();
-            let leader = LeaderId { term: lead.term, node_id: lead.node_id };
-            let again = command.clone();
-            let sent = self.raft.write(command).with_leader(leader).responder(responder).await;
-            if sent.is_err() {
-                // Raft stopped; the dropped verdict says so.
-                return Vec::new();
-            }
-            taken.push((Submitted { lead, command: again, verdict }, outcome));
+        if !self.gate.holds(&lead) {
+            let over = open.iter().take_while(|s| s.lead == lead).count();
+            self.refuse(open.drain(..over));
+            return Some(());
         }
-        // Raft works its messages off in order: after this answer all of the batch is in the log or refused.
-        if self.raft.with_raft_state(|_| ()).await.is_err() {
-            return Vec::new();
+        let mut bytes = 0;
+        let fits = |s: &&Submitted| {
+            let room = bytes < BATCH_BYTES;
+            bytes += s.command.len();
+            room && s.lead == lead
+        };
+        let count = open.iter().take_while(fits).count();
+        let commands = open.iter().take(count).map(|s| Command { term: lead.term, bytes: s.command.clone() });
+        let mut outcomes = self.raft.client_write_many(commands.collect::<Vec<_>>()).await.ok()?;
+        // Raft works its messages off in order: after this answer all of the batch is in the log, or all of it is refused.
+        self.raft.with_raft_state(|_| ()).await.ok()?;
+        let first = tokio::task::unconstrained(outcomes.next()).now_or_never().flatten();
+        if let Some(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) = &first {
+            if forward.reason != ForwardReason::LeaseExpired {
+                self.gate.refused(&lead);
+                self.refuse(open.drain(..count));
+            }
+            return Some(());
         }
-        self.sort_out(taken)
+        let waiting: Vec<_> = open.drain(..count).map(|s| s.outcome).collect();
+        let outcomes = futures::stream::iter(first).chain(outcomes).boxed();
+        self.answering.spawn(answer(outcomes, waiting, lead, Arc::clone(&self.gate)));
+        Some(())
     }
 
-    fn sort_out(&self, taken: Vec<(Submitted, oneshot::Receiver<Outcome>)>) -> Vec<Submitted> {
-        let mut again = Vec::new();
-        for (submitted, mut outcome) in taken {
-            let verdict = match outcome.try_recv() {
-                Err(TryRecvError::Closed) => continue,
-                Err(TryRecvError::Empty) => Verdict::Taken(outcome),
-                Ok(Err(ClientWriteError::ForwardToLeader(ForwardToLeader {
-                    reason: ForwardReason::LeaseExpired,
-                    ..
-                }))) => {
-                    again.push(submitted);
-                    continue;
-                }
-                Ok(known) => {
-                    if matches!(known, Err(ClientWriteError::ForwardToLeader(_))) {
-                        self.gate.refused(&submitted.lead);
-                    }
-                    Verdict::Known(known)
-                }
-            };
-            if !again.is_empty()
-                && !matches!(verdict, Verdict::Known(Err(ClientWriteError::ForwardToLeader(_))))
-            {
-                // Something later got in before something refused: the order is broken, so this lead is over.
-                for Submitted { lead, verdict, .. } in again.drain(..) {
-                    self.gate.refused(&lead);
-                    drop(verdict.send(Verdict::Refused));
-                }
-            }
+    fn refuse(&self, refused: impl Iterator<Item = Submitted>) {
+        for submitted in refused {
             // Nobody may be waiting any more.
-            drop(submitted.verdict.send(verdict));
+            drop(submitted.outcome.send(Err(not_leading(&self.gate))));
         }
-        again
     }
 
     /// Waits until raft would take a command, or the lead is over.
@@ -233,5 +200,32 @@ impl Feeder {
                 () = tokio::time::sleep(LEASE_POLL) => {}
             }
         }
+    }
+}
+
+/// Passes the outcomes of a batch on, each as soon as it is known.
+async fn answer(
+    mut outcomes: BoxStream<'static, RaftOutcome>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+    lead: Lead,
+    gate: Arc<Gate>,
+) {
+    for waiter in waiting {
+        // No outcome: raft stopped, and the waiters that are dropped learn it.
+        let Some(Ok(outcome)) = outcomes.next().await else { return };
+        let outcome = match outcome {
+            Ok(response) => match response.response {
+                Answer::Applied(answer) => Ok(Applied { index: response.log_id.index, answer }),
+                Answer::Stale => Err(not_leading(&gate)),
+            },
+            Err(ClientWriteError::ForwardToLeader(_)) => Err(not_leading(&gate)),
+            // The entry was in the log and another leader replaced it here: it may have been committed elsewhere.
+            Err(e) => Err(ProposeError::Unknown(e.to_string())),
+        };
+        if matches!(outcome, Err(ProposeError::NotLeading { .. })) {
+            gate.refused(&lead);
+        }
+        // Nobody may be waiting any more.
+        drop(waiter.send(outcome));
     }
 }

@@ -82,23 +82,24 @@ impl Replica {
 
     fn apply_some(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
         let mut commands = Vec::with_capacity(batch.len());
-        let mut responders: Vec<(bool, Option<ApplyResponder<TypeConfig>>)> = Vec::with_capacity(batch.len());
+        let mut responders: Vec<(Fate, Option<ApplyResponder<TypeConfig>>)> = Vec::with_capacity(batch.len());
         let mut bytes = 0;
         for (entry, responder) in batch {
             self.last_applied = Some(entry.log_id);
-            let is_command = match entry.payload {
-                EntryPayload::Blank => false,
+            let fate = match entry.payload {
+                EntryPayload::Blank => Fate::NoCommand,
+                EntryPayload::Normal(command) if command.term != entry.log_id.leader_id.term => Fate::Stale,
                 EntryPayload::Normal(command) => {
-                    bytes += command.0.len();
-                    commands.push(Entry { index: entry.log_id.index, command: command.0 });
-                    true
+                    bytes += command.bytes.len();
+                    commands.push(Entry { index: entry.log_id.index, command: command.bytes });
+                    Fate::Answered
                 }
                 EntryPayload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    false
+                    Fate::NoCommand
                 }
             };
-            responders.push((is_command, responder));
+            responders.push((fate, responder));
         }
         let expected = commands.len();
         let mut answers = Vec::new();
@@ -113,10 +114,14 @@ impl Replica {
         }
         self.meter.applied(responders.len(), bytes);
         let mut answers = answers.into_iter();
-        for (is_command, responder) in responders {
-            let answer = if is_command { answers.next().unwrap_or_default() } else { Bytes::new() };
+        for (fate, responder) in responders {
+            let answer = match fate {
+                Fate::Answered => Answer::Applied(answers.next().unwrap_or_default()),
+                Fate::NoCommand => Answer::Applied(Bytes::new()),
+                Fate::Stale => Answer::Stale,
+            };
             if let Some(responder) = responder {
-                responder.send(Answer(answer));
+                responder.send(answer);
             }
         }
         Ok(())
@@ -128,6 +133,13 @@ impl Replica {
         }
         result
     }
+}
+
+/// What an entry is to the state machine.
+enum Fate {
+    Answered,
+    NoCommand,
+    Stale,
 }
 
 fn lock(machine: &Mutex<Box<dyn Machine>>) -> MutexGuard<'_, Box<dyn Machine>> {
@@ -228,5 +240,33 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let snapshot =
             written.inspect_err(|e| self.fatal.report(format!("a snapshot could not be written: {e}")))?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::List;
+    use crate::types::{Command, RaftEntry, log_id};
+
+    #[tokio::test]
+    async fn a_command_of_another_term_has_no_effect_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = crate::log::open(dir.path(), 1, Fatal::new()).unwrap();
+        let snapshots = Snapshots::open(&dir.path().join("snapshots")).unwrap();
+        let cluster = Cluster::new(1, None, log);
+        let meter = Arc::new(Meter::new(u64::MAX, u64::MAX));
+        let list = List::default();
+        let applied = list.shared();
+        let mut replica =
+            Replica::open(Box::new(list), snapshots, cluster, meter, Fatal::new()).await.unwrap();
+        let entry = |index, term| {
+            let command = Command { term, bytes: format!("{index}").into() };
+            (RaftEntry { log_id: log_id(5, 1, index), payload: EntryPayload::Normal(command) }, None)
+        };
+        let entries = [entry(0, 5), entry(1, 4), entry(2, 6), entry(3, 5)];
+        replica.apply(futures::stream::iter(entries.into_iter().map(Ok))).await.unwrap();
+        assert_eq!(*applied.lock().unwrap(), ["0", "3"]);
+        assert_eq!(replica.applied_state().await.unwrap().0, Some(log_id(5, 1, 3)));
     }
 }

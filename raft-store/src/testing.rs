@@ -1,28 +1,37 @@
 //! A state machine for tests inside this package: a list of all commands, answered with its length.
 
 use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use crate::machine::{Entry, StateMachine};
 
 #[derive(Default)]
-pub(crate) struct List(Vec<Bytes>);
+pub(crate) struct List(Arc<Mutex<Vec<Bytes>>>);
+
+impl List {
+    /// The list, as it grows.
+    pub(crate) fn shared(&self) -> Arc<Mutex<Vec<Bytes>>> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl StateMachine for List {
     type Frozen = Vec<Bytes>;
 
     fn apply(&mut self, entries: Vec<Entry>) -> Vec<Bytes> {
+        let mut list = self.0.lock().unwrap();
         let mut answers = Vec::new();
         for entry in entries {
-            self.0.push(entry.command);
-            answers.push(self.0.len().to_string().into());
+            list.push(entry.command);
+            answers.push(list.len().to_string().into());
         }
         answers
     }
 
     fn freeze(&self) -> Vec<Bytes> {
-        self.0.clone()
+        self.0.lock().unwrap().clone()
     }
 
     fn write_snapshot(frozen: &Vec<Bytes>, out: &mut dyn Write) -> std::io::Result<()> {
@@ -37,12 +46,13 @@ impl StateMachine for List {
         let mut all = Vec::new();
         input.read_to_end(&mut all)?;
         let mut rest = all.as_slice();
-        self.0.clear();
+        let mut list = self.0.lock().unwrap();
+        list.clear();
         while let Some((length, after)) = rest.split_first_chunk::<8>() {
             let length = usize::try_from(u64::from_le_bytes(*length))?;
             anyhow::ensure!(length <= after.len(), "cut short");
             let (command, after) = after.split_at(length);
-            self.0.push(Bytes::copy_from_slice(command));
+            list.push(Bytes::copy_from_slice(command));
             rest = after;
         }
         Ok(())

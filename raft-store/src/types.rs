@@ -37,17 +37,27 @@ pub(crate) fn log_id(term: u64, node_id: u64, index: u64) -> LogId {
     LogId::new(LeaderId { term, node_id }, index)
 }
 
-/// An opaque command.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Command(pub(crate) Bytes);
+/// An opaque command, and the term in which alone it may take effect: an entry that the same replica appends as the leader of
+/// another term is skipped by every replica alike.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) term: u64,
+    #[serde(serialize_with = "opaque", deserialize_with = "from_opaque")]
+    pub(crate) bytes: Bytes,
+}
 
-/// An opaque answer; empty for entries that are not commands.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Answer(pub(crate) Bytes);
+/// What became of an entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The answer of the state machine; empty for entries that are not commands.
+    Applied(#[serde(serialize_with = "opaque", deserialize_with = "from_opaque")] Bytes),
+    /// A command of another term: it had no effect.
+    Stale,
+}
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes in term {}", self.bytes.len(), self.term)
     }
 }
 
@@ -57,26 +67,10 @@ impl fmt::Display for Command {
     }
 }
 
-impl Serialize for Command {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
+fn opaque<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
-impl<'de> Deserialize<'de> for Command {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Command(Vec::<u8>::deserialize(deserializer)?.into()))
-    }
-}
-
-impl Serialize for Answer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Answer(Vec::<u8>::deserialize(deserializer)?.into()))
-    }
+fn from_opaque<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    Ok(Vec::<u8>::deserialize(deserializer)?.into())
 }

@@ -173,7 +173,7 @@ impl Model {
                 let bytes: Vec<u8> = (0..rng.random_range(0..3000)).map(|_| rng.random()).collect();
                 RaftEntry {
                     log_id: log_id(term, 1, index),
-                    payload: EntryPayload::Normal(Command(bytes.into())),
+                    payload: EntryPayload::Normal(Command { term, bytes: bytes.into() }),
                 }
             })
             .collect();

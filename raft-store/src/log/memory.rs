@@ -168,7 +168,7 @@ mod tests {
     use crate::types::{Command, log_id};
 
     fn entries(range: Range<u64>) -> Vec<RaftEntry> {
-        let payload = || EntryPayload::Normal(Command(vec![0; 904].into()));
+        let payload = || EntryPayload::Normal(Command { term: 1, bytes: vec![0; 904].into() });
         range.map(|i| RaftEntry { log_id: log_id(1, 1, i), payload: payload() }).collect()
     }
 

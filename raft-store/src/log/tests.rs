@@ -25,7 +25,10 @@ fn open_at(dir: &Path) -> Result<LogStore, OpenError> {
 
 fn entry(term: u64, index: u64) -> RaftEntry {
     let text = format!("command {index} of term {term}");
-    RaftEntry { log_id: log_id(term, 1, index), payload: EntryPayload::Normal(Command(text.into())) }
+    RaftEntry {
+        log_id: log_id(term, 1, index),
+        payload: EntryPayload::Normal(Command { term, bytes: text.into() }),
+    }
 }
 
 fn vote(term: u64) -> Vote {
@@ -85,7 +88,7 @@ async fn entries_beyond_the_cache_are_read_from_disk() {
     let mut log = open_at(dir.path()).unwrap();
     let big = |index| RaftEntry {
         log_id: log_id(1, 1, index),
-        payload: EntryPayload::Normal(Command(vec![index as u8; 1 << 20].into())),
+        payload: EntryPayload::Normal(Command { term: 1, bytes: vec![index as u8; 1 << 20].into() }),
     };
     let count = (CACHE_BYTES >> 20) as u64 + 8;
     for index in 0..count {

@@ -77,7 +77,10 @@ fn start() -> (Arc<Slow>, LogStore, Fatal) {
 }
 
 fn entry(index: u64) -> RaftEntry {
-    RaftEntry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(Command("x".into())) }
+    RaftEntry {
+        log_id: log_id(1, 1, index),
+        payload: EntryPayload::Normal(Command { term: 1, bytes: "x".into() }),
+    }
 }
 
 async fn append(log: &mut LogStore, index: u64) -> oneshot::Receiver<io::Result<()>> {
@@ -152,7 +155,7 @@ async fn an_unreadable_entry_is_a_fault() {
     let big = vec![0; CACHE_BYTES / 2];
     for index in 0..4 {
         let (callback, told) = TypeConfig::flushed();
-        let payload = EntryPayload::Normal(Command(big.clone().into()));
+        let payload = EntryPayload::Normal(Command { term: 1, bytes: big.clone().into() });
         log.append([RaftEntry { log_id: log_id(1, 1, index), payload }], callback).await.unwrap();
         within(told).await.unwrap().unwrap();
     }

@@ -308,7 +308,7 @@ mod tests {
     }
 
     fn append() -> AppendEntriesRequest<TypeConfig> {
-        let payload = |n: u8| EntryPayload::Normal(Command(vec![n; 5].into()));
+        let payload = |n: u8| EntryPayload::Normal(Command { term: 4, bytes: vec![n; 5].into() });
         AppendEntriesRequest {
             vote: vote(),
             prev_log_id: Some(log_id(3, 1, 6)),
