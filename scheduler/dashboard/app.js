@@ -234,6 +234,12 @@ function span(ms) {
 }
 
 const clockTime = (ms) => (finite(ms) ? new Date(ms).toLocaleTimeString("en-GB") : "–");
+// Event times may lie beyond what a date can hold: the end of all input is the highest number there is.
+const eventTime = (ms) => {
+  if (finite(ms) === undefined) return "–";
+  if (Math.abs(ms) > 8.64e15) return ms > 0 ? "end of input" : "–";
+  return new Date(ms).toISOString().replace("T", " ").slice(0, 19);
+};
 const short = (id) => (id && id.length > 20 ? `…${id.slice(-12)}` : id ?? "");
 const stateName = (state) => (state ?? "").replace(/^(TASK|DRIVER)_/, "").toLowerCase();
 
@@ -388,12 +394,13 @@ function renderTiles() {
   const running = states.get("TASK_RUNNING") ?? 0;
   const up = agents.filter((agent) => agent.state === "registered").length;
   const elected = finite(leadership.elected_ms) ? `for ${span(live.now() - leadership.elected_ms)}` : "";
-  const used = (name, unit) => `${amount(sum("allocated", name), unit)} / ${amount(sum("total", name), unit)}`;
+  const used = (name) => `${number(sum("allocated", name), 2)} / ${number(sum("total", name), 2)}`;
+  const gigabytes = (field) => number(sum(field, "mem") / 1024, 1);
   const tiles = [
     ["Leader", leadership.leader ? `master ${leadership.leader}` : "none", `epoch ${number(leadership.epoch)} ${elected}`],
     ["Agents", `${number(up)} / ${number(cluster.agents ?? agents.length)}`, "registered / known"],
-    ["CPUs", used("cpus", ""), "allocated / total"],
-    ["Memory", used("mem", "MB"), "allocated / total"],
+    ["CPUs", used("cpus"), "allocated / total"],
+    ["Memory", `${gigabytes("allocated")} / ${gigabytes("total")} GB`, "allocated / total"],
     ["Tasks running", number(running), `${number(cluster.live_tasks)} live`],
     ["Frameworks", number(live.all("framework").filter((f) => f.connected).length), "connected"],
   ];
@@ -485,7 +492,7 @@ function renderStream(card, register) {
     ["Last batch", last ? `${span(last.ms)}${finite(last.commit_ms) !== undefined ? ` + ${span(last.commit_ms)} commit` : ""}` : "–"],
     ["Committed", finite(register.written_ms) ? `${span(live.now() - register.written_ms)} ago` : "–"],
     ["Position", position(committed.position)],
-    ["Watermark", finite(committed.watermark_ms) === undefined ? "–" : new Date(committed.watermark_ms).toISOString().replace("T", " ").slice(0, 19)],
+    ["Watermark", eventTime(committed.watermark_ms)],
     ["Planned", value.plan ? `batch ${number(value.plan.batch)}, ${number(value.plan.records)} records` : "–"],
     ["Driver at", value.driver?.address ?? "–"],
     ["Register", `version ${number(register.version)}, ${number(register.bytes)} bytes`],
@@ -546,18 +553,13 @@ function schedule() {
   timer ??= setTimeout(render, RENDER_MS);
 }
 
-function render() {
-  clearTimeout(timer);
-  timer = null;
-  renderHead();
-  renderTiles();
-  renderStreams();
+function renderTables() {
   const by = (field) => (a, b) => `${a[field]}`.localeCompare(`${b[field]}`, "en", { numeric: true });
   const masters = live.all("master").sort(by("node_id"));
   tables.masters.show(masters, (master) => master.node_id);
   setText("n-masters", number(masters.length));
   const drivers = live.all("driver").sort(by("name"));
-  tables.drivers.show(drivers.slice(0, MAX_ROWS), (driver) => driver.name);
+  limited("drivers", drivers, (driver) => driver.name);
   setText("n-drivers", number(drivers.length));
   const agents = live.all("agent").sort(by("agent_id"));
   limited("agents", agents, (agent) => agent.agent_id);
@@ -565,7 +567,19 @@ function render() {
   const frameworks = live.all("framework").sort(by("framework_id"));
   limited("frameworks", frameworks, (framework) => framework.framework_id);
   setText("n-frameworks", number(frameworks.length));
-  renderTasks();
+}
+
+// Values of registers come from any program: what cannot be shown must not take the rest of the page along.
+function render() {
+  clearTimeout(timer);
+  timer = null;
+  for (const part of [renderHead, renderTiles, renderStreams, renderTables, renderTasks]) {
+    try {
+      part();
+    } catch (error) {
+      console.warn("failed to show a part", part.name, error);
+    }
+  }
 }
 
 const live = new Live(schedule);
