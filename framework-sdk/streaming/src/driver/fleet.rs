@@ -120,6 +120,11 @@ impl Fleet {
         u32::try_from(there).unwrap_or(u32::MAX)
     }
 
+    /// Wants no executors any more: none is launched, whatever happens to those that run.
+    pub(super) fn retire(&mut self) {
+        self.wanted = 0;
+    }
+
     /// Returns every task that may still run.
     pub(super) fn all(&self) -> Vec<Victim> {
         self.members.iter().map(|(task, member)| (task.clone(), member.agent.clone())).collect()
@@ -190,6 +195,15 @@ mod tests {
         connect(&mut fleet, 100_001, &[&first, &second]);
         assert_eq!(names(fleet.surplus(100_002)), [second]);
         assert_eq!(fleet.missing(100_002), 0);
+    }
+
+    #[test]
+    fn a_retired_fleet_launches_nothing() {
+        let mut fleet = Fleet::new("job", 1, 2);
+        let task = fleet.launch(0, None);
+        fleet.retire();
+        fleet.on_status(1, &task, None, TaskFinished);
+        assert_eq!((fleet.missing(1), fleet.all().len()), (0, 0));
     }
 
     #[test]

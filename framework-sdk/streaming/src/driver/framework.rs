@@ -220,6 +220,7 @@ impl Framework {
     // Executors are told that they are done, and killed if they do not listen. What is left goes with the framework, which the
     // masters remove when its driver has finished.
     async fn farewell(&mut self, events: &mut Events) {
+        self.fleet.retire();
         self.roster.dismiss("the job has finished");
         let mut kill_at = Some(Instant::now() + FAREWELL / 2);
         let ends_at = Instant::now() + FAREWELL;

@@ -73,7 +73,9 @@ pub(crate) async fn serve_driver(
                         info!(reason, "dismissed");
                         return ExecutorEnd::Dismissed;
                     }
-                    SessionEnd::Lost(reason) => info!(address, reason, "no driver"),
+                    // A driver that was served is news; one that cannot be found yet is looked for many times.
+                    SessionEnd::Lost(reason) if proved => info!(address, reason, "driver lost"),
+                    SessionEnd::Lost(reason) => debug!(address, reason, "no driver"),
                 }
                 if proved {
                     wanted_at = Instant::now();
