@@ -223,9 +223,9 @@ impl Agent {
                     framework_id: Some(task.key.wire_framework_id()),
                     task: Some(task.info.clone()),
                     launch_seq: Some(task.launch_seq),
-                    state: Some(task.outbox.latest_state().into()),
+                    state: Some(task.outbox.durable_state(self.durable_record).into()),
                     unacknowledged: task.outbox.head(self.durable_record).cloned(),
-                    latest_status: task.outbox.latest().cloned(),
+                    latest_status: task.outbox.latest_durable(self.durable_record).cloned(),
                 })
                 .collect(),
             version: Some(self.config.version.clone()),

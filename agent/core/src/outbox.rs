@@ -11,6 +11,8 @@ pub(crate) struct Outbox {
     /// Pause after the attempt that is under way; `None` if none is.
     pause_ms: Option<u64>,
     latest: Option<v1::TaskStatus>,
+    /// The newest that left the queue.
+    settled: Option<v1::TaskStatus>,
 }
 
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl Outbox {
         latest: Option<v1::TaskStatus>,
     ) -> Self {
         let queue = unacknowledged.into_iter().map(|status| Queued { status, record: 0 }).collect();
-        Self { queue, pause_ms: None, latest }
+        Self { queue, pause_ms: None, settled: latest.clone(), latest }
     }
 
     pub(crate) fn push(&mut self, status: v1::TaskStatus, record: u64) {
@@ -70,16 +72,19 @@ impl Outbox {
             return None;
         }
         self.pause_ms = None;
-        self.queue.pop_front().map(|head| head.status)
+        self.settled = self.queue.pop_front().map(|head| head.status);
+        self.settled.clone()
     }
 
     /// Replaces the newest update without sending it.
     pub(crate) fn replace_latest(&mut self, status: v1::TaskStatus) {
+        self.settled = Some(status.clone());
         self.latest = Some(status);
     }
 
     /// Drops everything that waits.
     pub(crate) fn clear(&mut self) {
+        self.settled = self.latest.clone();
         self.queue.clear();
         self.pause_ms = None;
     }
@@ -91,6 +96,17 @@ impl Outbox {
     /// Returns the oldest update if it is durable.
     pub(crate) fn head(&self, durable: u64) -> Option<&v1::TaskStatus> {
         self.queue.front().filter(|head| head.record <= durable).map(|head| &head.status)
+    }
+
+    /// Returns the newest update that a crash would not take back: what others may be told.
+    pub(crate) fn latest_durable(&self, durable: u64) -> Option<&v1::TaskStatus> {
+        let queued = self.queue.iter().rev().find(|queued| queued.record <= durable);
+        queued.map(|queued| &queued.status).or(self.settled.as_ref())
+    }
+
+    /// Returns its state; STAGING before the first update.
+    pub(crate) fn durable_state(&self, durable: u64) -> v1::TaskState {
+        self.latest_durable(durable).map_or(v1::TaskState::TaskStaging, v1::TaskStatus::state)
     }
 
     /// Returns the newest update, acknowledged or not.

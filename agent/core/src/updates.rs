@@ -45,7 +45,7 @@ impl Agent {
     /// sent this once, or never if nobody listens.
     pub(crate) fn send_next_update(&mut self, turn: &mut Turn<'_>, key: &TaskKey) {
         let Some(task) = self.tasks.get_mut(key) else { return };
-        let latest = task.outbox.latest_state();
+        let latest = task.outbox.durable_state(self.durable_record);
         if task.abandoned {
             if let Some(status) = task.outbox.head(self.durable_record).cloned() {
                 self.send_update(turn, key, status, latest);
@@ -68,7 +68,7 @@ impl Agent {
 
     pub(crate) fn repeat_update(&mut self, turn: &mut Turn<'_>, key: &TaskKey) {
         let Some(task) = self.tasks.get_mut(key) else { return };
-        let latest = task.outbox.latest_state();
+        let latest = task.outbox.durable_state(self.durable_record);
         let Some((status, pause_ms)) = task.outbox.repeat(self.config.update_retry_max_ms) else { return };
         let status = status.clone();
         self.timers.set(Timer::Retry(key.clone()), turn.now.mono_ms.saturating_add(pause_ms));

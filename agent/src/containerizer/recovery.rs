@@ -19,7 +19,7 @@ use crate::supervise::processes;
 use crate::supervise::records::{self, ExitRecord, Started};
 
 /// How long a supervising process may take from its lock to its first record.
-const STARTED_TIMEOUT: Duration = Duration::from_secs(2);
+const STARTED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A container that runs on.
 #[derive(Clone, Debug)]

@@ -62,6 +62,21 @@ fn nothing_starts_and_nothing_is_told_before_it_is_durable() {
 }
 
 #[test]
+fn a_state_that_a_crash_would_take_back_is_not_told() {
+    let mut rig = Rig::registered();
+    rig.running("t", 1);
+    rig.slow_disk = true;
+    rig.exit("t", 0);
+    rig.register();
+    let told = rig.last_register().tasks.remove(0);
+    assert_eq!(told.state(), State::TaskRunning);
+    assert_eq!(told.latest_status.unwrap().state(), State::TaskRunning);
+    rig.sync(usize::MAX);
+    rig.register();
+    assert_eq!(rig.last_register().tasks[0].state(), State::TaskFinished);
+}
+
+#[test]
 fn a_launch_that_comes_again_runs_once() {
     let mut rig = Rig::registered();
     rig.slow_disk = true;
