@@ -198,6 +198,8 @@ pub struct Config {
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
     pub raft_timing: Timing,
+    /// A snapshot is taken after this many applied entries; `None` leaves it to the store.
+    pub raft_snapshot_entries: Option<u64>,
     pub timers: Timers,
     pub limits: Limits,
 }
@@ -232,6 +234,7 @@ impl Config {
             secret: None,
             cluster: None,
             raft_timing: Timing::default(),
+            raft_snapshot_entries: None,
             timers: Timers::default(),
             limits: Limits::default(),
         }

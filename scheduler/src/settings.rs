@@ -41,6 +41,7 @@ pub(crate) fn store(config: &Config, me: Peer) -> tepui_raft_store::Config {
     store.timing = config.raft_timing;
     store.leader_contact_timeout = config.timers.leader_contact_timeout;
     store.max_command_bytes = LONGEST_COMMAND;
+    store.snapshot_every_entries = config.raft_snapshot_entries.unwrap_or(store.snapshot_every_entries);
     store
 }
 

@@ -108,6 +108,9 @@ struct TimerArgs {
     /// Longest such silence [150ms].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     raft_election_max: Option<Duration>,
+    /// Entries of the log between two snapshots [100000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    raft_snapshot_entries: Option<u64>,
     /// Longest request body, bytes [83886080].
     #[arg(long, value_name = "BYTES")]
     max_body_bytes: Option<usize>,
@@ -163,6 +166,7 @@ impl TimerArgs {
             timers.offer_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         }
         config.limits.body_bytes = self.max_body_bytes.unwrap_or(config.limits.body_bytes);
+        config.raft_snapshot_entries = self.raft_snapshot_entries;
         let house = config.raft_timing;
         config.raft_timing = Timing {
             heartbeat_ms: milliseconds(self.raft_heartbeat, house.heartbeat_ms)?,
