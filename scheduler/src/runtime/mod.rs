@@ -13,3 +13,6 @@ pub(crate) mod replica;
 pub(crate) mod role;
 pub(crate) mod streams;
 pub(crate) mod timers;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,14 @@
 //! One real master in this process: a cluster of one voter, spoken to over real connections.
 
 use crate::support::{Client, LONG, Records, serving};
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tepui_scheduler::{Config, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -97,4 +103,65 @@ async fn a_master_without_a_cluster_answers_and_waits() {
     assert_eq!(client.send("GET", "/redirect", &[], "").await.status(), 503);
     assert!(!server.serving());
     server.run_until(std::future::ready(())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_record_is_one_chunk_of_ascii_and_one_port_speaks_both_versions_of_http() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(config(dir.path())).await.unwrap();
+    serving(&[&server]).await;
+    let address = server.addresses().api;
+
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let body = SUBSCRIBE.replace(r#""test""#, r#""Blümchen""#);
+    let head = format!(
+        "POST /api/v1/scheduler HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    let chunks = loop {
+        let mut piece = [0; 4096];
+        let length = tokio::time::timeout(LONG, socket.read(&mut piece)).await.unwrap().unwrap();
+        assert!(length > 0, "the stream ended");
+        seen.extend_from_slice(&piece[..length]);
+        let chunks = chunks(&seen);
+        if chunks.len() >= 2 {
+            break chunks;
+        }
+    };
+    assert!(seen.is_ascii());
+    for (chunk, kind) in chunks.iter().zip(["SUBSCRIBED", "HEARTBEAT"]) {
+        let (length, payload) = chunk.split_once('\n').unwrap();
+        assert_eq!(length.parse::<usize>().unwrap(), payload.len());
+        assert_eq!(serde_json::from_str::<Value>(payload).unwrap()["type"], kind);
+    }
+
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    let mut connections = JoinSet::new();
+    connections.spawn(async move { connection.await.unwrap() });
+    let request =
+        Request::builder().uri(format!("http://{address}/version")).body(Full::new(Bytes::new())).unwrap();
+    let answer = tokio::time::timeout(LONG, sender.send_request(request)).await.unwrap().unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, hyper::Version::HTTP_2));
+    drop(sender);
+    server.run_until(std::future::ready(())).await.unwrap();
+}
+
+/// The chunks of a chunked answer that have arrived whole.
+fn chunks(answer: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(answer).unwrap();
+    let Some((head, mut rest)) = text.split_once("\r\n\r\n") else { return Vec::new() };
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut chunks = Vec::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let Some(chunk) = after.get(..size) else { break };
+        chunks.push(chunk.to_owned());
+        rest = after.get(size + 2..).unwrap_or_default();
+    }
+    chunks
 }

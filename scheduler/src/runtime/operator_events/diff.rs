@@ -92,3 +92,83 @@ fn task(before: &Registry, after: &Registry, key: &TaskKey) -> Vec<Event> {
 fn differs(told: &TaskStatus, status: &TaskStatus) -> bool {
     told.state != status.state || told.healthy != status.healthy || told.check_status != status.check_status
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tepui_proto::v1;
+    use tepui_scheduler_core::registry::{FrameworkRecord, TaskRecord};
+
+    use super::*;
+
+    fn kinds(before: &Registry, after: &Registry, key: &Change) -> Vec<Type> {
+        events(before, after, key)
+            .iter()
+            .map(|event| Type::try_from(event.r#type.unwrap()).unwrap())
+            .collect()
+    }
+
+    fn task(state: Option<v1::TaskState>, healthy: Option<bool>) -> Registry {
+        let status =
+            state.map(|state| v1::TaskStatus { state: Some(state as i32), healthy, ..Default::default() });
+        let record = TaskRecord { launch_seq: 4, last_status: status, ..Default::default() };
+        let mut registry = Registry::default();
+        registry.tasks.insert(TaskKey::new("f", "t"), Arc::new(record));
+        registry
+    }
+
+    #[test]
+    fn a_task_is_added_once_and_updated_when_its_told_state_changes() {
+        use v1::TaskState::{TaskRunning, TaskStarting};
+        let key = Change::Task(TaskKey::new("f", "t"));
+        let (none, staging) = (Registry::default(), task(None, None));
+        let (starting, running) = (task(Some(TaskStarting), None), task(Some(TaskRunning), None));
+        let sick = task(Some(TaskRunning), Some(false));
+        let cases: [(&Registry, &Registry, &[Type]); 7] = [
+            (&none, &staging, &[Type::TaskAdded]),
+            (&none, &running, &[Type::TaskAdded, Type::TaskUpdated]),
+            (&staging, &starting, &[Type::TaskUpdated]),
+            (&starting, &running, &[Type::TaskUpdated]),
+            (&running, &running, &[]),
+            (&running, &sick, &[Type::TaskUpdated]),
+            (&running, &none, &[]),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(kinds(before, after, &key), expected);
+        }
+    }
+
+    #[test]
+    fn an_unreachable_agent_is_removed_and_added_when_it_is_back() {
+        let with = |unreachable_ms| {
+            let mut registry = Registry::default();
+            let record = AgentRecord { unreachable_ms, ..Default::default() };
+            registry.agents.insert("a".into(), Arc::new(record));
+            registry
+        };
+        let key = Change::Agent("a".into());
+        let (none, there, away) = (Registry::default(), with(None), with(Some(5)));
+        assert_eq!(kinds(&none, &there, &key), [Type::AgentAdded]);
+        assert_eq!(kinds(&there, &away, &key), [Type::AgentRemoved]);
+        assert_eq!(kinds(&away, &there, &key), [Type::AgentAdded]);
+        assert_eq!(kinds(&away, &none, &key), []);
+        assert_eq!(kinds(&there, &none, &key), [Type::AgentRemoved]);
+    }
+
+    #[test]
+    fn a_framework_is_added_updated_and_removed() {
+        let with = |connected_epoch| {
+            let mut registry = Registry::default();
+            let record = FrameworkRecord { connected_epoch, ..Default::default() };
+            registry.frameworks.insert("f".into(), Arc::new(record));
+            registry
+        };
+        let key = Change::Framework("f".into());
+        let (none, one, two) = (Registry::default(), with(1), with(2));
+        assert_eq!(kinds(&none, &one, &key), [Type::FrameworkAdded]);
+        assert_eq!(kinds(&one, &two, &key), [Type::FrameworkUpdated]);
+        assert_eq!(kinds(&two, &two, &key), []);
+        assert_eq!(kinds(&two, &none, &key), [Type::FrameworkRemoved]);
+    }
+}
