@@ -114,6 +114,8 @@ impl Master {
             return;
         }
         self.remember_boot(id);
+        // Its word may have changed what is charged, whether or not it is still there.
+        self.holdings.touch(id);
         if !current {
             // The stream is gone. If there is a newer one, its registration is on its way.
             if !self.agents.contains_key(id) {
@@ -128,7 +130,6 @@ impl Master {
         self.view.connected_agents.insert(id.clone());
         self.withdraw_offers_of_agent(id);
         self.tell_allocator_agent(id);
-        self.holdings.touch(id);
         self.note(Level::Info, "agent registered", vec![("agent_id", id.to_string())]);
         self.changed(LocalChange::Agent(id.clone()));
         let registered = event::Registered {

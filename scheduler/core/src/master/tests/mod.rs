@@ -12,6 +12,7 @@ mod reconciliation;
 mod registration;
 mod updates;
 mod views;
+mod walk;
 
 use tepui_proto::v1::TaskState;
 

@@ -154,6 +154,32 @@ fn a_newer_state_than_the_update_frees_the_resources() {
 }
 
 #[test]
+fn a_repeated_update_with_a_newer_state_frees_the_resources() {
+    let (mut harness, agent, peer) = running();
+    let framework = agent.tasks[0].framework_id.clone();
+    let status = v1::TaskStatus {
+        task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+        state: Some(TaskState::TaskRunning as i32),
+        uuid: Some(uuid(2)),
+        ..Default::default()
+    };
+    harness.report_status(&agent, framework.clone(), status.clone(), TaskState::TaskRunning);
+    harness.advance(200);
+    assert!(!harness.registry.charges.is_empty());
+    harness.report_status(&agent, framework.clone(), status.clone(), TaskState::TaskFinished);
+    harness.advance(200);
+    assert!(
+        harness.registry.charges.is_empty(),
+        "the framework's silence must not keep resources from others"
+    );
+    assert_eq!(harness.updates(&peer).len(), 2);
+    let before = harness.log.len();
+    harness.report_status(&agent, framework, status, TaskState::TaskFinished);
+    harness.advance(500);
+    assert_eq!(harness.log.len(), before, "nothing is new any more");
+}
+
+#[test]
 fn an_end_is_final() {
     let (mut harness, mut agent, _) = running();
     harness.report(&mut agent, "t", TaskState::TaskFinished, uuid(2));
