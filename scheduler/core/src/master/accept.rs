@@ -164,10 +164,9 @@ impl Master {
             .launches_on(&fold.agent)
             .filter(|launch| launch.framework == fold.framework)
             .flat_map(|launch| launch.tasks.iter().filter_map(|task| task.info.executor.clone()));
-        let running = self.registry.tasks_on(&fold.agent).into_iter().filter_map(|key| {
-            let record = self.registry.tasks.get(&key).filter(|_| key.framework == fold.framework)?;
-            record.executor.clone().filter(|_| !record.state().is_terminal())
-        });
+        let running = self.registry.tasks_between(&fold.framework, &fold.agent);
+        let running = running.filter(|record| !record.state().is_terminal());
+        let running = running.filter_map(|record| record.executor.clone());
         here.chain(pending).chain(running).find(same)
     }
 

@@ -170,9 +170,8 @@ impl Master {
 
     fn executors_on(&self, framework: &FrameworkId, agent: &AgentId) -> Vec<v1::ExecutorId> {
         let mut found = BTreeMap::new();
-        for key in self.registry.tasks_on(agent).iter().filter(|key| key.framework == *framework) {
-            let record = self.registry.tasks.get(key);
-            if let Some(id) = record.and_then(|record| record.executor.as_ref()?.executor_id.clone()) {
+        for record in self.registry.tasks_between(framework, agent) {
+            if let Some(id) = record.executor.as_ref().and_then(|executor| executor.executor_id.clone()) {
                 found.insert(id.value().to_owned(), id);
             }
         }

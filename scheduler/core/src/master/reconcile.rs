@@ -60,7 +60,8 @@ impl Master {
 
     fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<TaskState> {
         let Some(id) = agent else {
-            let waiting = self.registry.agents.values().any(|record| self.may_come_back(record));
+            let mut awaited = self.timers.agents_awaited().filter_map(|id| self.registry.agents.get(id));
+            let waiting = awaited.any(|record| self.may_come_back(record));
             return (!waiting).then_some(TaskState::TaskUnknown);
         };
         if self.registry.is_gone(id) {
@@ -93,12 +94,18 @@ impl Master {
     }
 
     fn answer_known(&mut self, id: &FrameworkId, key: &TaskKey, record: &TaskRecord) {
+        let state = self.told_state(key).unwrap_or(TaskState::TaskStaging);
+        // The last leader may have forwarded updates that it did not live to commit: whether this task still stages, only its
+        // agent can say, and it is not back yet.
+        let agent = self.registry.agents.get(&record.agent_id());
+        if state == TaskState::TaskStaging && agent.is_some_and(|agent| self.may_come_back(agent)) {
+            return;
+        }
         let seen = self.reports.seen(key);
         let last = seen.map(|seen| &seen.status).or(record.last_status.as_ref());
         let mut status = last.cloned().unwrap_or_default();
         status.task_id = Some(key.task.to_proto());
         status.agent_id = Some(record.agent_id().to_proto());
-        let state = self.told_state(key).unwrap_or(TaskState::TaskStaging);
         status.state = Some(state as i32);
         status.source = Some(v1::task_status::Source::Master as i32);
         status.reason = Some(Reason::Reconciliation as i32);

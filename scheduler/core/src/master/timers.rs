@@ -79,6 +79,15 @@ impl Timers {
         Some(timer)
     }
 
+    /// Agents with an armed deadline: those that are away.
+    pub(super) fn agents_awaited(&self) -> impl Iterator<Item = &AgentId> {
+        let timers = self.single.range(Timer::Agent(AgentId::from(""))..);
+        timers.map_while(|(timer, _)| match timer {
+            Timer::Agent(id) => Some(id),
+            _ => None,
+        })
+    }
+
     pub(super) fn next_ms(&self) -> Option<u64> {
         self.due.first().map(|(at_ms, _)| *at_ms)
     }

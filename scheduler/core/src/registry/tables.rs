@@ -90,6 +90,18 @@ impl Registry {
         self.tasks_by_agent.get(agent).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
 
+    /// A framework's tasks on one agent, in order.
+    pub fn tasks_between<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+        agent: &AgentId,
+    ) -> impl Iterator<Item = &'a Arc<TaskRecord>> {
+        let first = TaskKey { framework: framework.clone(), task: TaskId::from("") };
+        let keys =
+            self.tasks_by_agent.get(agent).into_iter().flat_map(move |keys| keys.range(first.clone()..));
+        keys.take_while(|key| key.framework == *framework).filter_map(|key| self.tasks.get(key))
+    }
+
     /// Whether this task belongs to a framework that is gone: it is only waited for, and shown nowhere.
     pub fn is_orphan(&self, key: &TaskKey) -> bool {
         !self.frameworks.contains_key(&key.framework)

@@ -370,9 +370,8 @@ impl World {
         let registry = &self.harness.registry;
         let mut running = BTreeSet::new();
         for agent in &self.agents {
-            for (key, status) in &agent.unacknowledged {
-                panic!("{key:?} on {}: nobody acknowledges {:?}", agent.peer.id, status.state());
-            }
+            let waiting: Vec<_> = agent.unacknowledged.iter().map(|(key, one)| (key, one.state())).collect();
+            assert!(waiting.is_empty(), "nobody acknowledges {waiting:?} on {}", agent.peer.id);
             let record = registry.agents.get(&agent.peer.id).expect("the agent is known");
             assert!(registry.agent_connected(record), "agent {} is back", agent.peer.id);
             for own in &agent.peer.tasks {

@@ -15,7 +15,7 @@ use crate::registry::operation::{
     Observation, Observe, ObservedAccept, ObservedAcknowledgement, ObservedStatus,
 };
 use crate::registry::outcome::Outcome;
-use crate::registry::records::{AgentRecord, TaskRecord};
+use crate::registry::records::TaskRecord;
 
 impl Step<'_> {
     pub(super) fn observe(&mut self, observe: &Observe) -> Outcome {
@@ -74,13 +74,11 @@ impl Step<'_> {
 
     fn observe_accept(&mut self, observed: &ObservedAccept) {
         let id = AgentId::from(observed.agent_id.as_str());
-        let Ok(agent) = self.agent(&id) else { return };
+        let Some(agent) = self.tables.agents.get_mut(&id) else { return };
         if observed.launch_seq <= agent.accepted_launch_seq {
             return;
         }
-        let mut agent = AgentRecord::clone(&*agent);
-        agent.accepted_launch_seq = observed.launch_seq;
-        self.tables.agents.insert(id.clone(), Arc::new(agent));
+        Arc::make_mut(agent).accepted_launch_seq = observed.launch_seq;
         for key in self.tables.tasks_on(&id) {
             let Some(record) = self.tables.tasks.get(&key) else { continue };
             if record.info.is_some() && record.launch_seq <= observed.launch_seq {

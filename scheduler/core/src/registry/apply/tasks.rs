@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
+use tepui_proto::v1::TaskState;
 
 use super::{MAX_HISTORY, Step};
 use crate::ids::{AgentId, FrameworkId, TaskKey};
 use crate::registry::amounts;
-use crate::registry::charges::is_charged;
+use crate::registry::charges::{AgentCharges, is_charged};
 use crate::registry::operation::{Launch, LaunchItem, MarkKill};
 use crate::registry::outcome::{Change, Outcome, Refusal};
-use crate::registry::records::{AgentRecord, KillMarker, TaskRecord};
+use crate::registry::records::{KillMarker, TaskRecord};
 use crate::registry::tables::Registry;
 
 impl Step<'_> {
@@ -28,6 +29,46 @@ impl Step<'_> {
         agent_id: &AgentId,
         item: &LaunchItem,
     ) -> Result<u64, Refusal> {
+        let mut record = TaskRecord {
+            task: item.task.clone(),
+            info: item.info.clone(),
+            executor: item.executor.clone(),
+            launch_seq: self.check_launch(framework, agent_id, item)?,
+            ..Default::default()
+        };
+        if let Some(task) = &mut record.task {
+            task.set_state(TaskState::TaskStaging);
+            task.statuses.clear();
+            task.status_update_state = None;
+            task.status_update_uuid = None;
+        }
+        let key = record.key();
+        if self.tables.tasks.contains_key(&key) {
+            return Err(Refusal::TaskExists);
+        }
+        let agent = self.tables.agents.get_mut(agent_id).ok_or(Refusal::UnknownAgent)?;
+        let total = amounts::unallocated(agent.total());
+        let room = match self.tables.charges.get(agent_id) {
+            Some(charges) => charges.leaves_room_for(&record, &total),
+            None => AgentCharges::default().leaves_room_for(&record, &total),
+        };
+        if !room {
+            return Err(Refusal::InsufficientResources);
+        }
+        // Not reported as a change of the agent: its own fields do not show.
+        Arc::make_mut(agent).launch_seq = record.launch_seq;
+        let launch_seq = record.launch_seq;
+        self.put_task(&key, Some(record));
+        Ok(launch_seq)
+    }
+
+    /// Checks everything but room and name; returns the number that the launch would get.
+    fn check_launch(
+        &self,
+        framework: &FrameworkId,
+        agent_id: &AgentId,
+        item: &LaunchItem,
+    ) -> Result<u64, Refusal> {
         if !self.tables.frameworks.contains_key(framework) {
             return Err(match self.tables.completed(framework) {
                 Some(_) => Refusal::CompletedFramework,
@@ -38,41 +79,14 @@ impl Step<'_> {
         if !self.tables.agent_connected(&agent) {
             return Err(Refusal::AgentNotConnected);
         }
-        let mut record = TaskRecord {
-            task: item.task.clone(),
-            info: item.info.clone(),
-            executor: item.executor.clone(),
-            launch_seq: agent.launch_seq + 1,
-            ..Default::default()
-        };
-        let key = record.key();
-        if key.framework != *framework || key.task.as_str().is_empty() || record.agent_id() != *agent_id {
+        let task = item.task.as_ref().ok_or(Refusal::Malformed)?;
+        let named = task.task_id.as_ref().is_some_and(|id| !id.value().is_empty());
+        let ours = task.framework_id.as_ref().is_some_and(|id| id.value() == framework.as_str());
+        let here = task.agent_id.as_ref().is_some_and(|id| id.value() == agent_id.as_str());
+        if !named || !ours || !here || Resources::from_proto(&task.resources).is_err() {
             return Err(Refusal::Malformed);
         }
-        if self.tables.tasks.contains_key(&key) {
-            return Err(Refusal::TaskExists);
-        }
-        let resources = record.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default();
-        if Resources::from_proto(resources).is_err() {
-            return Err(Refusal::Malformed);
-        }
-        let charges = self.tables.charges.get(agent_id).cloned().unwrap_or_default();
-        if !charges.leaves_room_for(&record, &amounts::unallocated(agent.total())) {
-            return Err(Refusal::InsufficientResources);
-        }
-        if let Some(task) = &mut record.task {
-            task.set_state(tepui_proto::v1::TaskState::TaskStaging);
-            task.statuses.clear();
-            task.status_update_state = None;
-            task.status_update_uuid = None;
-        }
-        let launch_seq = record.launch_seq;
-        let mut agent = AgentRecord::clone(&*agent);
-        agent.launch_seq = launch_seq;
-        // Not reported as a change of the agent: its own fields do not show.
-        self.tables.agents.insert(agent_id.clone(), Arc::new(agent));
-        self.put_task(&key, Some(record));
-        Ok(launch_seq)
+        Ok(agent.launch_seq + 1)
     }
 
     pub(super) fn mark_kill(&mut self, mark: &MarkKill) -> Result<Outcome, Refusal> {
@@ -96,12 +110,11 @@ impl Step<'_> {
     pub(super) fn remember(&mut self, key: &TaskKey, mut record: TaskRecord) {
         record.info = None;
         record.executor = None;
-        let mut history = self.tables.history.get(&key.framework).cloned().unwrap_or_default();
+        let history = self.tables.history.entry(key.framework.clone()).or_default();
         history.push_back(Arc::new(record));
         while history.len() > MAX_HISTORY {
             history.pop_front();
         }
-        self.tables.history.insert(key.framework.clone(), history);
     }
 
     pub(super) fn put_task(&mut self, key: &TaskKey, new: Option<TaskRecord>) {
@@ -123,19 +136,15 @@ impl Registry {
             return;
         }
         if let Some(agent) = before
-            && let Some(mut keys) = self.tasks_by_agent.get(&agent).cloned()
+            && let Some(keys) = self.tasks_by_agent.get_mut(&agent)
         {
             keys.remove(key);
             if keys.is_empty() {
                 self.tasks_by_agent.remove(&agent);
-            } else {
-                self.tasks_by_agent.insert(agent, keys);
             }
         }
         if let Some(agent) = after {
-            let mut keys = self.tasks_by_agent.get(&agent).cloned().unwrap_or_default();
-            keys.insert(key.clone());
-            self.tasks_by_agent.insert(agent, keys);
+            self.tasks_by_agent.entry(agent).or_default().insert(key.clone());
         }
     }
 
@@ -156,13 +165,11 @@ impl Registry {
         }
     }
 
-    fn edit_charges(&mut self, agent: &AgentId, edit: impl FnOnce(&mut crate::registry::AgentCharges)) {
-        let mut charges = self.charges.get(agent).cloned().unwrap_or_default();
-        edit(Arc::make_mut(&mut charges));
+    fn edit_charges(&mut self, agent: &AgentId, edit: impl FnOnce(&mut AgentCharges)) {
+        let charges = Arc::make_mut(self.charges.entry(agent.clone()).or_default());
+        edit(charges);
         if charges.is_empty() {
             self.charges.remove(agent);
-        } else {
-            self.charges.insert(agent.clone(), charges);
         }
     }
 }
