@@ -133,7 +133,7 @@ async fn a_leader_that_is_told_to_stop_hands_over() -> anyhow::Result<()> {
     let leader = test.cluster.wait_for_leader(PATIENCE).await?;
     test.cluster.stop_master(leader, PATIENCE).await?;
     let log = test.cluster.log(&format!("master-{}", leader + 1));
-    assert!(log.contains("handed over") || log.contains("hand-over"), "the log tells of it:\n{log}");
+    assert!(log.contains("handed the leadership over"), "the log tells of it:\n{log}");
     subscribed_again(&mut framework).await?;
     framework.launch(vec![task("after", "true")]).await?;
     framework.wait_state("after", TaskFinished).await?;

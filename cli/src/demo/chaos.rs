@@ -94,7 +94,6 @@ pub(super) async fn strike(
         Victim::Leader => {
             let leader = cluster.wait_for_leader(Duration::from_secs(20)).await?;
             struck.what = format!("master {}", leader + 1);
-            struck.at_ms = now_ms();
             cluster.kill_master(leader);
             struck.master = Some(leader);
         }
@@ -103,7 +102,6 @@ pub(super) async fn strike(
             let pids = driver_processes(cluster.dir(), driver.generation);
             anyhow::ensure!(!pids.is_empty(), "no process of driver generation {}", driver.generation);
             struck.what = format!("generation {}, process {}", driver.generation, pids[0]);
-            struck.at_ms = now_ms();
             for pid in pids {
                 kill(Pid::from_raw(pid), Signal::SIGKILL).context("kill the driver")?;
             }
@@ -115,10 +113,11 @@ pub(super) async fn strike(
             let agent = cluster.agents().iter().position(|found| *found == address);
             let agent = agent.with_context(|| format!("no agent at {address}"))?;
             struck.what = format!("agent {} at {address}", agent + 1);
-            struck.at_ms = now_ms();
             cluster.kill_agent_host(agent);
         }
     }
+    // Taken when the victim is gone: what it still answered before does not count as recovered.
+    struck.at_ms = now_ms();
     Ok(struck)
 }
 
