@@ -5,7 +5,7 @@ use tepui_proto::tepui::agent_link::event;
 use tepui_proto::v1;
 use v1::task_status::Reason;
 
-use crate::agent::{Agent, Turn};
+use crate::agent::{Agent, Awaiting, Turn};
 use crate::checkpoint::Kind;
 use crate::status::News;
 use crate::task::{Kill, KillReason, Phase, grace_ms};
@@ -44,19 +44,27 @@ impl Agent {
         framework_id: Option<&v1::FrameworkId>,
     ) {
         let framework_id = framework_id.and_then(|id| id.value.clone()).unwrap_or_default();
-        let keys: Vec<TaskKey> =
-            self.tasks.keys().filter(|key| key.framework_id == framework_id).cloned().collect();
-        if !keys.is_empty() {
-            self.checkpoint(turn, Kind::Abandoned(framework_id));
+        let own = self.tasks.iter().filter(|(key, _)| key.framework_id == framework_id);
+        let mut keys: Vec<(bool, TaskKey)> =
+            own.map(|(key, task)| (task.phase != Phase::Done, key.clone())).collect();
+        if keys.is_empty() {
+            return;
         }
-        for key in keys {
+        // Those that have ended first: killing others writes further records.
+        keys.sort();
+        let record = self.checkpoint(turn, Kind::Abandoned(framework_id));
+        for (_, key) in keys {
             let Some(task) = self.tasks.get_mut(&key) else { continue };
             task.abandoned = true;
-            task.outbox.clear();
             self.timers.cancel(&Timer::Retry(key.clone()));
             if task.phase == Phase::Done {
-                self.forget(turn, &key);
+                // The master may have heard only of what came before, and charges the task until it hears of its end.
+                task.outbox.keep_newest();
+                // If the agent stopped now it would send what was dropped, which must not come behind the end.
+                task.outbox.hold(record);
+                self.await_record(record, Awaiting::Updated { task: key });
             } else {
+                task.outbox.clear();
                 self.kill(turn, &key, None, KillReason::FrameworkRemoved);
             }
         }

@@ -89,6 +89,13 @@ impl Outbox {
         self.pause_ms = None;
     }
 
+    /// Drops everything that waits but the newest.
+    pub(crate) fn keep_newest(&mut self) {
+        let newest = self.queue.pop_back();
+        self.clear();
+        self.queue.extend(newest);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -47,6 +47,10 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let latest = task.outbox.durable_state(self.durable_record);
         if task.abandoned {
+            if self.link.state == LinkState::Registering {
+                // The registration that is under way may name the task, so its end is told right after.
+                return;
+            }
             if let Some(status) = task.outbox.head(self.durable_record).cloned() {
                 self.send_update(turn, key, status, latest);
                 self.forget(turn, key);

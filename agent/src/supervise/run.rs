@@ -92,7 +92,6 @@ fn block_signals() -> io::Result<SigSet> {
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
         signals.add(signal);
     }
-    // The command does not inherit this: the standard library gives children an empty mask.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
     Ok(signals)
 }
@@ -114,7 +113,18 @@ fn command(spec: &Spec) -> io::Result<Command> {
         .stdout(output("stdout")?)
         .stderr(output("stderr")?)
         .process_group(0);
+    unblock_signals(&mut command);
     Ok(command)
+}
+
+/// A child inherits the blocked signals of its parent, so without this a SIGTERM would wait for ever.
+#[expect(unsafe_code, reason = "only the child, between fork and exec, can change its own mask")]
+fn unblock_signals(command: &mut Command) {
+    let none = SigSet::empty();
+    let unblock = move || sigprocmask(SigmaskHow::SIG_SETMASK, Some(&none), None).map_err(io::Error::from);
+    // SAFETY: between fork and exec the child makes one system call and turns an error number into a value; it allocates
+    // nothing, takes no lock and touches no memory that it shares with another thread.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// How the command is brought to its end.

@@ -22,6 +22,19 @@ async fn a_command_may_end_in_its_own_way_within_the_grace() {
 }
 
 #[tokio::test]
+async fn a_command_that_does_nothing_about_it_ends_when_it_is_asked() {
+    let master = Master::start().await;
+    let _rig = Rig::start(&master).await;
+    master.registration(1).await;
+    // The shell is replaced, so nothing stands between the signal and the program.
+    master.run(shell("t1", "exec sleep 1000"), 1).await;
+    master.update("t1", State::TaskRunning).await;
+    master.kill("t1", 600_000).await;
+    let killed = master.update("t1", State::TaskKilled).await;
+    assert_eq!(killed.message(), "command terminated with signal SIGTERM");
+}
+
+#[tokio::test]
 async fn who_does_not_listen_is_killed_with_all_its_descendants() {
     let master = Master::start().await;
     let rig = Rig::start(&master).await;

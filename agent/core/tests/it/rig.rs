@@ -57,6 +57,11 @@ impl Rig {
 
     pub(crate) fn register(&mut self) {
         self.input(Input::LinkUp);
+        self.confirm();
+    }
+
+    /// The master answers the registration.
+    pub(crate) fn confirm(&mut self) {
         let registered = event::Registered {
             agent_id: Some(v1::AgentId { value: Some("a".to_owned()) }),
             cluster_id: Some("c".to_owned()),

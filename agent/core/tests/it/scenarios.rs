@@ -273,13 +273,34 @@ fn tasks_of_a_removed_framework_end_and_are_forgotten_without_acknowledgement() 
     rig.running("t", 1);
     rig.run("u", 2);
     rig.exit("u", 0);
+    rig.sent.clear();
     rig.event(event::Type::ShutdownFramework, |event| event.shutdown_framework = framework_id());
     assert_eq!(rig.kills(), [3_000]);
+    assert_eq!(
+        rig.states(),
+        [State::TaskFinished],
+        "the master heard only of its start and charges it until now"
+    );
     assert_eq!(rig.agent.tasks().count(), 1, "what has ended is forgotten at once");
     rig.sent.clear();
     rig.exit("t", 15);
     assert_eq!(rig.states(), [State::TaskKilled]);
     assert_eq!(rig.statuses()[0].reason(), Reason::FrameworkRemoved);
+    assert_eq!(rig.agent.tasks().count(), 0);
+}
+
+#[test]
+fn an_end_without_a_framework_during_a_registration_is_told_after_it() {
+    let mut rig = Rig::registered();
+    rig.running("t", 1);
+    rig.event(event::Type::ShutdownFramework, |event| event.shutdown_framework = framework_id());
+    rig.input(Input::LinkUp);
+    assert_eq!(rig.last_register().tasks.len(), 1, "the master is told that the task is there");
+    rig.sent.clear();
+    rig.exit("t", 15);
+    assert!(rig.updates().is_empty(), "nobody listens yet");
+    rig.confirm();
+    assert_eq!(rig.states(), [State::TaskKilled]);
     assert_eq!(rig.agent.tasks().count(), 0);
 }
 
