@@ -35,7 +35,10 @@ impl Master {
         let aware = owner.partition_aware() || framework.as_str() == DRIVERS_FRAMEWORK;
         status.state = Some(status.state().as_told(aware) as i32);
         let latest = latest.as_told(aware);
-        let repeated = uuid.is_some() && uuid == self.last_uuid(&key);
+        // The same update again may bring news of what came after it: an end whose resources are free.
+        let known = self.reports.seen(&key).map(|seen| seen.latest);
+        let known = known.or_else(|| record.as_ref().map(|record| record.state()));
+        let repeated = uuid.is_some() && uuid == self.last_uuid(&key) && known == Some(latest);
         if !repeated && (record.is_some() || self.pipeline.holds_task(&key)) {
             self.report_status(agent, &key, status.clone(), latest);
         }

@@ -1,6 +1,8 @@
 //! Commands, checks, health checks and kill policies: parts that tasks, executors and drivers share.
 
-use tepui_proto::v1::{self, CheckInfo, CommandInfo, HealthCheck, check_info, health_check};
+use tepui_proto::v1::{
+    self, CheckInfo, CommandInfo, ContainerInfo, HealthCheck, check_info, container_info, health_check,
+};
 
 use super::Rejection;
 
@@ -64,6 +66,17 @@ fn port(field: &str, number: u32) -> Result<(), Rejection> {
         return Ok(());
     }
     Err(Rejection::new(format!("'{field}.port' is {number}, not a port")))
+}
+
+/// Checks that a container has what its type asks for.
+pub(crate) fn container(field: &str, container: &ContainerInfo) -> Result<(), Rejection> {
+    use container_info::Type;
+    match container.r#type() {
+        Type::Docker if container.docker.is_none() => {
+            Err(Rejection::new(format!("'{field}.docker' is not set")))
+        }
+        Type::Docker | Type::Mesos => Ok(()),
+    }
 }
 
 /// Checks a check and its spans.

@@ -104,6 +104,9 @@ fn parts(info: &mut TaskInfo) -> Result<(), Rejection> {
     let grace = info.kill_policy.as_ref().and_then(|policy| policy.grace_period.as_ref());
     checks::not_negative("kill_policy.grace_period", grace)?;
     checks::not_negative("max_completion_time", info.max_completion_time.as_ref())?;
+    if let Some(container) = &info.container {
+        checks::container("container", container)?;
+    }
     if let Some(check) = &info.check {
         checks::check("check", check)?;
     }

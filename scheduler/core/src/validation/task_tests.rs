@@ -94,6 +94,8 @@ fn every_refusal_names_its_field() {
         revocable: Some(Default::default()),
         ..Resources::parse("cpus:1").unwrap().to_proto().remove(0)
     });
+    let docker =
+        v1::ContainerInfo { r#type: Some(v1::container_info::Type::Docker as i32), ..Default::default() };
     let table = [
         (TaskInfo { task_id: None, ..good() }, "task_id"),
         (TaskInfo { task_id: Some(v1::TaskId { value: Some("a/b".into()) }), ..good() }, "task_id"),
@@ -109,6 +111,7 @@ fn every_refusal_names_its_field() {
         (TaskInfo { command: Some(CommandInfo::default()), ..good() }, "command.value"),
         (TaskInfo { kill_policy: Some(v1::KillPolicy { grace_period: negative }), ..good() }, "grace_period"),
         (TaskInfo { max_completion_time: negative, ..good() }, "max_completion_time"),
+        (TaskInfo { container: Some(docker), ..good() }, "container.docker"),
         (TaskInfo { check: Some(Default::default()), ..good() }, "check.type"),
         (TaskInfo { health_check: Some(Default::default()), ..good() }, "health_check.type"),
         (limited, "disk"),
