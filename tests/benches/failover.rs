@@ -110,7 +110,11 @@ impl Bench {
                 self.version += 1;
                 return Ok(());
             }
-            anyhow::ensure!(began.elapsed() < PATIENCE, "no write after {PATIENCE:?}\n{}", self.cluster.tails());
+            anyhow::ensure!(
+                began.elapsed() < PATIENCE,
+                "no write after {PATIENCE:?}\n{}",
+                self.cluster.tails()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())
@@ -124,7 +128,8 @@ impl Bench {
             let leader = self.cluster.leader().await?;
             let status = self.operator.get_raft(&masters[leader]).await.ok()?;
             let last = status.last_log_index?;
-            let close = |member: &operator::RaftMember| member.matched_index.is_some_and(|at| at + 50 >= last);
+            let close =
+                |member: &operator::RaftMember| member.matched_index.is_some_and(|at| at + 50 >= last);
             (status.members.iter().filter(|member| close(member)).count() == masters.len()).then_some(leader)
         })
         .await

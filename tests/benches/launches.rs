@@ -71,7 +71,8 @@ impl Agent {
             ..Call::default()
         };
         let answer = self.post(&register, None).send().await?.error_for_status()?;
-        let stream = answer.headers().get("tepui-agent-stream-id").context("a stream id")?.to_str()?.to_owned();
+        let stream =
+            answer.headers().get("tepui-agent-stream-id").context("a stream id")?.to_str()?.to_owned();
         let mut body = answer.bytes_stream();
         let mut decoder = Decoder::new(16 << 20);
         let mut agent_id = None;
@@ -156,7 +157,11 @@ pub(super) async fn rate(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     let (mut launched, mut running, mut slice) = (0, 0, (Instant::now(), 0));
     let began = Instant::now();
     while running < total {
-        anyhow::ensure!(began.elapsed() < PATIENCE * 5, "{running} of {total} tasks ran\n{}", cluster.tails());
+        anyhow::ensure!(
+            began.elapsed() < PATIENCE * 5,
+            "{running} of {total} tasks ran\n{}",
+            cluster.tails()
+        );
         let event = tokio::select! {
             event = framework.next() => event?,
             ended = agents.join_next() => {

@@ -32,7 +32,19 @@ pub(super) async fn idle(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         }
     }
     Ok(vec![
-        Figure::of("P12", "PSS of an idle master, three masters and three agents on one host", "MB", "<= 40", masters),
-        Figure::of("P12", "PSS of an idle agent, three masters and three agents on one host", "MB", "<= 10", agents),
+        Figure::of(
+            "P12",
+            "PSS of an idle master, three masters and three agents on one host",
+            "MB",
+            "<= 40",
+            masters,
+        ),
+        Figure::of(
+            "P12",
+            "PSS of an idle agent, three masters and three agents on one host",
+            "MB",
+            "<= 10",
+            agents,
+        ),
     ])
 }

@@ -36,7 +36,13 @@ pub struct Figure {
 
 impl Figure {
     /// A figure whose value is the median of samples.
-    pub fn of(id: &'static str, what: &str, unit: &'static str, target: &'static str, mut samples: Vec<f64>) -> Self {
+    pub fn of(
+        id: &'static str,
+        what: &str,
+        unit: &'static str,
+        target: &'static str,
+        mut samples: Vec<f64>,
+    ) -> Self {
         samples.sort_by(f64::total_cmp);
         let at = |part: f64| {
             let place = (samples.len() as f64 * part).ceil() as usize;

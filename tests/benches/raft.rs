@@ -158,7 +158,12 @@ pub(super) async fn throughput(settings: &Settings) -> anyhow::Result<Vec<Figure
     let mut children = Vec::new();
     for id in 1..=3 {
         let child = tokio::process::Command::new(&settings.executable)
-            .args(["raft-node", &id.to_string(), &folder.path().join(id.to_string()).display().to_string(), &ports])
+            .args([
+                "raft-node",
+                &id.to_string(),
+                &folder.path().join(id.to_string()).display().to_string(),
+                &ports,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -189,6 +194,12 @@ pub(super) async fn throughput(settings: &Settings) -> anyhow::Result<Vec<Figure
             ">= 50000",
             measured.grouped,
         ),
-        Figure::of("P13", "raft-store, 256 B, three processes, fsync, one client", "ms", "p50 <= 2", measured.single_ms),
+        Figure::of(
+            "P13",
+            "raft-store, 256 B, three processes, fsync, one client",
+            "ms",
+            "p50 <= 2",
+            measured.single_ms,
+        ),
     ])
 }

@@ -6,7 +6,10 @@ use clap::Parser;
 use tepui_tests::benches::{self, Figure, IDS, Settings};
 
 #[derive(Parser)]
-#[command(about = "Measures Tepui", after_help = "Examples:\n  bench P4 P13\n  bench all --json\n  bench P12 --short")]
+#[command(
+    about = "Measures Tepui",
+    after_help = "Examples:\n  bench P4 P13\n  bench all --json\n  bench P12 --short"
+)]
 struct Arguments {
     /// Ids from P1 to P15, or `all`.
     #[arg(required = true)]

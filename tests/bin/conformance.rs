@@ -50,10 +50,8 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(arguments: &Arguments) -> anyhow::Result<bool> {
-    let settings = Settings {
-        executable: std::env::current_exe()?,
-        numbers: arguments.run.clone().unwrap_or_default(),
-    };
+    let settings =
+        Settings { executable: std::env::current_exe()?, numbers: arguments.run.clone().unwrap_or_default() };
     let runtime = tokio::runtime::Runtime::new()?;
     let json = arguments.json;
     let summary = runtime.block_on(Box::pin(conformance::run(&settings, |report| show(report, json))))?;
@@ -74,7 +72,10 @@ fn list(json: bool) {
                     Encodings::Json => "json",
                     Encodings::Protobuf => "protobuf",
                 };
-                (encodings, if built.lacks.is_empty() { String::new() } else { format!("in part: {}", built.lacks) })
+                (
+                    encodings,
+                    if built.lacks.is_empty() { String::new() } else { format!("in part: {}", built.lacks) },
+                )
             }
             State::Later(reason) => ("", format!("later: {reason}")),
         };
@@ -110,7 +111,8 @@ fn show(report: &Report, json: bool) {
 
 #[expect(clippy::print_stdout, reason = "a command that prints results")]
 fn total(summary: &Summary, json: bool) {
-    let outcomes = |wanted: fn(&Outcome) -> bool| summary.reports.iter().filter(|one| wanted(&one.outcome)).count();
+    let outcomes =
+        |wanted: fn(&Outcome) -> bool| summary.reports.iter().filter(|one| wanted(&one.outcome)).count();
     let passed = outcomes(|outcome| *outcome == Outcome::Passed);
     let failed = outcomes(|outcome| matches!(outcome, Outcome::Failed(_)));
     let skipped = outcomes(|outcome| matches!(outcome, Outcome::Skipped(_)));

@@ -89,7 +89,10 @@ impl Drivers {
         let until = Instant::now() + PATIENCE;
         while self.newest() < generation {
             self.look()?;
-            anyhow::ensure!(Instant::now() < until, "no launch {generation} of the driver after {PATIENCE:?}");
+            anyhow::ensure!(
+                Instant::now() < until,
+                "no launch {generation} of the driver after {PATIENCE:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
@@ -100,7 +103,8 @@ impl Drivers {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let generation = path.file_name().and_then(|name| name.to_str()?.strip_prefix("env.")?.parse().ok());
+            let generation =
+                path.file_name().and_then(|name| name.to_str()?.strip_prefix("env.")?.parse().ok());
             if let Some(generation) = generation.filter(|generation: &u64| *generation > self.newest()) {
                 found.push((generation, path));
             }

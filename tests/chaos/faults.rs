@@ -54,7 +54,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::PauseLeader(span) => write!(f, "{} for {} ms", self.kind(), span.as_millis()),
-            Fault::KillAgent(index, span) => write!(f, "{} ({}, back after {} ms)", self.kind(), index + 1, span.as_millis()),
+            Fault::KillAgent(index, span) => {
+                write!(f, "{} ({}, back after {} ms)", self.kind(), index + 1, span.as_millis())
+            }
             _plain => f.write_str(self.kind()),
         }
     }

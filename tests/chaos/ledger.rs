@@ -85,10 +85,8 @@ impl Ledger {
                 write.version, other.generation, write.generation
             ));
         } else if let Some(last) = self.last().filter(|last| last.version >= write.version) {
-            self.violations.push(format!(
-                "position {} was acknowledged after position {}",
-                write.version, last.version
-            ));
+            self.violations
+                .push(format!("position {} was acknowledged after position {}", write.version, last.version));
         }
         self.check_predecessor(write);
         self.acknowledged.insert(write.version, write.clone());
@@ -106,7 +104,8 @@ impl Ledger {
     /// The register was read. `floor` is what was acknowledged before the question.
     pub(super) fn read(&mut self, floor: u64, version: u64, value: &[u8]) -> Option<Write> {
         if version < floor {
-            self.violations.push(format!("position {floor} was acknowledged, but the register is at {version}"));
+            self.violations
+                .push(format!("position {floor} was acknowledged, but the register is at {version}"));
         }
         if version == 0 {
             return None;

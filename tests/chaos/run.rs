@@ -219,7 +219,10 @@ impl Campaign {
                 (_, Some(missing)) => missing,
                 (false, None) => "a write of the newest launch".to_owned(),
             };
-            anyhow::ensure!(since.elapsed() < PATIENCE, "not healthy after {PATIENCE:?}: {missing} is missing");
+            anyhow::ensure!(
+                since.elapsed() < PATIENCE,
+                "not healthy after {PATIENCE:?}: {missing} is missing"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -132,12 +132,16 @@ fn judge(book: &Book, marks: &str, agent_died: bool) -> (Tally, Vec<String>) {
             wrong.push(format!("task {id} ran {times} times"));
         }
         match told.end {
-            Some(TaskState::TaskFinished) if times == 0 => wrong.push(format!("task {id} finished without having run")),
+            Some(TaskState::TaskFinished) if times == 0 => {
+                wrong.push(format!("task {id} finished without having run"))
+            }
             Some(TaskState::TaskFinished) => tally.finished += 1,
             // A command that its supervising process did not outlive is reported as failed, and may have run.
             Some(TaskState::TaskFailed) if agent_died => tally.dropped += 1,
             Some(state) if times > 0 => wrong.push(format!("task {id} ran, but is {}", state.as_str_name())),
-            Some(state) if told.ran => wrong.push(format!("task {id} was running, but is {}", state.as_str_name())),
+            Some(state) if told.ran => {
+                wrong.push(format!("task {id} was running, but is {}", state.as_str_name()))
+            }
             None if times > 0 => wrong.push(format!("task {id} ran, but was never launched")),
             Some(_) | None => tally.dropped += 1,
         }

@@ -79,11 +79,8 @@ impl Registers {
     pub(super) async fn read(&mut self, book: &Book) -> Option<Write> {
         let floor = open(book).position();
         let state_get = call::StateGet { scope: Some(NAME.to_owned()), key: Some(KEY.to_owned()) };
-        let call = Call {
-            r#type: Some(call::Type::StateGet as i32),
-            state_get: Some(state_get),
-            ..Call::default()
-        };
+        let call =
+            Call { r#type: Some(call::Type::StateGet as i32), state_get: Some(state_get), ..Call::default() };
         let (_, response) = self.ask(&call, "").await;
         let found = response.state_get.unwrap_or_default();
         open(book).read(floor, found.version(), found.value())
@@ -98,11 +95,8 @@ impl Registers {
             generation: Some(write.generation),
             value: Some(Bytes::from(write.value())),
         };
-        let call = Call {
-            r#type: Some(call::Type::StateCas as i32),
-            state_cas: Some(state_cas),
-            ..Call::default()
-        };
+        let call =
+            Call { r#type: Some(call::Type::StateCas as i32), state_cas: Some(state_cas), ..Call::default() };
         loop {
             let (sent, response) = self.ask(&call, token).await;
             let Some(answer) = response.state_cas else { continue };
@@ -167,7 +161,12 @@ impl Writer {
 }
 
 /// Writes once with the token of a launch that is over; true if that is refused as it must be.
-pub(super) async fn zombie_is_fenced(mut registers: Registers, book: &Book, generation: u64, token: &str) -> bool {
+pub(super) async fn zombie_is_fenced(
+    mut registers: Registers,
+    book: &Book,
+    generation: u64,
+    token: &str,
+) -> bool {
     let last = registers.read(book).await;
     // What would have been right to write, had this launch still been the newest.
     let write = Write::after(last.as_ref(), generation);

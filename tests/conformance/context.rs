@@ -72,6 +72,9 @@ impl Context {
                 flag("--framework-failover-grace", "3secs".to_owned());
                 flag("--framework-disconnected-grace", "1secs".to_owned());
                 flag("--agent-failover-grace", "20secs".to_owned());
+                // Agents of a master that is paused notice it soon.
+                flag("--agent-ping-timeout", "500ms".to_owned());
+                flag("--max-agent-ping-timeouts", "6".to_owned());
                 options.agent_args = ["--update-retry-min", "1secs"].map(str::to_owned).to_vec();
             }
         }
@@ -227,7 +230,9 @@ impl Context {
     }
 
     /// Frameworks that the leading master shows as not completed.
-    pub(crate) async fn frameworks(&self) -> anyhow::Result<Vec<master::response::get_frameworks::Framework>> {
+    pub(crate) async fn frameworks(
+        &self,
+    ) -> anyhow::Result<Vec<master::response::get_frameworks::Framework>> {
         let all = self.ask(Type::GetFrameworks).await?.get_frameworks.context("no get_frameworks")?;
         let user = |one: &master::response::get_frameworks::Framework| {
             one.framework_info.as_ref().is_some_and(|info| info.name() != "tepui-drivers")
@@ -256,6 +261,25 @@ impl Context {
     /// Tasks as the leading master shows them.
     pub(crate) async fn tasks(&self) -> anyhow::Result<master::response::GetTasks> {
         self.ask(Type::GetTasks).await?.get_tasks.context("no get_tasks")
+    }
+
+    /// Tasks of one framework as the leading master shows them.
+    pub(crate) async fn tasks_of(&self, framework: &str) -> anyhow::Result<master::response::GetTasks> {
+        let mut all = self.tasks().await?;
+        for list in [&mut all.tasks, &mut all.completed_tasks, &mut all.unreachable_tasks] {
+            list.retain(|task| task.framework_id.named() == framework);
+        }
+        Ok(all)
+    }
+
+    /// Waits until the leading master has committed that so many tasks of a framework are running. Updates are forwarded before that.
+    pub(crate) async fn committed(&self, framework: &str, count: usize) -> anyhow::Result<()> {
+        self.eventually("the tasks' states in the log", async || {
+            let tasks = self.tasks_of(framework).await.ok()?.tasks;
+            let running = tasks.iter().filter(|task| task.state() == v1::TaskState::TaskRunning).count();
+            (running == count).then_some(())
+        })
+        .await
     }
 
     /// `/state` of the leading master.

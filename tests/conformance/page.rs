@@ -44,7 +44,9 @@ pub fn page(summary: &Summary) -> String {
     let mut text = format!("{HEAD}\n**{}**\n", count(summary));
     for scenario in table() {
         if let Some((_, title)) = GROUPS.iter().find(|(first, _)| *first == scenario.number) {
-            text.push_str(&format!("\n## {title}\n\n| # | Scenario | Encodings | State |\n|---|---|---|---|\n"));
+            text.push_str(&format!(
+                "\n## {title}\n\n| # | Scenario | Encodings | State |\n|---|---|---|---|\n"
+            ));
         }
         text.push_str(&row(scenario, summary));
     }
@@ -68,7 +70,8 @@ fn row(scenario: &Scenario, summary: &Summary) -> String {
             } else {
                 "not run"
             };
-            let lacks = if built.lacks.is_empty() { String::new() } else { format!("; in part: {}", built.lacks) };
+            let lacks =
+                if built.lacks.is_empty() { String::new() } else { format!("; in part: {}", built.lacks) };
             (encodings, format!("{state}{lacks}"))
         }
     };

@@ -70,7 +70,9 @@ impl Summary {
     /// Every failure with its reason.
     pub fn failures(&self) -> Vec<(&str, &str)> {
         let failure = |report| match report {
-            &Report { ref name, outcome: Outcome::Failed(ref reason), .. } => Some((name.as_str(), reason.as_str())),
+            &Report { ref name, outcome: Outcome::Failed(ref reason), .. } => {
+                Some((name.as_str(), reason.as_str()))
+            }
             _other => None,
         };
         self.reports.iter().filter_map(failure).collect()
@@ -101,7 +103,8 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
                 match cluster.mend().await {
                     Ok(()) => context = Some(cluster),
                     Err(error) if outcome == Outcome::Passed => {
-                        outcome = Outcome::Failed(format!("afterwards {error:#}\n{}", cluster.cluster.tails()));
+                        outcome =
+                            Outcome::Failed(format!("afterwards {error:#}\n{}", cluster.cluster.tails()));
                     }
                     Err(_again) => {}
                 }
@@ -122,10 +125,13 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
 }
 
 fn choose(numbers: &[String]) -> anyhow::Result<Vec<(&'static Scenario, Built)>> {
-    if let Some(unknown) = numbers.iter().find(|number| !table().iter().any(|one| one.number == number.as_str())) {
+    if let Some(unknown) =
+        numbers.iter().find(|number| !table().iter().any(|one| one.number == number.as_str()))
+    {
         anyhow::bail!("there is no scenario {unknown}");
     }
-    let wanted = |scenario: &Scenario| numbers.is_empty() || numbers.iter().any(|number| number == scenario.number);
+    let wanted =
+        |scenario: &Scenario| numbers.is_empty() || numbers.iter().any(|number| number == scenario.number);
     let built = |scenario: &'static Scenario| match scenario.state {
         State::Built(built) => Some((scenario, built)),
         State::Later(_) => None,

@@ -4,8 +4,9 @@ use Encodings::{Both, Json};
 use Needs::{Calm, Quick, Trio};
 
 use super::scenarios::{
-    a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks, c_validation, d_frameworks,
-    d_reconnect, e_reconciliation, f_agents, f_partitions, g_failover, g_leaders, h_endpoints, h_events,
+    a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks, c_validation,
+    d_frameworks, d_reconnect, e_reconciliation, f_agents, f_partitions, g_failover, g_leaders, h_endpoints,
+    h_events,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -95,14 +96,42 @@ static TABLE: &[Scenario] = &[
     built!("47", "exit_codes", Calm, Both, c_tasks::exit_codes),
     built!("48", "kill_task", Calm, Both, c_kills::killing),
     built!("49", "kill_unknown_task", Calm, Both, c_kills::unknown_tasks),
-    built!("50", "kill_during_launch", Calm, Json, c_kills::killed_on_the_way, "no executor that is starting: commands only"),
+    built!(
+        "50",
+        "kill_during_launch",
+        Calm,
+        Json,
+        c_kills::killed_on_the_way,
+        "no executor that is starting: commands only"
+    ),
     built!("51", "repeated_updates", Quick, Both, c_tasks::repeated_updates),
     built!("52", "unacknowledged_end", Quick, Both, c_tasks::unacknowledged_end),
-    built!("53", "invalid_tasks", Calm, Both, c_validation::all_invalid, "no executor infos that differ: commands only"),
+    built!(
+        "53",
+        "invalid_tasks",
+        Calm,
+        Both,
+        c_validation::all_invalid,
+        "no executor infos that differ: commands only"
+    ),
     later("54", "executor_reuse", EXECUTORS),
     later("55", "framework_message", EXECUTORS),
-    built!("56", "shutdown_of_an_executor", Calm, Json, c_kills::shutdown_of_an_executor, "the executors of commands only"),
-    built!("57", "lost_executor", Calm, Json, c_tasks::lost_executor, "the supervising processes of commands only"),
+    built!(
+        "56",
+        "shutdown_of_an_executor",
+        Calm,
+        Json,
+        c_kills::shutdown_of_an_executor,
+        "the executors of commands only"
+    ),
+    built!(
+        "57",
+        "lost_executor",
+        Calm,
+        Json,
+        c_tasks::lost_executor,
+        "the supervising processes of commands only"
+    ),
     later("58", "executor_timeouts", EXECUTORS),
     later("59", "task_groups", "task groups are not built yet"),
     later("60", "task_group_validation", "task groups are not built yet"),
@@ -111,8 +140,22 @@ static TABLE: &[Scenario] = &[
     later("63", "checks", CHECKS),
     later("64", "resource_limits", "isolation is not built yet"),
     later("65", "fetcher", "fetching is not built yet"),
-    built!("66", "labels_and_discovery", Calm, Both, c_tasks::labels_and_discovery, "labels of statuses need an executor"),
-    built!("67", "commands_and_their_environment", Calm, Both, c_tasks::commands, "commands run as the agent's own user"),
+    built!(
+        "66",
+        "labels_and_discovery",
+        Calm,
+        Both,
+        c_tasks::labels_and_discovery,
+        "labels of statuses need an executor"
+    ),
+    built!(
+        "67",
+        "commands_and_their_environment",
+        Calm,
+        Both,
+        c_tasks::commands,
+        "commands run as the agent's own user"
+    ),
     later("68", "environment_of_executors", EXECUTORS),
     // D: frameworks that fail and come back.
     built!("69", "replaced_framework", Calm, Both, d_reconnect::replaced),
@@ -122,7 +165,14 @@ static TABLE: &[Scenario] = &[
     built!("73", "changed_on_return", Calm, Both, d_frameworks::changed_on_return),
     built!("74", "update_framework", Calm, Both, d_frameworks::update_call),
     built!("75", "framework_with_its_own_id", Calm, Both, d_reconnect::own_id),
-    built!("76", "operator_teardown", Calm, Both, d_frameworks::operator_teardown, "the form endpoint and permissions are not built yet"),
+    built!(
+        "76",
+        "operator_teardown",
+        Calm,
+        Both,
+        d_frameworks::operator_teardown,
+        "the form endpoint and permissions are not built yet"
+    ),
     // E: reconciliation.
     built!("77", "reconcile_known_tasks", Calm, Both, e_reconciliation::match_and_mismatch),
     built!("78", "reconcile_unknown_tasks", Quick, Both, e_reconciliation::all_unknown),
@@ -134,7 +184,14 @@ static TABLE: &[Scenario] = &[
     built!("83", "task_ends_during_partition", Quick, Json, f_partitions::ended_meanwhile),
     later("84", "rate_limited_removal", "removals are rate-limited only after a change of leader"),
     built!("85", "agent_never_back", Quick, Json, f_agents::never_back),
-    built!("86", "brief_absence_of_an_agent", Calm, Json, f_agents::brief_absence, "frameworks without checkpoint keep their tasks, too"),
+    built!(
+        "86",
+        "brief_absence_of_an_agent",
+        Calm,
+        Json,
+        f_agents::brief_absence,
+        "frameworks without checkpoint keep their tasks, too"
+    ),
     later("87", "agent_recovery", EXECUTORS),
     built!("88", "lost_launch", Calm, Json, f_agents::lost_launch),
     later("89", "agent_gone", "MARK_AGENT_GONE is not built yet"),
@@ -146,7 +203,14 @@ static TABLE: &[Scenario] = &[
     built!("94", "tasks_survive_the_leader", Trio, Both, g_failover::tasks_survive),
     built!("95", "killed_after_accept", Trio, Json, g_failover::killed_after_accept),
     built!("96", "killed_during_acknowledgement", Trio, Json, g_failover::killed_during_acknowledgement),
-    built!("97", "exact_agents_after_failover", Trio, Json, g_leaders::exact_agents, "quota, weights, maintenance and drain are not built yet"),
+    built!(
+        "97",
+        "exact_agents_after_failover",
+        Trio,
+        Json,
+        g_leaders::exact_agents,
+        "quota, weights, maintenance and drain are not built yet"
+    ),
     built!("98", "former_leader", Trio, Json, g_leaders::former_leader, "masters are paused, not cut off"),
     built!("99", "absent_framework_is_torn_down", Trio, Json, g_leaders::absent_framework),
     built!("100", "failover_deadline_survives", Trio, Json, g_failover::deadline_survives),
@@ -156,7 +220,14 @@ static TABLE: &[Scenario] = &[
     later("103", "reservations", RESERVATIONS),
     later("104", "maintenance", "maintenance is not built yet"),
     later("105", "draining", "draining is not built yet"),
-    built!("106", "operator_events", Quick, Both, h_events::whole_stream, "health updates and the limit of subscribers"),
+    built!(
+        "106",
+        "operator_events",
+        Quick,
+        Both,
+        h_events::whole_stream,
+        "health updates and the limit of subscribers"
+    ),
     built!("107", "endpoints", Calm, Json, h_endpoints::endpoints, "state-summary, roles, gzip, files"),
     later("108", "authorization", AUTHENTICATION),
     later("109", "nested_containers", "nested containers are not built yet"),

@@ -4,7 +4,8 @@ use tepui_tests::conformance::{self, Outcome, Settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_scenarios_hold() -> anyhow::Result<()> {
-    let settings = Settings { executable: env!("CARGO_BIN_EXE_tepui-under-test").into(), numbers: Vec::new() };
+    let settings =
+        Settings { executable: env!("CARGO_BIN_EXE_tepui-under-test").into(), numbers: Vec::new() };
     let summary = Box::pin(conformance::run(&settings, |report| {
         let ending = match &report.outcome {
             Outcome::Passed => "ok".to_owned(),

@@ -92,7 +92,11 @@ impl TestFramework {
     ///
     /// # Errors
     /// When the driver ends, or nothing fits in time.
-    pub async fn wait<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> anyhow::Result<T> {
+    pub async fn wait<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&Event) -> Option<T>,
+    ) -> anyhow::Result<T> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -155,7 +159,8 @@ impl TestFramework {
     /// When it is not in time.
     pub async fn wait_state(&mut self, task: &str, state: v1::TaskState) -> anyhow::Result<v1::TaskStatus> {
         let fits = |status: &v1::TaskStatus| {
-            status.task_id.as_ref().and_then(|id| id.value.as_deref()) == Some(task) && status.state() == state
+            status.task_id.as_ref().and_then(|id| id.value.as_deref()) == Some(task)
+                && status.state() == state
         };
         let earlier = self.updates().find(|status| fits(status)).cloned();
         if let Some(status) = earlier {

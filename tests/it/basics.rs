@@ -55,12 +55,13 @@ async fn the_example_of_the_docs_runs() -> anyhow::Result<()> {
     let state = example::run(&test.cluster.masters().join(",")).await?;
     assert_eq!(state, TaskFinished);
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/frameworks.md"))?;
-    let code = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../framework-sdk/examples/hello.rs"))?;
+    let code =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../framework-sdk/examples/hello.rs"))?;
     assert!(page.contains(&code), "docs/frameworks.md does not show the example as it is");
     Ok(())
 }
 
 /// The SDK's example, compiled into this test.
 #[path = "../../framework-sdk/examples/hello.rs"]
-#[expect(dead_code, clippy::print_stdout, reason = "its own main is not called here, and it prints")]
+#[expect(dead_code, unreachable_pub, reason = "a program of its own: its main is not called here")]
 mod example;

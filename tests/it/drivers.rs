@@ -96,14 +96,16 @@ async fn a_paused_driver_that_comes_back_changes_nothing() -> anyhow::Result<()>
     let first = told(folder.path(), 1).await?;
     assert!(first.sandbox.is_dir(), "{:?}", first.sandbox);
     assert_eq!(register(&operator, &first).cas("position", 0, Bytes::from_static(b"10")).await?, Cas::Ok(1));
-    let old_stream = TestFramework::subscribe_as(test.cluster.masters(), info(&first), Some(&first.token)).await?;
+    let old_stream =
+        TestFramework::subscribe_as(test.cluster.masters(), info(&first), Some(&first.token)).await?;
 
     // Nobody renews the lease: this process is as good as cut off, and its successor is launched.
     signal(&pids(&first), Signal::SIGSTOP);
     let second = told(folder.path(), 2).await?;
     assert_ne!(first.token, second.token);
     assert_eq!(first.framework_id, second.framework_id);
-    let mut stream = TestFramework::subscribe_as(test.cluster.masters(), info(&second), Some(&second.token)).await?;
+    let mut stream =
+        TestFramework::subscribe_as(test.cluster.masters(), info(&second), Some(&second.token)).await?;
     let successor = register(&operator, &second);
     let found = successor.get("position").await?;
     assert_eq!((found.version, &found.value[..]), (1, &b"10"[..]));
@@ -124,7 +126,8 @@ async fn a_paused_driver_that_comes_back_changes_nothing() -> anyhow::Result<()>
     assert_eq!(successor.cas("position", 2, Bytes::from_static(b"30")).await?, Cas::Ok(3));
     stream.launch(vec![task("work", "true")]).await?;
     stream.wait_state("work", v1::TaskState::TaskFinished).await?;
-    let disturbed = stream.heard.iter().any(|event| matches!(event, Event::Error(_) | Event::Disconnected { .. }));
+    let disturbed =
+        stream.heard.iter().any(|event| matches!(event, Event::Error(_) | Event::Disconnected { .. }));
     assert!(!disturbed, "{:?}", stream.heard);
     assert_eq!(&successor.get("position").await?.value[..], b"30");
     operator.kill_driver("counter", Some(100)).await?;

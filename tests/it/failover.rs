@@ -10,7 +10,11 @@ use crate::TEPUI;
 
 /// Waits until the framework is subscribed anew.
 async fn subscribed_again(framework: &mut TestFramework) -> anyhow::Result<()> {
-    framework.wait("a new subscription", |event| matches!(event, Event::Subscribed { again: true, .. }).then_some(())).await
+    framework
+        .wait("a new subscription", |event| {
+            matches!(event, Event::Subscribed { again: true, .. }).then_some(())
+        })
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,8 @@ type Case = (&'static str, Option<&'static str>, Option<&'static str>, Vec<u8>, 
 
 fn cases() -> Vec<Case> {
     let scheduler = "/api/v1/scheduler";
-    let subscribe = br#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n"}}}"#.to_vec();
+    let subscribe =
+        br#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n"}}}"#.to_vec();
     let mut deep = br#"{"type":"#.to_vec();
     deep.extend(std::iter::repeat_n(b'[', 100_000));
     let unknown = br#"{"type":"TEARDOWN","framework_id":{"value":"nobody"}}"#.to_vec();
@@ -30,7 +31,14 @@ fn cases() -> Vec<Case> {
         (scheduler, Some(JSON), None, b"{\"type\":\"\xff\"}".to_vec(), 400, ""),
         (scheduler, Some(JSON), None, br#"{"type":"NONSENSE"}"#.to_vec(), 400, "type"),
         (scheduler, Some(JSON), None, br#"{"type":"SUBSCRIBE"}"#.to_vec(), 400, "subscribe"),
-        (scheduler, Some(JSON), None, br#"{"type":"SUBSCRIBE","subscribe":{}}"#.to_vec(), 400, "framework_info"),
+        (
+            scheduler,
+            Some(JSON),
+            None,
+            br#"{"type":"SUBSCRIBE","subscribe":{}}"#.to_vec(),
+            400,
+            "framework_info",
+        ),
         (
             scheduler,
             Some(JSON),
@@ -40,22 +48,44 @@ fn cases() -> Vec<Case> {
             "user",
         ),
         (scheduler, Some(JSON), None, unknown, 400, "framework"),
-        (scheduler, Some(JSON), None, br#"{"type":"KILL","kill":{"task_id":{"value":"t"}}}"#.to_vec(), 400, "framework_id"),
+        (
+            scheduler,
+            Some(JSON),
+            None,
+            br#"{"type":"KILL","kill":{"task_id":{"value":"t"}}}"#.to_vec(),
+            400,
+            "framework_id",
+        ),
         (scheduler, Some(PROTOBUF), None, vec![0x0a, 0x80], 400, ""),
         (scheduler, Some(PROTOBUF), None, vec![0xff; 64], 400, ""),
         (scheduler, Some(PROTOBUF), None, Vec::new(), 400, ""),
         ("/api/v1", Some(JSON), None, br#"{"type":"TEARDOWN"}"#.to_vec(), 400, "teardown"),
         ("/api/v1", Some(JSON), None, br#"{}"#.to_vec(), 400, "type"),
-        ("/tepui/v1/operator", Some(JSON), None, br#"{"type":"SUBMIT_DRIVER","submit_driver":{}}"#.to_vec(), 400, "spec"),
         (
             "/tepui/v1/operator",
             Some(JSON),
             None,
-            br#"{"type":"SUBMIT_DRIVER","submit_driver":{"spec":{"name":"a/b","command":{"value":"x"}}}}"#.to_vec(),
+            br#"{"type":"SUBMIT_DRIVER","submit_driver":{}}"#.to_vec(),
+            400,
+            "spec",
+        ),
+        (
+            "/tepui/v1/operator",
+            Some(JSON),
+            None,
+            br#"{"type":"SUBMIT_DRIVER","submit_driver":{"spec":{"name":"a/b","command":{"value":"x"}}}}"#
+                .to_vec(),
             400,
             "name",
         ),
-        ("/tepui/v1/operator", Some(JSON), None, br#"{"type":"KILL_DRIVER","kill_driver":{"name":"nobody"}}"#.to_vec(), 404, "nobody"),
+        (
+            "/tepui/v1/operator",
+            Some(JSON),
+            None,
+            br#"{"type":"KILL_DRIVER","kill_driver":{"name":"nobody"}}"#.to_vec(),
+            404,
+            "nobody",
+        ),
         ("/tepui/v1/agent", Some(PROTOBUF), None, vec![0xff; 9], 403, ""),
         ("/no/such/path", Some(JSON), None, b"{}".to_vec(), 404, ""),
     ]
@@ -81,7 +111,9 @@ async fn bad_input_is_answered_properly_and_harms_nobody() -> anyhow::Result<()>
         let found = answer.status();
         let text = answer.text().await?;
         if found != StatusCode::from_u16(status)? || !text.contains(word) {
-            wrong.push(format!("{path} {content:?} {shown}: {found} instead of {status} with {word:?}: {text}"));
+            wrong.push(format!(
+                "{path} {content:?} {shown}: {found} instead of {status} with {word:?}: {text}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests package lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests package lies in the workspace")
+        .to_path_buf()
 }
 
 /// All files below `folder` with this extension, without build output and hidden folders.
@@ -100,8 +103,21 @@ fn assert_never(manifest: &str, forbidden: &[&str]) {
 
 #[test]
 fn packages_depend_only_on_what_they_may() {
-    let world = ["tokio", "axum", "openraft", "rand", "reqwest", "redb", "hyper", "uuid", "nix", "tracing", "serde_json"];
-    let servers = ["tepui-scheduler", "tepui-scheduler-core", "tepui-agent", "tepui-agent-core", "tepui-raft-store"];
+    let world = [
+        "tokio",
+        "axum",
+        "openraft",
+        "rand",
+        "reqwest",
+        "redb",
+        "hyper",
+        "uuid",
+        "nix",
+        "tracing",
+        "serde_json",
+    ];
+    let servers =
+        ["tepui-scheduler", "tepui-scheduler-core", "tepui-agent", "tepui-agent-core", "tepui-raft-store"];
     for core in ["scheduler/core/Cargo.toml", "agent/core/Cargo.toml"] {
         assert_never(core, &world);
         assert_never(core, &["tepui-raft-store", "tepui-sdk", "tepui-scheduler", "tepui-agent"]);
@@ -111,9 +127,18 @@ fn packages_depend_only_on_what_they_may() {
     assert_never("proto/Cargo.toml", &["tokio", "axum", "reqwest"]);
     assert_never("proto/Cargo.toml", &servers);
     assert_never("proto/Cargo.toml", &["tepui-sdk", "tepui-streaming"]);
-    assert_never("raft-store/Cargo.toml", &["tepui-proto", "tepui-scheduler", "tepui-scheduler-core", "tepui-sdk"]);
-    assert_never("scheduler/Cargo.toml", &["tepui-agent", "tepui-agent-core", "tepui-sdk", "openraft", "redb"]);
-    assert_never("agent/Cargo.toml", &["tepui-scheduler", "tepui-scheduler-core", "tepui-raft-store", "tepui-sdk"]);
+    assert_never(
+        "raft-store/Cargo.toml",
+        &["tepui-proto", "tepui-scheduler", "tepui-scheduler-core", "tepui-sdk"],
+    );
+    assert_never(
+        "scheduler/Cargo.toml",
+        &["tepui-agent", "tepui-agent-core", "tepui-sdk", "openraft", "redb"],
+    );
+    assert_never(
+        "agent/Cargo.toml",
+        &["tepui-scheduler", "tepui-scheduler-core", "tepui-raft-store", "tepui-sdk"],
+    );
     assert_never("framework-sdk/Cargo.toml", &servers);
     assert_never("framework-sdk/streaming/Cargo.toml", &servers);
 }
@@ -148,7 +173,12 @@ fn links_in_docs_lead_somewhere() {
 #[test]
 fn pages_name_only_files_that_exist_in_backticks_with_a_docs_path() {
     let text = fs::read_to_string(root().join("README.md")).expect("read README.md");
-    for word in text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("docs/") || word.starts_with("examples/")) {
+    for word in text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("docs/") || word.starts_with("examples/"))
+    {
         assert!(root().join(word).exists(), "README.md names {word}, which is not there");
     }
 }

@@ -368,9 +368,7 @@ impl World {
 fn found_process(process: Option<&Process>) -> Found {
     match process {
         None => Found::NeverStarted,
-        Some(Process { ended: Some((_, -1)), .. }) => {
-            Found::Lost { message: "the host was lost".to_owned() }
-        }
+        Some(Process { ended: Some((_, -1)), .. }) => Found::Lost { message: "the host was lost".to_owned() },
         Some(Process { ended: Some((_, status)), kill_asked, .. }) => {
             Found::Exited(Exit::Status { status: *status, kill_asked: *kill_asked })
         }

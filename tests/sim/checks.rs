@@ -123,7 +123,7 @@ impl World {
             }
             self.checks.generation = generation;
         }
-        if entries % COMPARE_ENTRIES == 0 {
+        if entries.is_multiple_of(COMPARE_ENTRIES) {
             self.compare(node, entries)?;
         }
         Ok(())
@@ -147,7 +147,9 @@ impl World {
                 .filter_map(|key| registry.tasks.get(key))
                 .filter(|task| !task.state().is_terminal())
                 .filter(|task| task.unreachable_wall_ms.is_none())
-                .map(|task| cpus(task.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default()))
+                .map(|task| {
+                    cpus(task.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default())
+                })
                 .sum();
             if charged > total + 0.0001 {
                 return Err(format!("agent {id} has {total} CPUs, {charged} are charged"));
@@ -169,9 +171,9 @@ impl World {
     /// The newest generation is alive and may write.
     fn driver_runs(&self) -> bool {
         let newest = self.checks.generation;
-        self.drivers.iter().any(|driver| {
-            driver.alive && driver.generation == newest && driver.paused_until <= self.now
-        })
+        self.drivers
+            .iter()
+            .any(|driver| driver.alive && driver.generation == newest && driver.paused_until <= self.now)
     }
 
     /// What is missing, in words.
@@ -229,16 +231,16 @@ impl World {
             let Some(id) = &framework.id else { continue };
             for (task, known) in &framework.tasks {
                 let Some(status) = self.ledger.ends.get(&(id.clone(), task.clone())) else { continue };
-                let truth = if *status == 0 {
-                    v1::TaskState::TaskFinished
-                } else {
-                    v1::TaskState::TaskFailed
-                };
+                let truth =
+                    if *status == 0 { v1::TaskState::TaskFinished } else { v1::TaskState::TaskFailed };
                 if let Some(word) = known.last_word
                     && matches!(word, v1::TaskState::TaskFinished | v1::TaskState::TaskFailed)
                     && word != truth
                 {
-                    return Err(format!("task {task} ended with status {status} and was reported {}", word.as_str_name()));
+                    return Err(format!(
+                        "task {task} ended with status {status} and was reported {}",
+                        word.as_str_name()
+                    ));
                 }
             }
         }

@@ -99,7 +99,8 @@ impl World {
     fn reachable_leader(&self, number: usize) -> Option<usize> {
         let place = Place::Agent(self.drivers[number].agent);
         self.serving_node().filter(|node| {
-            self.network.reaches(place, Place::Master(*node)) && self.network.reaches(Place::Master(*node), place)
+            self.network.reaches(place, Place::Master(*node))
+                && self.network.reaches(Place::Master(*node), place)
         })
     }
 
@@ -142,10 +143,8 @@ impl World {
         }
         let Some(node) = self.reachable_leader(number) else { return };
         let driver = &self.drivers[number];
-        let call = operator::call::RenewLease {
-            name: Some(NAME.to_owned()),
-            generation: Some(driver.generation),
-        };
+        let call =
+            operator::call::RenewLease { name: Some(NAME.to_owned()), generation: Some(driver.generation) };
         let token = driver.token.clone();
         self.numbers += 1;
         let call_number = self.numbers;
@@ -186,7 +185,12 @@ impl World {
         self.drivers[number].stream = Some(stream);
     }
 
-    pub(crate) fn driver_hears(&mut self, number: usize, stream: u64, message: &ToClient) -> Result<(), String> {
+    pub(crate) fn driver_hears(
+        &mut self,
+        number: usize,
+        stream: u64,
+        message: &ToClient,
+    ) -> Result<(), String> {
         if self.drivers[number].stream != Some(stream) || !self.drivers[number].alive {
             return Ok(());
         }
@@ -230,7 +234,7 @@ impl World {
         if self.drivers[number].paused_until > self.now {
             let (at, to) = (self.drivers[number].paused_until, Place::Driver(number));
             let event = match reply {
-                Some(reply) => Event::Answer { to, number: call, reply },
+                Some(reply) => Event::Answer { to, number: call, reply: Box::new(reply) },
                 None => Event::NoAnswer { to, number: call },
             };
             self.agenda.push(at, event);
@@ -271,7 +275,9 @@ impl World {
                 self.note(|| format!("driver generation {generation} is fenced"));
                 self.driver_exits(number, FENCED);
             }
-            operator::response::state_cas::Result::Unknown => return Err("a compare-and-set without result".into()),
+            operator::response::state_cas::Result::Unknown => {
+                return Err("a compare-and-set without result".into());
+            }
         }
         Ok(())
     }

@@ -63,7 +63,9 @@ impl World {
     /// The leader and its peers do not hear each other, in one direction or both; agents and frameworks reach it still.
     fn cut_off_leader(&mut self, both: bool) {
         let Some((leader, _)) = self.log.leader else { return };
-        self.note(|| format!("master {leader} is cut off from its peers{}", if both { "" } else { ", one way" }));
+        self.note(|| {
+            format!("master {leader} is cut off from its peers{}", if both { "" } else { ", one way" })
+        });
         for peer in 0..self.nodes.len() {
             let (one, other) = (Place::Master(leader), Place::Master(peer));
             if both {

@@ -51,7 +51,7 @@ impl SimFramework {
             removed: false,
             tasks: BTreeMap::new(),
             wanted: settings.tasks_per_framework,
-            partition_aware: index % 2 == 0,
+            partition_aware: index.is_multiple_of(2),
         }
     }
 
@@ -216,14 +216,19 @@ impl World {
 
     fn kill_some_task(&mut self, framework: usize) {
         let found = &self.frameworks[framework];
-        let open: Vec<&String> =
-            found.tasks.iter().filter(|(_, task)| !task.state.is_some_and(is_terminal)).map(|(id, _)| id).collect();
+        let open: Vec<&String> = found
+            .tasks
+            .iter()
+            .filter(|(_, task)| !task.state.is_some_and(is_terminal))
+            .map(|(id, _)| id)
+            .collect();
         if open.is_empty() {
             return;
         }
         let task = open[self.chance.index(open.len())].clone();
         let mut call = self.frameworks[framework].call(call::Type::Kill);
-        call.kill = Some(call::Kill { task_id: Some(v1::TaskId { value: Some(task) }), ..call::Kill::default() });
+        call.kill =
+            Some(call::Kill { task_id: Some(v1::TaskId { value: Some(task) }), ..call::Kill::default() });
         self.framework_sends(framework, call);
     }
 
@@ -254,7 +259,9 @@ impl World {
                 let text = told.error.and_then(|error| error.message).unwrap_or_default();
                 self.note(|| format!("framework {framework} is told: {text}"));
                 if text.contains("removed") || text.contains("completed") {
-                    return Err(format!("framework {framework} was removed, although it was never away for long: {text}"));
+                    return Err(format!(
+                        "framework {framework} was removed, although it was never away for long: {text}"
+                    ));
                 }
                 Ok(())
             }
@@ -279,12 +286,14 @@ impl World {
         let offers = told.offers.map(|offers| offers.offers).unwrap_or_default();
         for offer in offers {
             self.checks.offered(framework, &offer)?;
-            let want = self.frameworks[framework].wanted.saturating_sub(self.frameworks[framework].tasks.len());
+            let want =
+                self.frameworks[framework].wanted.saturating_sub(self.frameworks[framework].tasks.len());
             let offer_id = offer.id.clone().unwrap_or_default();
             if want == 0 || self.chance.percent(20) {
                 let mut call = self.frameworks[framework].call(call::Type::Decline);
                 let refuse = [0.0, 1.0, 5.0][self.chance.index(3)];
-                let filters = Some(v1::Filters { refuse_seconds: Some(if want == 0 { 30.0 } else { refuse }) });
+                let filters =
+                    Some(v1::Filters { refuse_seconds: Some(if want == 0 { 30.0 } else { refuse }) });
                 call.decline = Some(call::Decline { offer_ids: vec![offer_id], filters });
                 self.framework_sends(framework, call);
             } else {
@@ -344,7 +353,14 @@ impl World {
         let Some(status) = told.update.and_then(|update| update.status) else { return Ok(()) };
         let id = status.task_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
         let state = status.state();
-        self.note(|| format!("framework {framework} hears {id} {} {:?} {:?}", state.as_str_name(), status.source(), status.reason()));
+        self.note(|| {
+            format!(
+                "framework {framework} hears {id} {} {:?} {:?}",
+                state.as_str_name(),
+                status.source(),
+                status.reason()
+            )
+        });
         let Some(known) = self.frameworks[framework].tasks.get_mut(&id) else {
             return Err(format!("framework {framework} hears of task {id}, which it never launched"));
         };
@@ -390,10 +406,16 @@ fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
     if let Some(uuid) = from_agent {
         match known.uuids.iter().position(|seen| seen == uuid) {
             Some(place) if place + 1 == known.uuids.len() => {}
-            Some(_) => return Err(format!("an update of {} came again after a newer one", state.as_str_name())),
+            Some(_) => {
+                return Err(format!("an update of {} came again after a newer one", state.as_str_name()));
+            }
             None => {
                 if let Some(word) = known.last_word {
-                    return Err(format!("{} after the last word {}", state.as_str_name(), word.as_str_name()));
+                    return Err(format!(
+                        "{} after the last word {}",
+                        state.as_str_name(),
+                        word.as_str_name()
+                    ));
                 }
                 if known.state.is_some_and(|before| rank(before) < 4 && rank(before) > rank(state)) {
                     return Err(format!("{} after {:?}", state.as_str_name(), known.state));

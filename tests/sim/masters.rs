@@ -76,7 +76,10 @@ fn brief(input: &core::Input) -> String {
 }
 
 fn config() -> core::Config {
-    core::Config { masters: "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050".to_owned(), ..core::Config::default() }
+    core::Config {
+        masters: "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050".to_owned(),
+        ..core::Config::default()
+    }
 }
 
 impl World {
@@ -137,7 +140,8 @@ impl World {
             let lapsed = self.now.saturating_sub(at) > 150 * MS;
             // A leader that stepped down and has its majority again begins a new leadership.
             let idle = self.nodes[leader].leading.is_none() && self.has_majority(leader);
-            if !(lapsed && !self.has_majority(leader)) && !idle {
+            let lost = lapsed && !self.has_majority(leader);
+            if !lost && !idle {
                 return Ok(());
             }
         }
@@ -152,7 +156,9 @@ impl World {
         let node = candidates[self.chance.index(candidates.len())];
         let kept = self.chance.index(self.log.in_flight.len() + 1);
         let leadership = self.log.elect(node, kept);
-        self.note(|| format!("master {node} is elected for leadership {leadership}, {kept} entries in flight are kept"));
+        self.note(|| {
+            format!("master {node} is elected for leadership {leadership}, {kept} entries in flight are kept")
+        });
         if self.nodes[node].leading.is_some() {
             self.depose(node)?;
         }
@@ -223,13 +229,13 @@ impl World {
             let found = &mut self.nodes[node];
             let (outcome, _changes) = found.registry.apply(&envelope);
             found.applied += 1;
-            let own_epoch = matches!(outcome, core::Outcome::TookLead { .. })
-                || envelope.epoch == found.registry.epoch;
+            let own_epoch =
+                matches!(outcome, core::Outcome::TookLead { .. }) || envelope.epoch == found.registry.epoch;
             if envelope.node_id == found.node_id() && own_epoch {
                 outcomes.push((envelope.proposal, outcome));
             }
             self.check_applied(node, index + 1)?;
-            if (index + 1) % SNAPSHOT_ENTRIES == 0 {
+            if (index + 1).is_multiple_of(SNAPSHOT_ENTRIES) {
                 self.take_snapshot(node)?;
             }
         }
@@ -246,7 +252,10 @@ impl World {
     fn take_snapshot(&mut self, node: usize) -> Result<(), String> {
         let mut bytes = Vec::new();
         let found = &mut self.nodes[node];
-        found.registry.write_snapshot(&mut bytes).map_err(|error| format!("snapshot not written: {error}"))?;
+        found
+            .registry
+            .write_snapshot(&mut bytes)
+            .map_err(|error| format!("snapshot not written: {error}"))?;
         found.snapshot = Some((found.applied, bytes));
         Ok(())
     }
@@ -350,7 +359,7 @@ impl World {
         let delay = self.latency();
         if let Some((to, number)) = self.answers.remove(&(node, life, request)) {
             if self.network.reaches(Place::Master(node), self.address(to)) {
-                self.after(delay, Event::Answer { to, number, reply });
+                self.after(delay, Event::Answer { to, number, reply: Box::new(reply) });
             }
         } else if let Some(stream) = self.nodes[node].requests.remove(&request)
             && let core::Reply::Rejected { status, reason } = reply
@@ -361,7 +370,7 @@ impl World {
     }
 
     /// A call on a stream has arrived at its master.
-    pub(crate) fn to_master(&mut self, stream: u64, message: ToMaster) -> Result<(), String> {
+    pub(crate) fn master_hears(&mut self, stream: u64, message: ToMaster) -> Result<(), String> {
         let Some(found) = self.network.streams.get(&stream).cloned() else { return Ok(()) };
         let (node, life) = (found.master, found.master_life);
         if found.broken || !self.network.reaches(self.address(found.client), Place::Master(node)) {
@@ -395,12 +404,9 @@ impl World {
                 principal: None,
                 driver_token: token,
             },
-            (ToMaster::Framework { call, .. }, false) => core::Input::Call {
-                request,
-                stream_id: Some(stream_id),
-                call: *call,
-                principal: None,
-            },
+            (ToMaster::Framework { call, .. }, false) => {
+                core::Input::Call { request, stream_id: Some(stream_id), call: *call, principal: None }
+            }
             (ToMaster::Agent(call), true) => {
                 core::Input::AgentRegister { connection: stream, stream_id, call: *call }
             }

@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_client(&mut self, stream: u64, message: ToClient) -> Result<(), String> {
+    pub(crate) fn client_hears(&mut self, stream: u64, message: ToClient) -> Result<(), String> {
         let Some(found) = self.network.streams.get(&stream).cloned() else { return Ok(()) };
         if !self.network.reaches(Place::Master(found.master), self.address(found.client)) {
             self.break_stream(stream, false, false);
@@ -82,7 +82,9 @@ impl World {
         }
         match found.client {
             Place::Agent(agent) => self.agent_hears(agent, found.client_life, stream, message),
-            Place::Framework(framework) => self.framework_hears(framework, found.client_life, stream, message),
+            Place::Framework(framework) => {
+                self.framework_hears(framework, found.client_life, stream, message)
+            }
             Place::Driver(number) => self.driver_hears(number, stream, &message),
             Place::Master(_) => Ok(()),
         }

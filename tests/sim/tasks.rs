@@ -27,7 +27,11 @@ pub(crate) fn command(ms: u64, code: i32) -> v1::CommandInfo {
 pub(crate) fn behaviour(task: &v1::TaskInfo) -> Behaviour {
     let text = task.command.as_ref().and_then(|command| command.value.as_deref()).unwrap_or_default();
     let mut words = text.split_whitespace();
-    match (words.next(), words.next().and_then(|ms| ms.parse().ok()), words.next().and_then(|code| code.parse().ok())) {
+    match (
+        words.next(),
+        words.next().and_then(|ms| ms.parse().ok()),
+        words.next().and_then(|code| code.parse().ok()),
+    ) {
         (Some("run"), Some(ms), Some(code)) => Behaviour::Run { ms, code },
         _driver => Behaviour::Driver,
     }

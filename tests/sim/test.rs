@@ -36,7 +36,9 @@ fn a_cluster_survives_every_seed() {
         writes += report.register_writes;
         fenced += report.fenced;
     }
-    eprintln!("{count} seeds: {faults} faults, {starts} tasks started, {writes} register writes, {fenced} fenced");
+    eprintln!(
+        "{count} seeds: {faults} faults, {starts} tasks started, {writes} register writes, {fenced} fenced"
+    );
     assert!(starts > count && writes > count, "the runs did next to nothing");
     assert!(fenced > 0, "no write was ever fenced: the faults do not reach what they are for");
 }

@@ -25,37 +25,115 @@ pub(crate) enum Event {
     /// The log's supervision: elections, steps down, followers catching up.
     Raft,
     Commit,
-    MasterInput { node: usize, life: u64, input: Box<core::Input> },
-    MasterTick { node: usize, life: u64, wish: Option<u64> },
-    RestartMaster { node: usize, life: u64 },
+    MasterInput {
+        node: usize,
+        life: u64,
+        input: Box<core::Input>,
+    },
+    MasterTick {
+        node: usize,
+        life: u64,
+        wish: Option<u64>,
+    },
+    RestartMaster {
+        node: usize,
+        life: u64,
+    },
 
     /// A record of a stream reaches its client.
-    ToClient { stream: u64, message: ToClient },
+    ToClient {
+        stream: u64,
+        message: ToClient,
+    },
     /// A call on a stream reaches its master.
-    ToMaster { stream: u64, message: ToMaster },
-    ClientNotices { stream: u64 },
-    MasterNotices { stream: u64 },
+    ToMaster {
+        stream: u64,
+        message: ToMaster,
+    },
+    ClientNotices {
+        stream: u64,
+    },
+    MasterNotices {
+        stream: u64,
+    },
     /// A call without a stream (operators, drivers) reaches a master.
-    Operator { node: usize, life: u64, from: Place, number: u64, call: Box<core::OperatorCall>, token: Option<String> },
+    Operator {
+        node: usize,
+        life: u64,
+        from: Place,
+        number: u64,
+        call: Box<core::OperatorCall>,
+        token: Option<String>,
+    },
     /// Its answer reaches the caller.
-    Answer { to: Place, number: u64, reply: core::Reply },
+    Answer {
+        to: Place,
+        number: u64,
+        reply: Box<core::Reply>,
+    },
     /// The caller has waited long enough.
-    NoAnswer { to: Place, number: u64 },
+    NoAnswer {
+        to: Place,
+        number: u64,
+    },
 
-    AgentSearch { agent: usize, life: u64 },
-    AgentInput { agent: usize, life: u64, input: Box<agent_core::Input> },
-    AgentTick { agent: usize, life: u64, wish: u64 },
-    Durable { agent: usize, life: u64, id: u64, record: Box<agent_core::checkpoint::Record> },
-    Start { agent: usize, life: u64, launch: Box<agent_core::Launch> },
-    ProcessEnd { agent: usize, number: usize, status: i32 },
-    RestartAgent { agent: usize, life: u64 },
+    AgentSearch {
+        agent: usize,
+        life: u64,
+    },
+    AgentInput {
+        agent: usize,
+        life: u64,
+        input: Box<agent_core::Input>,
+    },
+    AgentTick {
+        agent: usize,
+        life: u64,
+        wish: u64,
+    },
+    Durable {
+        agent: usize,
+        life: u64,
+        id: u64,
+        record: Box<agent_core::checkpoint::Record>,
+    },
+    Start {
+        agent: usize,
+        life: u64,
+        launch: Box<agent_core::Launch>,
+    },
+    ProcessEnd {
+        agent: usize,
+        number: usize,
+        status: i32,
+    },
+    RestartAgent {
+        agent: usize,
+        life: u64,
+    },
 
-    FrameworkSearch { framework: usize, life: u64 },
-    FrameworkStep { framework: usize, life: u64 },
-    Acknowledge { framework: usize, life: u64, stream: u64, status: Box<v1::TaskStatus> },
-    RestartFramework { framework: usize, life: u64 },
+    FrameworkSearch {
+        framework: usize,
+        life: u64,
+    },
+    FrameworkStep {
+        framework: usize,
+        life: u64,
+    },
+    Acknowledge {
+        framework: usize,
+        life: u64,
+        stream: u64,
+        status: Box<v1::TaskStatus>,
+    },
+    RestartFramework {
+        framework: usize,
+        life: u64,
+    },
 
-    DriverStep { number: usize },
+    DriverStep {
+        number: usize,
+    },
     Submit,
 
     Fault,
@@ -108,8 +186,7 @@ impl World {
         let mut chance = Chance::new(seed);
         let nodes = (0..settings.masters).map(Node::new).collect();
         let agents = (0..settings.agents).map(|index| SimAgent::new(index, &mut chance)).collect();
-        let frameworks =
-            (0..settings.frameworks).map(|index| SimFramework::new(index, &settings)).collect();
+        let frameworks = (0..settings.frameworks).map(|index| SimFramework::new(index, &settings)).collect();
         World {
             now: 0,
             chance,
@@ -150,7 +227,11 @@ impl World {
 
     /// A network delay.
     pub(crate) fn latency(&mut self) -> Micros {
-        if self.chance.percent(3) { self.chance.between(20 * MS, 200 * MS) } else { self.chance.between(100, 3 * MS) }
+        if self.chance.percent(3) {
+            self.chance.between(20 * MS, 200 * MS)
+        } else {
+            self.chance.between(100, 3 * MS)
+        }
     }
 
     /// Adds a line to what is shown with a violation, and to the trace.
@@ -184,7 +265,7 @@ impl World {
             if let Err(what) = self.step(event) {
                 return Err(self.violation(what));
             }
-            if !self.faulty && self.report.inputs % 64 == 0 && self.settled() {
+            if !self.faulty && self.report.inputs.is_multiple_of(64) && self.settled() {
                 break;
             }
             if self.now > deadline {
@@ -236,14 +317,14 @@ impl World {
             Event::MasterInput { node, life, input } => self.master_input(node, life, *input),
             Event::MasterTick { node, life, wish } => self.master_tick(node, life, wish),
             Event::RestartMaster { node, life } => self.restart_master(node, life),
-            Event::ToClient { stream, message } => self.to_client(stream, message),
-            Event::ToMaster { stream, message } => self.to_master(stream, message),
+            Event::ToClient { stream, message } => self.client_hears(stream, message),
+            Event::ToMaster { stream, message } => self.master_hears(stream, message),
             Event::ClientNotices { stream } => self.client_notices(stream),
             Event::MasterNotices { stream } => self.master_notices(stream),
             Event::Operator { node, life, from, number, call, token } => {
                 self.operator_arrives(node, life, from, number, *call, token)
             }
-            Event::Answer { to, number, reply } => self.answered(to, number, Some(reply)),
+            Event::Answer { to, number, reply } => self.answered(to, number, Some(*reply)),
             Event::NoAnswer { to, number } => self.answered(to, number, None),
             Event::AgentSearch { agent, life } => self.agent_search(agent, life),
             Event::AgentInput { agent, life, input } => self.agent_input(agent, life, *input),

@@ -35,7 +35,11 @@ pub(crate) async fn followers(cx: &mut Context) -> anyhow::Result<()> {
             for method in ["GET", "POST"] {
                 let answer = cx.http.send(method, follower, path, &[], Bytes::new()).await?.expect(307)?;
                 let expected = format!("//{leader}{path}");
-                anyhow::ensure!(answer.header("location") == Some(&expected), "{:?}", answer.header("location"));
+                anyhow::ensure!(
+                    answer.header("location") == Some(&expected),
+                    "{:?}",
+                    answer.header("location")
+                );
             }
         }
         let call = subscribe(info("astray"));
@@ -96,9 +100,7 @@ const READS: [Read; 13] = [
     (Type::GetTasks, |answer| answer.get_tasks.is_some()),
     (Type::GetRoles, |answer| answer.get_roles.is_some()),
     (Type::GetWeights, |answer| answer.get_weights.is_some()),
-    (Type::GetMaster, |answer| {
-        answer.get_master.as_ref().is_some_and(|master| master.master_info.is_some())
-    }),
+    (Type::GetMaster, |answer| answer.get_master.as_ref().is_some_and(|master| master.master_info.is_some())),
 ];
 
 pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
@@ -109,7 +111,11 @@ pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
         let answer = cx.http.ask(&master, kind).await?;
         let name = kind.as_str_name();
         anyhow::ensure!(fits(&answer), "{name}: {answer:?}");
-        anyhow::ensure!(answer.r#type().as_str_name() == name, "{name} was answered by {:?}", answer.r#type());
+        anyhow::ensure!(
+            answer.r#type().as_str_name() == name,
+            "{name} was answered by {:?}",
+            answer.r#type()
+        );
     }
     // The other encoding may be asked for.
     let call = master::Call { r#type: Some(Type::GetHealth as i32), ..Default::default() };
@@ -120,13 +126,18 @@ pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
     answer.message::<Response>(other)?;
     let headers = [("content-type", media.as_str()), ("accept", "text/html")];
     cx.http.send("POST", &master, path, &headers, body.clone()).await?.refuses(406)?;
-    cx.http.send("POST", &master, path, &[("content-type", "text/plain")], body.clone()).await?.refuses(415)?;
+    cx.http
+        .send("POST", &master, path, &[("content-type", "text/plain")], body.clone())
+        .await?
+        .refuses(415)?;
     cx.http.send("POST", &master, path, &[], body).await?.refuses(400)?;
     let answer = cx.http.get(&master, path).await?.expect(405)?;
     anyhow::ensure!(answer.header("allow") == Some("POST"), "Allow: {:?}", answer.header("allow"));
     let typeless = master::Call::default();
     cx.http.post(&master, path, &[], &typeless).await?.refuses(400)?;
-    for kind in [Type::Teardown, Type::MarkAgentGone, Type::ReadFile, Type::UpdateQuota, Type::SetLoggingLevel] {
+    for kind in
+        [Type::Teardown, Type::MarkAgentGone, Type::ReadFile, Type::UpdateQuota, Type::SetLoggingLevel]
+    {
         let memberless = master::Call { r#type: Some(kind as i32), ..Default::default() };
         cx.http.post(&master, path, &[], &memberless).await?.refuses(400)?;
     }

@@ -146,7 +146,8 @@ pub(crate) async fn unknown_and_disconnected(cx: &mut Context) -> anyhow::Result
     let framework = cx.subscribe(lasting("leaver")).await?;
     let stranger = Call { framework_id: Some(framework_id("nobody")), ..revive(&[]) };
     framework.post(&stranger).await?.refuses(400)?;
-    let (id, stream_id, master) = (framework.id.clone(), framework.stream_id.clone(), framework.master.clone());
+    let (id, stream_id, master) =
+        (framework.id.clone(), framework.stream_id.clone(), framework.master.clone());
     drop(framework);
     cx.eventually("a disconnected framework", async || {
         cx.framework(&id).await.ok()?.filter(|one| !one.connected())

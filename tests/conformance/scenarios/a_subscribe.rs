@@ -17,8 +17,9 @@ pub(crate) async fn first_events(cx: &mut Context) -> anyhow::Result<()> {
     let mut kinds = Vec::new();
     let mut subscribed = event::Subscribed::default();
     while kinds.iter().filter(|kind| **kind == event::Type::Heartbeat).count() < 3 {
-        let event: Event =
-            next_in_time(&mut stream).await?.ok_or_else(|| anyhow::anyhow!("the stream ended after {kinds:?}"))?;
+        let event: Event = next_in_time(&mut stream)
+            .await?
+            .ok_or_else(|| anyhow::anyhow!("the stream ended after {kinds:?}"))?;
         kinds.push(event.r#type());
         subscribed = event.subscribed.unwrap_or(subscribed);
     }
@@ -39,13 +40,16 @@ pub(crate) async fn first_events(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(leader.pid.as_deref() == Some(&format!("master@{master}")), "{leader:?}");
     // Clients take the version apart into numbers.
     let version = leader.version.unwrap_or_default();
-    let numeric = version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok());
+    let numeric =
+        version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok());
     anyhow::ensure!(numeric, "version {version:?}");
     Ok(())
 }
 
 pub(crate) async fn invalid_roles(cx: &mut Context) -> anyhow::Result<()> {
-    for role in ["/x", "x/", "a//b", "..", "a/..", ".", "a/./b", "-x", "a/-b", "a b", "a\tb", "*/a", "a/*", ""] {
+    for role in
+        ["/x", "x/", "a//b", "..", "a/..", ".", "a/./b", "-x", "a/-b", "a b", "a\tb", "*/a", "a/*", ""]
+    {
         let single = v1::FrameworkInfo { role: Some(role.to_owned()), ..info("roles") };
         cx.refused(&subscribe(single)).await.map_err(|error| error.context(format!("role {role:?}")))?;
         let several = in_roles(info("roles"), &["good", role]);

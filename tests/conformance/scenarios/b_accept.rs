@@ -9,7 +9,8 @@ use crate::conformance::Context;
 use crate::conformance::context::AGENT;
 use crate::conformance::wire::Framework;
 use crate::conformance::wire::messages::{
-    Named, able, accept, agent_id, amount, decline, in_roles, info, launch, offer_id, scalar, sized, sleeper, task,
+    Named, able, accept, agent_id, amount, decline, in_roles, info, launch, offer_id, scalar, sized, sleeper,
+    task,
 };
 
 /// The task with the agent of this offer.
@@ -96,7 +97,9 @@ pub(crate) async fn invalid_combinations(cx: &mut Context) -> anyhow::Result<()>
 
 /// Two offers of one agent for different roles, brought about by a task that ends while the rest is offered.
 async fn different_roles(cx: &Context, framework: &mut Framework, expected: TaskState) -> anyhow::Result<()> {
-    let role = |offer: &v1::Offer| offer.allocation_info.as_ref().map(|one| one.role().to_owned()).unwrap_or_default();
+    let role = |offer: &v1::Offer| {
+        offer.allocation_info.as_ref().map(|one| one.role().to_owned()).unwrap_or_default()
+    };
     framework.decline_all(0.0).await?;
     for round in 0..20 {
         let whole = framework.offer().await?;

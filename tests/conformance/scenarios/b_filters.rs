@@ -63,7 +63,10 @@ pub(crate) async fn shortest_filter(cx: &mut Context) -> anyhow::Result<()> {
     framework.decline_all(0.01).await?;
     framework.offer().await?;
     let lasted = declined.elapsed();
-    anyhow::ensure!(lasted >= ALLOCATION_INTERVAL, "a filter of 10 ms lasted {lasted:?}, less than an interval");
+    anyhow::ensure!(
+        lasted >= ALLOCATION_INTERVAL,
+        "a filter of 10 ms lasted {lasted:?}, less than an interval"
+    );
     Ok(())
 }
 

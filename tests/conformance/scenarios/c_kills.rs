@@ -43,7 +43,8 @@ pub(crate) async fn killing(cx: &mut Context) -> anyhow::Result<()> {
         let took = began.elapsed();
         anyhow::ensure!(took >= Duration::from_millis(700), "forced after {took:?} instead of 700 ms");
         cx.written(&format!("{stubborn}.term")).await?;
-        let announced = [&polite, &stubborn].map(|id| framework.states_of(id).contains(&TaskState::TaskKilling));
+        let announced =
+            [&polite, &stubborn].map(|id| framework.states_of(id).contains(&TaskState::TaskKilling));
         anyhow::ensure!(announced == [knows; 2], "TASK_KILLING: {announced:?} with capability: {knows}");
         framework.tear_down().await?;
     }
@@ -82,7 +83,10 @@ pub(crate) async fn unknown_tasks(cx: &mut Context) -> anyhow::Result<()> {
             framework.call(kill(id, agent, None)).await?;
             let status = framework.next_update(id, 0).await?;
             anyhow::ensure!(status.state() == expected, "{id}: {status:?}");
-            anyhow::ensure!(status.reason() == Reason::Reconciliation && status.uuid.is_none(), "{id}: {status:?}");
+            anyhow::ensure!(
+                status.reason() == Reason::Reconciliation && status.uuid.is_none(),
+                "{id}: {status:?}"
+            );
         }
         // The task is elsewhere: nothing happens.
         framework.call(kill("t", Some(there), None)).await?;

@@ -37,7 +37,10 @@ pub(crate) async fn running(cx: &mut Context) -> anyhow::Result<()> {
     );
     for status in framework.updates_of("t") {
         anyhow::ensure!(status.uuid.as_ref().is_some_and(|uuid| uuid.len() == 16), "{status:?}");
-        anyhow::ensure!(status.agent_id.named() == agent && status.source() == Source::Executor, "{status:?}");
+        anyhow::ensure!(
+            status.agent_id.named() == agent && status.source() == Source::Executor,
+            "{status:?}"
+        );
         anyhow::ensure!(status.executor_id.named() == "t", "{status:?}");
         anyhow::ensure!(status.timestamp() > 1e9, "{status:?}");
     }
@@ -75,7 +78,10 @@ pub(crate) async fn exit_codes(cx: &mut Context) -> anyhow::Result<()> {
         let status = framework.state(id, state).await?;
         anyhow::ensure!(status.message().contains(word), "{id}: {:?} does not name {word}", status.message());
         let states = framework.states_of(id);
-        anyhow::ensure!(states == [TaskState::TaskStarting, TaskState::TaskRunning, state], "{id}: {states:?}");
+        anyhow::ensure!(
+            states == [TaskState::TaskStarting, TaskState::TaskRunning, state],
+            "{id}: {states:?}"
+        );
     }
     Ok(())
 }
@@ -138,20 +144,26 @@ pub(crate) async fn unacknowledged_end(cx: &mut Context) -> anyhow::Result<()> {
     let running = framework.state("t", TaskState::TaskRunning).await?;
     framework.acknowledge(&running).await?;
     let finished = framework.state("t", TaskState::TaskFinished).await?;
+    let id = framework.id.clone();
     let places = async || {
-        let all = cx.tasks().await.ok()?;
+        let all = cx.tasks_of(&id).await.ok()?;
         let named = |tasks: &[v1::Task]| tasks.iter().any(|task| task.task_id.named() == "t");
         Some((named(&all.tasks), named(&all.completed_tasks)))
     };
     framework.listen(Duration::from_millis(400)).await?;
-    anyhow::ensure!(places().await == Some((true, false)), "before its acknowledgement the end is not the end");
+    anyhow::ensure!(
+        places().await == Some((true, false)),
+        "before its acknowledgement the end is not the end"
+    );
     framework.acknowledge(&finished).await?;
     cx.eventually("a completed task", async || (places().await? == (false, true)).then_some(())).await
 }
 
 pub(crate) async fn lost_executor(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("bereaved")).await?;
-    let agent = framework.run(vec![task("t", &format!("echo $PPID > {}; exec sleep 1000", cx.scratch("parent").display()))]).await?;
+    let agent = framework
+        .run(vec![task("t", &format!("echo $PPID > {}; exec sleep 1000", cx.scratch("parent").display()))])
+        .await?;
     let supervisor: i32 = cx.written("parent").await?.trim().parse()?;
     kill(Pid::from_raw(supervisor), Signal::SIGKILL)?;
     let status = framework.state("t", TaskState::TaskFailed).await?;
@@ -223,10 +235,13 @@ pub(crate) async fn commands(cx: &mut Context) -> anyhow::Result<()> {
     let plain = v1::CommandInfo {
         shell: Some(false),
         value: Some("/bin/sh".to_owned()),
-        arguments: ["sh", "-c", "printf '%s' \"$1\" > \"$0\"", &out("arguments"), "a  $b *"].map(str::to_owned).to_vec(),
+        arguments: ["sh", "-c", "printf '%s' \"$1\" > \"$0\"", &out("arguments"), "a  $b *"]
+            .map(str::to_owned)
+            .to_vec(),
         ..Default::default()
     };
-    let environment = v1::Environment { variables: vec![variable("GREETING", "first"), variable("GREETING", "h ä")] };
+    let environment =
+        v1::Environment { variables: vec![variable("GREETING", "first"), variable("GREETING", "h ä")] };
     let script = format!(
         "printf '%s' \"$GREETING\" > {}; printf '%s\\n%s\\n%s\\n%s' \"$MESOS_TASK_ID\" \"$MESOS_FRAMEWORK_ID\" \"$MESOS_SLAVE_ID\" \"$MESOS_SANDBOX\" > {}; test \"$PWD\" -ef \"$MESOS_SANDBOX\"",
         out("greeting"),

@@ -7,7 +7,7 @@ use tepui_proto::v1::task_status::{Reason, Source};
 use crate::conformance::Context;
 use crate::conformance::context::AGENT;
 use crate::conformance::wire::messages::{
-    Named, accept, agent_id, grace, info, launch, lasting, scalar, shell, sized, sleeper, task, task_id,
+    Named, accept, agent_id, grace, info, lasting, launch, scalar, shell, sized, sleeper, task, task_id,
 };
 
 /// A task that is wrong in one way, by the name of the way.
@@ -20,10 +20,8 @@ fn wrong() -> Vec<(&'static str, v1::TaskInfo)> {
     let nameless_variable = v1::Environment {
         variables: vec![v1::environment::Variable { name: Some("EMPTY".to_owned()), ..Default::default() }],
     };
-    let docker = v1::ContainerInfo {
-        r#type: Some(v1::container_info::Type::Docker as i32),
-        ..Default::default()
-    };
+    let docker =
+        v1::ContainerInfo { r#type: Some(v1::container_info::Type::Docker as i32), ..Default::default() };
     let t = || task("wrong", "true");
     vec![
         ("no resources", v1::TaskInfo { resources: Vec::new(), ..t() }),
@@ -116,6 +114,6 @@ pub(crate) async fn duplicate_ids(cx: &mut Context) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn all_invalid(cx: &mut Context) -> anyhow::Result<()> {
-    invalid_tasks(cx).await?;
+    Box::pin(invalid_tasks(cx)).await?;
     duplicate_ids(cx).await
 }

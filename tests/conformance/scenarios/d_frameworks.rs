@@ -87,7 +87,7 @@ pub(crate) async fn update_call(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(shown.name() == "changed", "{shown:?}");
     // A role more: offers for it come. A role less: its offers are taken back, its task goes on.
     let agent = framework.run(vec![sleeper("kept")]).await?;
-    framework.offer().await?;
+    framework.wait("the other agent", |this| (!this.offers.is_empty()).then_some(())).await?;
     framework.decline_all(3_600.0).await?;
     let both = in_roles(lasting("changing"), &["a", "b"]);
     framework.post(&update(&framework, both, &[])).await?.expect(200)?;

@@ -10,7 +10,9 @@ use tepui_proto::v1::task_status::Reason;
 use super::a_protocol::must_refuse;
 use crate::conformance::Context;
 use crate::conformance::context::QUIET;
-use crate::conformance::wire::messages::{Named, framework_id, info, lasting, of, revive, sleeper, subscribe, task};
+use crate::conformance::wire::messages::{
+    Named, framework_id, info, lasting, of, revive, sleeper, subscribe, task,
+};
 
 /// The same framework with its id.
 fn again(info: v1::FrameworkInfo, id: &str) -> v1::FrameworkInfo {
@@ -66,10 +68,8 @@ pub(crate) async fn failover_timeout(cx: &mut Context) -> anyhow::Result<()> {
     let id = framework.id.clone();
     let left = Instant::now();
     drop(framework);
-    cx.eventually("a completed framework", async || {
-        cx.completed().await.ok()?.contains(&id).then_some(())
-    })
-    .await?;
+    cx.eventually("a completed framework", async || cx.completed().await.ok()?.contains(&id).then_some(()))
+        .await?;
     let lasted = left.elapsed();
     anyhow::ensure!(lasted >= timeout, "removed after {lasted:?} instead of {timeout:?}");
     cx.eventually("the end of the task", async || (!alive(pid)).then_some(())).await?;
@@ -120,7 +120,8 @@ pub(crate) async fn back_in_time(cx: &mut Context) -> anyhow::Result<()> {
     // A second cut begins a new and whole timeout.
     let left = Instant::now();
     drop(framework);
-    cx.eventually("a completed framework", async || cx.completed().await.ok()?.contains(&id).then_some(())).await?;
+    cx.eventually("a completed framework", async || cx.completed().await.ok()?.contains(&id).then_some(()))
+        .await?;
     let lasted = left.elapsed();
     anyhow::ensure!(lasted >= timeout, "removed after {lasted:?} instead of {timeout:?}");
     Ok(())

@@ -8,7 +8,9 @@ use tepui_proto::v1::task_status::{Reason, Source};
 use crate::conformance::Context;
 use crate::conformance::context::QUIET;
 use crate::conformance::wire::Framework;
-use crate::conformance::wire::messages::{Named, able, framework_id, info, lasting, reconcile, sleeper, subscribe, task};
+use crate::conformance::wire::messages::{
+    Named, able, framework_id, info, lasting, reconcile, sleeper, subscribe, task,
+};
 
 /// Asks for one task and returns the answer.
 async fn ask(framework: &mut Framework, id: &str, agent: Option<&str>) -> anyhow::Result<v1::TaskStatus> {
@@ -63,7 +65,8 @@ pub(crate) async fn known_tasks(cx: &mut Context) -> anyhow::Result<()> {
     let answer = ask(&mut framework, "short", None).await?;
     anyhow::ensure!(answer.state() == TaskState::TaskFinished, "{answer:?}");
     framework.acknowledge(&end).await?;
-    cx.eventually("the completed task", async || (cx.tasks().await.ok()?.tasks.len() == 1).then_some(())).await?;
+    cx.eventually("the completed task", async || (cx.tasks().await.ok()?.tasks.len() == 1).then_some(()))
+        .await?;
     let all = ask_all(&mut framework).await?;
     anyhow::ensure!(all == [running("long")], "{all:?}");
     Ok(())
@@ -147,6 +150,7 @@ pub(crate) async fn agent_not_back(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(able(lasting("asks"), &[PartitionAware])).await?;
     let agent = framework.run(vec![sleeper("t")]).await?;
     let index = cx.agent_index(&agent).await?;
+    cx.committed(&framework.id, 1).await?;
     // The agent cannot come back to the new leader yet.
     cx.freeze_agent(index);
     let former = framework.master.clone();

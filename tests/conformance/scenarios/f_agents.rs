@@ -25,7 +25,8 @@ pub(crate) async fn never_back(cx: &mut Context) -> anyhow::Result<()> {
 pub(crate) async fn brief_absence(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("checkpoints")).await?;
     let mark = cx.scratch("starts");
-    let agent = framework.run(vec![task("t", &format!("echo x >> {}; exec sleep 1000", mark.display()))]).await?;
+    let agent =
+        framework.run(vec![task("t", &format!("echo x >> {}; exec sleep 1000", mark.display()))]).await?;
     let index = cx.agent_index(&agent).await?;
     let known = framework.updates.len();
     cx.cluster.kill_agent(index);

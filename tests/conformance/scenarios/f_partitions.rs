@@ -10,7 +10,7 @@ use tepui_proto::v1::task_status::{Reason, Source};
 use crate::conformance::Context;
 use crate::conformance::context::{GIVEN_UP, QUIET};
 use crate::conformance::wire::Framework;
-use crate::conformance::wire::messages::{Named, able, lasting, sleeper, task};
+use crate::conformance::wire::messages::{Named, able, lasting, revive, sleeper, task};
 
 /// Two frameworks with one task each on one agent: one knows of partitions, the other does not.
 pub(super) struct Pair {
@@ -70,19 +70,19 @@ pub(crate) async fn partitioned(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(state["unreachable_slaves"] == 1, "{}", state["unreachable_slaves"]);
     anyhow::ensure!(state["activated_slaves"] == 1, "{}", state["activated_slaves"]);
     let agents = cx.agents().await?;
-    let shown = agents.iter().filter_map(|agent| agent.agent_info.as_ref()).any(|info| info.id.named() == pair.agent);
+    let shown =
+        agents.iter().filter_map(|agent| agent.agent_info.as_ref()).any(|info| info.id.named() == pair.agent);
     anyhow::ensure!(!shown, "an unreachable agent is shown as one");
     let tasks = cx.tasks().await?;
     anyhow::ensure!(tasks.tasks.is_empty(), "{:?}", tasks.tasks);
     anyhow::ensure!(tasks.unreachable_tasks.len() == 2, "{:?}", tasks.unreachable_tasks);
     // Its id is in use all the same.
-    let other = pair.aware.wait("an offer of the other agent", |this| this.offers.pop_front()).await;
-    if let Ok(other) = other {
-        let known = pair.aware.updates_of("t").count();
-        pair.aware.launch_on(&other, vec![sleeper("t")]).await?;
-        let status = pair.aware.next_update("t", known).await?;
-        anyhow::ensure!(status.state() == TaskState::TaskError, "{status:?}");
-    }
+    pair.aware.call(revive(&[])).await?;
+    let other = pair.aware.offer().await?;
+    let known = pair.aware.updates_of("t").count();
+    pair.aware.launch_on(&other, vec![sleeper("t")]).await?;
+    let status = pair.aware.next_update("t", known).await?;
+    anyhow::ensure!(status.state() == TaskState::TaskError, "{status:?}");
     Ok(())
 }
 

@@ -65,6 +65,7 @@ pub(crate) async fn tasks_survive(cx: &mut Context) -> anyhow::Result<()> {
             framework.state(&format!("{name}-{number}"), TaskState::TaskRunning).await?;
         }
         framework.decline_all(3_600.0).await?;
+        cx.committed(&framework.id, 10).await?;
         frameworks.push(framework);
     }
     let agents_before = agent_ids(cx).await?;
@@ -118,7 +119,9 @@ pub(crate) async fn killed_after_accept(cx: &mut Context) -> anyhow::Result<()> 
     let former = framework.master.clone();
     let index = cx.master_index(&former)?;
     let tasks: Vec<_> = (0..5)
-        .map(|number| task(&format!("t{number}"), &format!("echo t{number} >> {}; exec sleep 1000", mark.display())))
+        .map(|number| {
+            task(&format!("t{number}"), &format!("echo t{number} >> {}; exec sleep 1000", mark.display()))
+        })
         .collect();
     framework.launch_on(&offer, tasks).await?;
     cx.cluster.kill_master(index);
@@ -165,6 +168,7 @@ pub(crate) async fn killed_during_acknowledgement(cx: &mut Context) -> anyhow::R
     let former = framework.master.clone();
     let index = cx.master_index(&former)?;
     framework.acknowledge(&finished).await?;
+    // At once: the acknowledgement is on its way to the log, the agent, or both.
     cx.cluster.kill_master(index);
     let leader = cx.new_leader(&former).await?;
     let mut framework = resubscribe(cx, &leader, &framework.id, lasting("acknowledges")).await?;
@@ -177,12 +181,15 @@ pub(crate) async fn killed_during_acknowledgement(cx: &mut Context) -> anyhow::R
             .filter(|status| status.uuid != finished.uuid && status.reason() != Reason::Reconciliation)
             .collect();
         anyhow::ensure!(odd.is_empty(), "{odd:?}");
-        let all = cx.tasks().await?;
+        let all = cx.tasks_of(&framework.id).await?;
         let completed = all.completed_tasks.iter().filter(|task| task.task_id.named() == "t").count();
         if all.tasks.is_empty() && completed == 1 {
             break;
         }
-        anyhow::ensure!(began.elapsed() < crate::conformance::PATIENCE, "the task does not complete: {all:?}");
+        anyhow::ensure!(
+            began.elapsed() < crate::conformance::PATIENCE,
+            "the task does not complete: {all:?}"
+        );
     }
     framework.listen(Duration::from_secs(2)).await?;
     let after = framework.updates_of("t").count();
@@ -203,7 +210,8 @@ pub(crate) async fn deadline_survives(cx: &mut Context) -> anyhow::Result<()> {
     })
     .await?;
     kill_leader(cx).await?;
-    cx.eventually("a completed framework", async || cx.completed().await.ok()?.contains(&id).then_some(())).await?;
+    cx.eventually("a completed framework", async || cx.completed().await.ok()?.contains(&id).then_some(()))
+        .await?;
     let lasted = left.elapsed();
     anyhow::ensure!(lasted >= Duration::from_secs(3), "removed after {lasted:?} instead of 3 s");
     let v = cx.refused(&subscribe(v1::FrameworkInfo { id: Some(framework_id(&id)), ..brief })).await?;

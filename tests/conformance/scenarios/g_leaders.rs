@@ -20,6 +20,7 @@ pub(crate) async fn exact_agents(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(able(lasting("asks"), &[PartitionAware])).await?;
     let agent = framework.run(vec![sleeper("t")]).await?;
     let index = cx.agent_index(&agent).await?;
+    cx.committed(&framework.id, 1).await?;
     // One agent stays away during the change of leader: it is neither forgotten nor given up at once.
     cx.freeze_agent(index);
     let leader = kill_leader(cx).await?;
@@ -44,6 +45,7 @@ pub(crate) async fn exact_agents(cx: &mut Context) -> anyhow::Result<()> {
 pub(crate) async fn former_leader(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("moves")).await?;
     framework.run(vec![sleeper("t")]).await?;
+    cx.committed(&framework.id, 1).await?;
     let former = framework.master.clone();
     let index = cx.master_index(&former)?;
     cx.cluster.pause_master(index);
@@ -67,9 +69,13 @@ pub(crate) async fn former_leader(cx: &mut Context) -> anyhow::Result<()> {
     .await?;
     moved.launch_on(&offer, vec![task("new", "true")]).await?;
     moved.state("new", TaskState::TaskFinished).await?;
-    anyhow::ensure!(moved.updates_of("t").all(|status| status.state() == TaskState::TaskRunning), "t was disturbed");
+    anyhow::ensure!(
+        moved.updates_of("t").all(|status| status.state() == TaskState::TaskRunning),
+        "t was disturbed"
+    );
     // A follower that was away catches up.
-    let follower = (0..3).find(|one| cx.cluster.masters()[*one] != leader && *one != index).unwrap_or_default();
+    let follower =
+        (0..3).find(|one| cx.cluster.masters()[*one] != leader && *one != index).unwrap_or_default();
     cx.cluster.pause_master(follower);
     moved.run(vec![sleeper("meanwhile")]).await?;
     cx.cluster.resume_master(follower);

@@ -59,13 +59,16 @@ pub(crate) async fn operator_stream(cx: &mut Context) -> anyhow::Result<()> {
     framework.state("t", TaskState::TaskFinished).await?;
     until(&mut stream, &mut seen, "TASK_UPDATED to FINISHED", |event| {
         let updated = event.task_updated.as_ref()?;
-        (updated.state() == TaskState::TaskFinished && updated.framework_id.named() == framework.id).then_some(())
+        (updated.state() == TaskState::TaskFinished && updated.framework_id.named() == framework.id)
+            .then_some(())
     })
     .await?;
     // The task itself comes first, then its states, each once and in order.
     let of_task = seen.iter().filter_map(|event| {
         let added = event.task_added.as_ref().map(|_| "added".to_owned());
-        added.or(event.task_updated.as_ref().map(|updated| updated.status.as_ref().map_or("", |status| status.state().as_str_name()).to_owned()))
+        added.or(event.task_updated.as_ref().map(|updated| {
+            updated.status.as_ref().map_or("", |status| status.state().as_str_name()).to_owned()
+        }))
     });
     let order: Vec<String> = of_task.collect();
     let full = ["added", "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"];
@@ -79,8 +82,10 @@ pub(crate) async fn operator_stream(cx: &mut Context) -> anyhow::Result<()> {
         (info.id.named() == framework.id).then_some(())
     })
     .await?;
-    until(&mut stream, &mut seen, "a later HEARTBEAT", |event| (event.r#type() == Type::Heartbeat).then_some(()))
-        .await?;
+    until(&mut stream, &mut seen, "a later HEARTBEAT", |event| {
+        (event.r#type() == Type::Heartbeat).then_some(())
+    })
+    .await?;
     Ok(())
 }
 

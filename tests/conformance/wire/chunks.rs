@@ -26,7 +26,8 @@ pub(crate) async fn post(
     body: &[u8],
 ) -> anyhow::Result<RawAnswer> {
     let mut connection = TcpStream::connect(address).await.context("connect")?;
-    let mut request = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
+    let mut request =
+        format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -82,7 +83,7 @@ impl RawAnswer {
     }
 
     async fn fill(&mut self) -> anyhow::Result<()> {
-        let mut piece = [0; 16 * 1024];
+        let mut piece = vec![0; 16 * 1024];
         let count = tokio::time::timeout(TIMEOUT, self.connection.read(&mut piece))
             .await
             .with_context(|| format!("nothing for {TIMEOUT:?}"))??;

@@ -92,7 +92,8 @@ impl Framework {
         match event.r#type() {
             event::Type::Offers => self.offers.extend(event.offers.unwrap_or_default().offers),
             event::Type::Update => {
-                let status = event.update.and_then(|update| update.status).context("UPDATE without a status")?;
+                let status =
+                    event.update.and_then(|update| update.status).context("UPDATE without a status")?;
                 self.updates.push(status.clone());
                 if self.acknowledges {
                     self.acknowledge(&status).await?;
@@ -186,7 +187,11 @@ impl Framework {
     }
 
     /// Launches tasks on an offer and gives back the rest.
-    pub(crate) async fn launch_on(&self, offer: &v1::Offer, mut tasks: Vec<v1::TaskInfo>) -> anyhow::Result<()> {
+    pub(crate) async fn launch_on(
+        &self,
+        offer: &v1::Offer,
+        mut tasks: Vec<v1::TaskInfo>,
+    ) -> anyhow::Result<()> {
         for task in &mut tasks {
             task.agent_id.clone_from(&offer.agent_id);
         }
@@ -240,15 +245,13 @@ impl Framework {
     /// Waits until a task is reported in this state and returns the update.
     pub(crate) async fn state(&mut self, task: &str, state: TaskState) -> anyhow::Result<v1::TaskStatus> {
         let what = format!("{} of {task}", state.as_str_name());
-        self.wait(&what, |this| {
-            this.updates_of(task).find(|status| status.state() == state).cloned()
-        })
-        .await
+        self.wait(&what, |this| this.updates_of(task).find(|status| status.state() == state).cloned()).await
     }
 
     /// Waits for the next update of a task beyond the first `known` ones.
     pub(crate) async fn next_update(&mut self, task: &str, known: usize) -> anyhow::Result<v1::TaskStatus> {
-        self.wait(&format!("one more update of {task}"), |this| this.updates_of(task).nth(known).cloned()).await
+        self.wait(&format!("one more update of {task}"), |this| this.updates_of(task).nth(known).cloned())
+            .await
     }
 
     /// All updates of one task.
@@ -288,7 +291,9 @@ impl Framework {
         let updates: Vec<String> = self
             .updates
             .iter()
-            .map(|status| format!("{} {} {}", status.task_id.named(), status.state().as_str_name(), status.message()))
+            .map(|status| {
+                format!("{} {} {}", status.task_id.named(), status.state().as_str_name(), status.message())
+            })
             .collect();
         let others: Vec<&str> = self.heard.iter().map(|event| event.r#type().as_str_name()).collect();
         format!("updates {updates:?}, {} offers, {others:?}", self.offers.len())
@@ -299,5 +304,7 @@ impl Framework {
 pub(crate) async fn next_in_time<M: tepui_proto::wire::WireMessage>(
     stream: &mut Stream,
 ) -> anyhow::Result<Option<M>> {
-    tokio::time::timeout(PATIENCE, stream.next()).await.with_context(|| format!("no event after {PATIENCE:?}"))?
+    tokio::time::timeout(PATIENCE, stream.next())
+        .await
+        .with_context(|| format!("no event after {PATIENCE:?}"))?
 }

@@ -122,7 +122,10 @@ impl Http {
             .with_context(|| format!("no head of an answer to POST {path} within {ANSWER_TIMEOUT:?}"))??;
         if response.status() != 200 {
             let status = response.status();
-            anyhow::bail!("POST {path}: {status} instead of a stream: {}", response.text().await.unwrap_or_default());
+            anyhow::bail!(
+                "POST {path}: {status} instead of a stream: {}",
+                response.text().await.unwrap_or_default()
+            );
         }
         Stream::new(response, media)
     }
@@ -147,12 +150,20 @@ impl Http {
     }
 
     /// An operator call and its answer.
-    pub(crate) async fn operator(&self, address: &str, call: &master::Call) -> anyhow::Result<master::Response> {
+    pub(crate) async fn operator(
+        &self,
+        address: &str,
+        call: &master::Call,
+    ) -> anyhow::Result<master::Response> {
         self.post(address, "/api/v1", &[], call).await?.expect(200)?.message(self.media)
     }
 
     /// An operator call that needs nothing but its type.
-    pub(crate) async fn ask(&self, address: &str, kind: master::call::Type) -> anyhow::Result<master::Response> {
+    pub(crate) async fn ask(
+        &self,
+        address: &str,
+        kind: master::call::Type,
+    ) -> anyhow::Result<master::Response> {
         self.operator(address, &master::Call { r#type: Some(kind as i32), ..Default::default() }).await
     }
 }
@@ -206,7 +217,8 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("{}: not JSON: {}", self.asked, self.text()))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("{}: not JSON: {}", self.asked, self.text()))
     }
 
     /// The body as a message, with the headers that a single answer must have.
