@@ -26,6 +26,43 @@ fn a_new_leader_knows_everything_and_nobody_is_connected() {
 }
 
 #[test]
+fn a_state_that_was_acknowledged_but_not_committed_is_learned_from_the_agent() {
+    let mut harness = Harness::new();
+    let (mut agent, peer) = super::launched(&mut harness);
+    harness.take_launch(&mut agent);
+    harness.hold();
+    harness.report(&mut agent, "t", TaskState::TaskRunning, uuid(1));
+    let status = harness.update(&peer);
+    harness.acknowledge(&peer, &status);
+    harness.held = false;
+    harness.elect();
+    let peer = harness.resubscribe(&peer);
+    harness.register(&mut agent);
+    harness.events(&peer);
+    harness.reconcile(&peer, &[]);
+    assert_eq!(
+        harness.updates(&peer),
+        [("t".to_owned(), TaskState::TaskRunning)],
+        "the agent repeats nothing"
+    );
+}
+
+#[test]
+fn a_state_that_nobody_acknowledged_is_not_yet_known_to_the_framework() {
+    let (mut harness, mut agent, peer) = running();
+    harness.hold();
+    harness.report(&mut agent, "t", TaskState::TaskKilling, uuid(2));
+    agent.tasks[0].unacknowledged = agent.tasks[0].latest_status.clone();
+    harness.held = false;
+    harness.elect();
+    let peer = harness.resubscribe(&peer);
+    harness.register(&mut agent);
+    harness.events(&peer);
+    harness.reconcile(&peer, &[]);
+    assert_eq!(harness.updates(&peer), [("t".to_owned(), TaskState::TaskRunning)]);
+}
+
+#[test]
 fn orders_carry_the_new_epoch() {
     let (mut harness, mut agent, _) = running();
     harness.elect();

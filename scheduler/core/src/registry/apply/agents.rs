@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tepui_proto::tepui::agent_link::AgentTask;
 use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
+use super::observe::write_status;
 use super::{MAX_GONE_AGENTS, Step};
 use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskId, TaskKey};
 use crate::registry::operation::{
@@ -128,6 +129,17 @@ impl Step<'_> {
                 // The framework was told that it is unreachable or lost; what counts again is what it was told before.
                 task.status_update_state = told.latest_status.as_ref().and_then(|status| status.state);
             }
+        }
+        // With nothing left to acknowledge the framework knows the latest, whatever leaders did not live to commit. An end is
+        // never settled like this: its agent forgets the task together with the acknowledgement.
+        let settled = told.latest_status.as_ref().filter(|status| {
+            told.unacknowledged.is_none() && status.uuid.is_some() && !status.state().is_terminal()
+        });
+        if let Some(status) = settled
+            && new.task.as_ref().is_some_and(|task| task.status_update_uuid != status.uuid)
+        {
+            let state = new.state();
+            write_status(&mut new, status, state);
         }
         self.put_task(key, Some(new));
     }
