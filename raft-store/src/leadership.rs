@@ -28,6 +28,8 @@ struct Sight {
     /// When the newest message that a quorum answered was sent.
     acknowledged: Option<Instant>,
     leader: Option<(NodeId, Peer)>,
+    /// When a leader's message was last taken here.
+    heard: Option<Instant>,
 }
 
 /// Decides. Knows no clock and no raft: both are told.
@@ -69,7 +71,11 @@ impl Judge {
                 Leadership::Leading(Lead { term, node_id: self.node_id, serial: self.serial })
             }
             Some(_) => Leadership::Following { leader: None },
-            None => Leadership::Following { leader: sight.leader.filter(|(id, _)| *id != self.node_id) },
+            None => {
+                // Raft remembers a leader until there is another one. One that is silent leads nobody.
+                let lives = sight.heard.is_some_and(|at| now.saturating_duration_since(at) < self.timeout);
+                Leadership::Following { leader: sight.leader.filter(|(id, _)| lives && *id != self.node_id) }
+            }
         };
         self.current = next;
         &self.current
@@ -82,6 +88,8 @@ pub(crate) struct Gate {
     timeout: Duration,
     begun: Instant,
     last_look_ms: AtomicU64,
+    /// When a leader was last heard, plus one; zero for never.
+    heard_ms: AtomicU64,
     refused: AtomicU64,
     handing_over: AtomicBool,
     bell: Notify,
@@ -94,6 +102,7 @@ impl Gate {
             timeout,
             begun: Instant::now(),
             last_look_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
             bell: Notify::new(),
@@ -139,6 +148,16 @@ impl Gate {
         self.bell.notify_one();
     }
 
+    /// A leader's message was taken.
+    pub(crate) fn heard(&self) {
+        self.heard_ms.store(self.now_ms().saturating_add(1), Ordering::Release);
+    }
+
+    fn last_heard(&self) -> Option<Instant> {
+        let ms = self.heard_ms.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.begun + Duration::from_millis(ms))
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -181,7 +200,7 @@ pub(crate) async fn watch_raft(
         let now = Instant::now();
         let (sight, end) = {
             let metrics = metrics.borrow_watched();
-            (look(node_id, &metrics, now), metrics.running_state.clone().err())
+            (look(node_id, &metrics, now, gate.last_heard()), metrics.running_state.clone().err())
         };
         if let Some(end) = end {
             fatal.report(format!("raft ended: {end}"));
@@ -196,7 +215,7 @@ pub(crate) async fn watch_raft(
     gate.publish(&Leadership::Following { leader: None });
 }
 
-fn look(node_id: NodeId, metrics: &Metrics, now: Instant) -> Sight {
+fn look(node_id: NodeId, metrics: &Metrics, now: Instant, heard: Option<Instant>) -> Sight {
     let applied_by = metrics.last_applied.map(|id| id.leader_id);
     let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
     let complete = applied_by == Some(metrics.vote.leader_id);
@@ -205,7 +224,7 @@ fn look(node_id: NodeId, metrics: &Metrics, now: Instant) -> Sight {
     let acknowledged =
         if alone { Some(now) } else { quorum_contact(metrics).and_then(|age| now.checked_sub(age)) };
     let leader = metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
-    Sight { leads: (leads && complete).then_some(metrics.current_term), acknowledged, leader }
+    Sight { leads: (leads && complete).then_some(metrics.current_term), acknowledged, leader, heard }
 }
 
 /// How long ago the newest message that a quorum answered was sent, on the leader.
@@ -247,11 +266,31 @@ mod tests {
             acked: Option<u64>,
             refused: bool,
         ) -> Option<u64> {
-            let sight = Sight { leads: term, acknowledged: acked.map(|ms| self.at(ms)), leader: None };
+            let acknowledged = acked.map(|ms| self.at(ms));
+            let sight = Sight { leads: term, acknowledged, leader: None, heard: None };
             match self.judge.judge(self.at(now), sight, refused, false) {
                 Leadership::Leading(lead) => Some(lead.serial),
                 Leadership::Following { .. } => None,
             }
+        }
+    }
+
+    #[test]
+    fn a_silent_leader_is_not_named() {
+        let mut play = Play::new();
+        let peer = Peer { peer_addr: "p".to_owned(), api_addr: "a".to_owned() };
+        for (now, heard, named) in [
+            (500, None, false),
+            (600, Some(590), true),
+            (1500, Some(590), true),
+            (1590, Some(590), false),
+            (1600, Some(1595), true),
+        ] {
+            let leader = Some((2, peer.clone()));
+            let sight = Sight { leads: None, acknowledged: None, leader, heard: heard.map(|ms| play.at(ms)) };
+            let seen = play.judge.judge(play.at(now), sight, false, false).clone();
+            let expected = Leadership::Following { leader: named.then(|| (2, peer.clone())) };
+            assert_eq!(seen, expected, "at {now}");
         }
     }
 

@@ -182,7 +182,7 @@ async fn start_on(
     };
     until_cancelled(Box::pin(feeding));
     until_cancelled(Box::pin(serve(
-        Server::new(raft.clone(), cluster.clone(), snapshots),
+        Server::new(raft.clone(), cluster.clone(), snapshots, Arc::clone(&gate)),
         listener,
         fatal.clone(),
     )));

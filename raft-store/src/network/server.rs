@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt;
 use futures::StreamExt;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -24,6 +24,7 @@ use super::wire::{Ask, Message, SnapshotHead};
 use super::{MAX_BODY, MAX_SNAPSHOT, header, path};
 use crate::cluster::{Cluster, Greeting, Refusal};
 use crate::config::NodeId;
+use crate::leadership::Gate;
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::types::{Raft, Snapshot, TypeConfig};
 
@@ -37,6 +38,7 @@ struct Shared {
     raft: Raft,
     cluster: Cluster,
     snapshots: Snapshots,
+    gate: Arc<Gate>,
     /// Who was refused and why, each reported once.
     refused: Mutex<BTreeSet<String>>,
     /// One snapshot is received at a time.
@@ -47,10 +49,10 @@ struct Shared {
 const MAX_REFUSED: usize = 64;
 
 impl Server {
-    pub(crate) fn new(raft: Raft, cluster: Cluster, snapshots: Snapshots) -> Server {
+    pub(crate) fn new(raft: Raft, cluster: Cluster, snapshots: Snapshots, gate: Arc<Gate>) -> Server {
         let refused = Mutex::new(BTreeSet::new());
         let receiving = tokio::sync::Mutex::new(());
-        Server { shared: Arc::new(Shared { raft, cluster, snapshots, refused, receiving }) }
+        Server { shared: Arc::new(Shared { raft, cluster, snapshots, gate, refused, receiving }) }
     }
 
     /// Serves until dropped.
@@ -135,6 +137,9 @@ type Answer = Result<Bytes, Failure>;
 async fn append(State(server): State<Server>, request: Request) -> Answer {
     let message: AppendEntriesRequest<TypeConfig> = server.receive(request).await?;
     let answer = server.shared.raft.append_entries(message).await.map_err(unavailable)?;
+    if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+        server.shared.gate.heard();
+    }
     Ok(answer.encode().into())
 }
 
