@@ -56,7 +56,7 @@ impl Drivers {
                 lease_ms: Some(86_400_000),
                 supervise: Some(Supervise {
                     policy: Some(supervise::Policy::Always as i32),
-                    max_restarts: Some(1_000_000),
+                    max_restarts: Some(1_000),
                     backoff_initial_ms: Some(50),
                     backoff_max_ms: Some(100),
                     ..Supervise::default()

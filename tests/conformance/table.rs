@@ -216,7 +216,7 @@ static TABLE: &[Scenario] = &[
     built!("100", "failover_deadline_survives", Trio, Json, g_failover::deadline_survives),
     // H: what operators use.
     later("101", "quota", WEIGHTS),
-    later("102", "weights", WEIGHTS),
+    later("102", "weights_by_operators", WEIGHTS),
     later("103", "reservations", RESERVATIONS),
     later("104", "maintenance", "maintenance is not built yet"),
     later("105", "draining", "draining is not built yet"),
