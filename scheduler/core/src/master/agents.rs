@@ -142,6 +142,7 @@ impl Master {
     }
 
     pub(super) fn propose_agent_removal(&mut self, id: &AgentId, reason: &str) {
+        self.leaving.insert(id.clone());
         let remove = RemoveAgent { agent_id: id.as_str().to_owned(), reason: reason.to_owned() };
         self.propose(Operation::RemoveAgent(remove), Pending::AgentRemoval { agent: id.clone() });
     }
@@ -155,6 +156,7 @@ impl Master {
         };
         self.timers.cancel(&Timer::Agent(id.clone()));
         if !self.registry.agents.contains_key(id) {
+            self.leaving.remove(id);
             self.boots.retain(|_, agent| agent != id);
         }
         self.note(Level::Info, "agent lost", vec![("agent_id", id.to_string())]);

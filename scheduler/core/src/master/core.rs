@@ -62,6 +62,8 @@ pub struct Master {
     pub(super) view: LocalView,
     pub(super) allocation_armed: bool,
     pub(super) reports_armed: bool,
+    /// Agents that said farewell, until that is committed.
+    pub(super) leaving: BTreeSet<AgentId>,
     /// The outcome of some proposal of this leadership is unknown.
     pub(super) in_doubt: bool,
     woken_at_ms: Option<u64>,
@@ -96,6 +98,7 @@ impl Master {
             view: LocalView::default(),
             allocation_armed: false,
             reports_armed: false,
+            leaving: BTreeSet::new(),
             in_doubt: false,
             woken_at_ms: None,
             out: Vec::new(),
@@ -190,6 +193,7 @@ impl Master {
                 Timer::FilterExpiry => self.expire_filters(),
                 Timer::Framework(id) => self.framework_deadline(&id),
                 Timer::Agent(id) => self.agent_deadline(&id),
+                Timer::Retry => self.retry(),
                 Timer::Supervisor => self.supervise(|supervisor, cx| supervisor.tick(cx)),
             }
         }

@@ -4,7 +4,11 @@ use super::core::Master;
 use super::effect::Level;
 use super::input::ProposalId;
 use super::pipeline::Pending;
+use super::timers::Timer;
 use crate::registry::Outcome;
+
+/// Wait before what failed is proposed again.
+pub(super) const RETRY_MS: u64 = 500;
 
 impl Master {
     pub(super) fn on_outcome(&mut self, pending: Pending, outcome: Outcome) {
@@ -56,21 +60,25 @@ impl Master {
             }
             Pending::Registration { agent, connection } => self.registration_failed(&agent, connection),
             // The Registry still shows them as they were; the deadlines come again.
-            Pending::FrameworkLeft => self.rearm_absent(),
-            Pending::AgentLeft => self.rearm_absent(),
+            Pending::FrameworkLeft | Pending::AgentLeft | Pending::AgentRemoval { .. } => {
+                // Not at once: whatever made this one fail would make the next one fail, and so on without end.
+                self.timers.arm(self.now.cluster_ms + RETRY_MS, Timer::Retry);
+            }
             Pending::AgentUnreachable { agent } => {
                 let at_ms = self.now.cluster_ms + self.config.agent_ping_interval_ms;
-                self.timers.arm(at_ms, super::timers::Timer::Agent(agent));
+                self.timers.arm(at_ms, Timer::Agent(agent));
             }
-            Pending::AgentRemoval { agent } => self.propose_agent_removal(&agent, "the agent left"),
             Pending::Supervisor(tag) => {
                 self.supervise(|supervisor, cx| supervisor.failed(cx, tag, unknown, reason));
             }
         }
     }
 
-    /// An absence was not committed: says it again for everyone who is away although the Registry shows him connected.
-    fn rearm_absent(&mut self) {
+    /// Says again who is away although the Registry shows him connected, and who has left although it shows him at all.
+    pub(super) fn retry(&mut self) {
+        for id in self.leaving.clone() {
+            self.propose_agent_removal(&id, "the agent left");
+        }
         let frameworks: Vec<_> = self
             .registry
             .frameworks

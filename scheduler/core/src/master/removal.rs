@@ -5,7 +5,9 @@ use tepui_proto::tepui::agent_link::{Event, event};
 use super::core::Master;
 use super::effect::{Level, LocalChange, Reply};
 use super::input::RequestId;
+use super::outcomes::RETRY_MS;
 use super::pipeline::Pending;
+use super::timers::Timer;
 use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{Operation, Outcome, RemoveFramework};
 
@@ -42,7 +44,7 @@ impl Master {
             self.close(connection);
         }
         self.frameworks.remove(id);
-        self.timers.cancel(&super::timers::Timer::Framework(id.clone()));
+        self.timers.cancel(&Timer::Framework(id.clone()));
         self.allocator.remove_framework(id);
         for agent in self.agents_running(id) {
             self.send_to_agent(&agent, shutdown_framework(id));
@@ -61,8 +63,10 @@ impl Master {
             session.removing = false;
         }
         self.tell_allocator_framework(id);
-        // Whoever is away past the deadline is tried again.
-        self.timers.arm(self.now.cluster_ms + 1_000, super::timers::Timer::Framework(id.clone()));
+        // Whoever is away past the deadline, or without one, is tried again.
+        let at_ms = self.now.cluster_ms + RETRY_MS;
+        self.timers.arm(at_ms, Timer::Framework(id.clone()));
+        self.timers.arm(at_ms, Timer::Retry);
         if let Some(request) = request {
             self.reject(request, 503, format!("framework {id} was not removed: {reason}"));
         }

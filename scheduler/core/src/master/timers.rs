@@ -26,13 +26,15 @@ pub(super) enum Timer {
     /// An agent that is away is to be marked unreachable.
     Agent(AgentId),
     Supervisor,
+    /// What happened and could not be committed is to be proposed again.
+    Retry,
     /// `TakeLead` is to be proposed again.
     TakeLead,
 }
 
 impl Timer {
     fn is_single(&self) -> bool {
-        self.is_deadline() || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry)
+        self.is_deadline() || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry | Self::Retry)
     }
 
     fn is_deadline(&self) -> bool {

@@ -165,13 +165,18 @@ impl Harness {
         self.input(input);
     }
 
+    /// Fails what waits, and goes on holding.
+    pub fn fail(&mut self, unknown: bool) {
+        let failed: Vec<_> = self.queue.drain(..).map(|(proposal, _)| proposal).collect();
+        for proposal in failed {
+            self.input(Input::ProposalFailed { proposal, unknown, reason: "failed".to_owned() });
+        }
+    }
+
     /// Loses what waits; `unknown` tells the master that nobody knows.
     pub fn lose(&mut self, unknown: bool) {
-        self.held = false;
-        let lost: Vec<_> = self.queue.drain(..).map(|(proposal, _)| proposal).collect();
-        for proposal in lost {
-            self.input(Input::ProposalFailed { proposal, unknown, reason: "lost".to_owned() });
-        }
+        self.fail(unknown);
+        self.commit();
     }
 
     /// Lets time pass, with a tick whenever the master wants one and at least each second.
