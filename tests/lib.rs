@@ -18,3 +18,20 @@ const SUBCOMMANDS: [&str; 7] =
 pub fn acts_as_tepui() -> bool {
     std::env::args().nth(1).is_some_and(|first| SUBCOMMANDS.contains(&first.as_str()))
 }
+
+/// Runs a campaign until it ends, or until somebody wants this process to end: then it is dropped, and with it every process that
+/// it has started.
+///
+/// # Errors
+/// Those of the campaign; an interruption is one.
+pub async fn unless_interrupted<T>(campaign: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        result = campaign => result,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+        _told = terminate.recv() => anyhow::bail!("told to end"),
+    }
+}

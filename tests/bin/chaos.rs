@@ -59,7 +59,8 @@ fn campaign(arguments: &Arguments, seed: u64) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Runtime::new()?;
     let began = Instant::now();
     let json = arguments.json;
-    let report = runtime.block_on(Box::pin(chaos::run(&settings, |cycle| show(cycle, json))))?;
+    let campaign = Box::pin(chaos::run(&settings, |cycle| show(cycle, json)));
+    let report = runtime.block_on(tepui_tests::unless_interrupted(campaign))?;
     total(&report, &settings, began, json)?;
     Ok(report.losses.is_empty())
 }

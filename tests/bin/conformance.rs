@@ -54,7 +54,8 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<bool> {
         Settings { executable: std::env::current_exe()?, numbers: arguments.run.clone().unwrap_or_default() };
     let runtime = tokio::runtime::Runtime::new()?;
     let json = arguments.json;
-    let summary = runtime.block_on(Box::pin(conformance::run(&settings, |report| show(report, json))))?;
+    let campaign = Box::pin(conformance::run(&settings, |report| show(report, json)));
+    let summary = runtime.block_on(tepui_tests::unless_interrupted(campaign))?;
     total(&summary, json);
     if arguments.write_docs {
         std::fs::write(Path::new(PAGE), conformance::page(&summary))?;

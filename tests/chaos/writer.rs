@@ -18,6 +18,8 @@ pub(super) const NAME: &str = "chaos";
 const KEY: &str = "position";
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(5);
+/// A master that does not answer within this is asked again later: it may be paused, and others may know better.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// Before the next master is tried.
 const NEXT: Duration = Duration::from_millis(2);
 
@@ -45,7 +47,7 @@ impl Registers {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_millis(200))
-            .timeout(Duration::from_secs(1))
+            .timeout(PATIENCE)
             .build()?;
         Ok(Registers { http, masters, at: 0 })
     }

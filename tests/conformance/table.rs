@@ -135,7 +135,7 @@ static TABLE: &[Scenario] = &[
     later("58", "executor_timeouts", EXECUTORS),
     later("59", "task_groups", "task groups are not built yet"),
     later("60", "task_group_validation", "task groups are not built yet"),
-    later("61", "max_completion_time", "to be written"),
+    built!("61", "max_completion_time", Calm, Json, c_tasks::longest_run, "commands only"),
     later("62", "health_checks", CHECKS),
     later("63", "checks", CHECKS),
     later("64", "resource_limits", "isolation is not built yet"),

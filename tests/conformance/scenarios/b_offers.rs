@@ -9,7 +9,8 @@ use crate::conformance::Context;
 use crate::conformance::context::{AGENT, QUIET};
 use crate::conformance::wire::Framework;
 use crate::conformance::wire::messages::{
-    Named, accept, amount, framework_id, in_roles, info, lasting, launch, sized, sleeper, subscribe, suppress, task,
+    Named, accept, amount, framework_id, in_roles, info, lasting, launch, sized, sleeper, subscribe,
+    suppress, task,
 };
 
 pub(crate) async fn whole_agents(cx: &mut Context) -> anyhow::Result<()> {

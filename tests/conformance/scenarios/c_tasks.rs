@@ -261,3 +261,21 @@ pub(crate) async fn commands(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(ids.get(3).is_some_and(|sandbox| std::path::Path::new(sandbox).is_dir()), "{ids:?}");
     Ok(())
 }
+
+pub(crate) async fn longest_run(cx: &mut Context) -> anyhow::Result<()> {
+    let mut framework = cx.subscribe(info("limits")).await?;
+    let limit = |id: &str, milliseconds: i64| v1::TaskInfo {
+        max_completion_time: Some(v1::DurationInfo { nanoseconds: Some(milliseconds * 1_000_000) }),
+        ..sleeper(id)
+    };
+    let offer = framework.offer().await?;
+    let began = Instant::now();
+    framework.launch_on(&offer, vec![limit("long", 600), limit("patient", 60_000)]).await?;
+    let status = framework.state("long", TaskState::TaskFailed).await?;
+    let took = began.elapsed();
+    anyhow::ensure!(status.reason() == Reason::MaxCompletionTimeReached, "{status:?}");
+    anyhow::ensure!(took >= Duration::from_millis(600), "ended after {took:?} instead of 600 ms");
+    let states = framework.states_of("patient");
+    anyhow::ensure!(states.last() == Some(&TaskState::TaskRunning), "{states:?}");
+    Ok(())
+}
