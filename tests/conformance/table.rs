@@ -122,7 +122,7 @@ static TABLE: &[Scenario] = &[
         Calm,
         Json,
         c_kills::shutdown_of_an_executor,
-        "the executors of commands only"
+        "the executors of commands only, without FAILURE"
     ),
     built!(
         "57",
@@ -130,7 +130,7 @@ static TABLE: &[Scenario] = &[
         Calm,
         Json,
         c_tasks::lost_executor,
-        "the supervising processes of commands only"
+        "the supervising processes of commands only, without FAILURE"
     ),
     later("58", "executor_timeouts", EXECUTORS),
     later("59", "task_groups", "task groups are not built yet"),
