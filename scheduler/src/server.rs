@@ -104,7 +104,7 @@ impl Server {
         let event_feed = Arc::new(ChangeFeed::default());
         let operator_feed = Arc::new(ChangeFeed::default());
         let board = Board::new(vec![event_feed.clone(), operator_feed.clone()]);
-        let me = Peer { peer_addr: format!("{host}:{}", config.peer_port), api_addr: advertised.clone() };
+        let me = Peer { peer_addr: peer_address(&config, config.peer_port), api_addr: advertised.clone() };
         let registrar = Registrar::new(config.node_id, board.clone());
         let store = RaftStore::open(settings::store(&config, me), registrar).await?;
         let addresses = Addresses { api, peer: store.peer_listen_addr(), advertised };
@@ -285,13 +285,21 @@ fn identity(info: &Info) -> MasterIdentity {
     }
 }
 
+/// Where the other masters reach this one: as the list says, which may lead through a gateway, else the port that it listens on.
+fn peer_address(config: &Config, port: u16) -> String {
+    let listed = config.masters.iter().find(|master| master.node_id == config.node_id);
+    match listed.filter(|master| master.peer_port != 0) {
+        Some(master) => master.peer().peer_addr,
+        None => format!("{}:{port}", config.advertised_host()),
+    }
+}
+
 /// All masters; this one with the ports that it really has.
 fn members(config: &Config, addresses: &Addresses) -> BTreeMap<NodeId, Peer> {
     let mut members: BTreeMap<NodeId, Peer> =
         config.masters.iter().map(|master| (master.node_id, master.peer())).collect();
-    let host = config.advertised_host();
     let me = Peer {
-        peer_addr: format!("{host}:{}", addresses.peer.port()),
+        peer_addr: peer_address(config, addresses.peer.port()),
         api_addr: addresses.advertised.clone(),
     };
     members.insert(config.node_id, me);

@@ -4,13 +4,15 @@
 //! ```text
 //!   seed ─► faults ─► run ──► cluster of real processes
 //!                      │  ├─► drivers ─► writer (one a launch) ─► ledger: which writes were acknowledged
-//!                      │  └─► tasks: a framework whose tasks leave a line each
+//!                      │  ├─► tasks: a framework whose tasks leave a line each
+//!                      │  └─► gateways: the network between the masters
 //!                      └──► after each cycle: ledger, file and cluster must agree
 //! ```
 //! Owns no product code. Judges by what was promised, never by how long it took.
 
 mod drivers;
 mod faults;
+mod gateways;
 mod ledger;
 mod run;
 mod tasks;
@@ -19,7 +21,7 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use faults::Fault;
+pub use faults::{Fault, Way};
 pub use run::run;
 
 use crate::benches::Figure;

@@ -14,10 +14,11 @@ use tepui_proto::tepui::operator::RaftMember;
 use tepui_sdk::operator::Client;
 
 use super::drivers::Drivers;
+use super::gateways::Gateways;
 use super::ledger::Ledger;
 use super::tasks::Tasks;
 use super::writer::{Book, Registers, open, zombie_is_fenced};
-use super::{Cycle, Fault, Report, Settings};
+use super::{Cycle, Fault, Report, Settings, Way};
 use crate::harness::{PATIENCE, eventually, lock};
 
 /// How far a follower may be behind and still count as in step.
@@ -26,6 +27,7 @@ const IN_STEP: u64 = 200;
 /// Everything that runs during a campaign.
 struct Campaign {
     cluster: LocalCluster,
+    gateways: Gateways,
     operator: Client,
     registers: Registers,
     book: Book,
@@ -69,7 +71,17 @@ impl Campaign {
         options.masters = settings.masters;
         options.agents = settings.agents;
         options.master_args.clone_from(&settings.master_args);
-        let cluster = LocalCluster::start(options)?;
+        let mut gateways = Gateways::listen(settings.masters).await?;
+        options.peer_gateways = gateways.ports()?;
+        let mut cluster = LocalCluster::prepare(options)?;
+        let folders: Vec<&Path> = (0..settings.masters).map(|index| cluster.master_dir(index)).collect();
+        gateways.open(&cluster.peer_ports(), &folders);
+        for index in 0..settings.masters {
+            cluster.start_master(index)?;
+        }
+        for index in 0..settings.agents {
+            cluster.start_agent(index)?;
+        }
         cluster.wait_for_leader(PATIENCE).await?;
         let operator = Client::new(cluster.masters())?;
         let registers = Registers::new(cluster.masters())?;
@@ -79,7 +91,7 @@ impl Campaign {
             .with_context(|| cluster.tails())?;
         let tasks = Tasks::start(cluster.masters(), &folder.join("marks"))?;
         let random = StdRng::seed_from_u64(settings.seed);
-        let mut campaign = Campaign { cluster, operator, registers, book, drivers, tasks, random };
+        let mut campaign = Campaign { cluster, gateways, operator, registers, book, drivers, tasks, random };
         campaign.healthy().await?;
         Ok(campaign)
     }
@@ -163,6 +175,14 @@ impl Campaign {
                 (at, newest)
             }
             Fault::KillAgent(agent, _) => (self.cluster.kill_agent(agent), newest),
+            Fault::CutLeader(way, _) => {
+                let at = Instant::now();
+                let others = (0..masters).filter(|other| *other != leader);
+                let out = others.clone().map(|other| (leader, other)).filter(|_| way != Way::In);
+                let back = others.map(|other| (other, leader)).filter(|_| way != Way::Out);
+                self.gateways.cut(out.chain(back));
+                (at, newest)
+            }
         };
         for id in launches {
             self.tasks.launch(id);
@@ -185,16 +205,14 @@ impl Campaign {
         at: Instant,
         generation: u64,
     ) -> anyhow::Result<Duration> {
-        let mut lasts = match fault {
-            Fault::PauseLeader(span) | Fault::KillAgent(_, span) => Some(span),
-            _short => None,
-        };
+        let mut lasts = fault.span();
         let mut first = None;
         loop {
             if lasts.is_some_and(|span| at.elapsed() >= span) {
                 lasts = None;
                 match fault {
                     Fault::KillAgent(agent, _) => self.cluster.start_agent(agent)?,
+                    Fault::CutLeader(..) => self.gateways.heal(),
                     _paused => self.cluster.resume_master(leader),
                 }
             }

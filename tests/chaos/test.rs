@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tepui_tests::chaos::{self, Fault, Settings};
+use tepui_tests::chaos::{self, Fault, Settings, Way};
 use tepui_tests::harness;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,6 +14,9 @@ async fn nothing_is_lost_when_masters_drivers_and_agents_are_killed() -> anyhow:
         Fault::KillAgent(0, Duration::from_millis(300)),
         Fault::StopLeader,
         Fault::KillFollower(1),
+        Fault::CutLeader(Way::Both, Duration::from_secs(4)),
+        Fault::CutLeader(Way::Out, Duration::from_secs(4)),
+        Fault::CutLeader(Way::In, Duration::from_secs(4)),
         Fault::KillAgent(1, Duration::from_millis(300)),
     ];
     let settings = Settings {

@@ -36,6 +36,8 @@ pub struct Options {
     pub agent_args: Vec<String>,
     /// Log filter of the servers.
     pub log: String,
+    /// Ports on this host under which the masters reach each other, if those lead to them through somebody who may interrupt.
+    pub peer_gateways: Vec<u16>,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             master_args: Vec::new(),
             agent_args: Vec::new(),
             log: crate::logging::SERVER_LOG.to_owned(),
+            peer_gateways: Vec::new(),
         }
     }
 }
@@ -60,6 +63,8 @@ struct Node {
     name: String,
     address: String,
     work_dir: PathBuf,
+    /// Where a master listens for the others.
+    peer_port: Option<u16>,
     arguments: Vec<String>,
     process: Option<Process>,
 }
@@ -110,16 +115,21 @@ impl LocalCluster {
         for _ in 0..options.masters {
             addresses.push((port()?, port()?));
         }
+        let mut gateways = options.peer_gateways.iter();
         let members: Vec<String> = addresses
             .iter()
             .zip(1..)
-            .map(|((api, peer), id)| format!("{id}=127.0.0.1:{peer}/{api}"))
+            .map(|((api, peer), id)| {
+                let peer = gateways.next().unwrap_or(peer);
+                format!("{id}=127.0.0.1:{peer}/{api}")
+            })
             .collect();
         let masters: Vec<Node> = addresses
             .iter()
             .zip(1..)
             .map(|((api, peer), id)| {
                 let mut node = Node::new(&options, "master", id, *api, &secret);
+                node.peer_port = Some(*peer);
                 node.arguments.extend(
                     ["--node-id", &id.to_string(), "--peer-port", &peer.to_string()].map(str::to_owned),
                 );
@@ -157,6 +167,11 @@ impl LocalCluster {
     /// `host:port` of every master, dead or alive.
     pub fn masters(&self) -> Vec<String> {
         self.masters.iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// Ports on which the masters listen for each other.
+    pub fn peer_ports(&self) -> Vec<u16> {
+        self.masters.iter().filter_map(|node| node.peer_port).collect()
     }
 
     /// `host:port` of every agent, dead or alive.
@@ -358,7 +373,8 @@ impl Node {
             &secret.display().to_string(),
         ];
         let arguments = arguments.map(str::to_owned).to_vec();
-        Node { name, address: format!("127.0.0.1:{port}"), work_dir, arguments, process: None }
+        let address = format!("127.0.0.1:{port}");
+        Node { name, address, work_dir, peer_port: None, arguments, process: None }
     }
 
     fn start(&mut self, options: &Options) -> anyhow::Result<()> {
