@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{NodeId, Peer};
 use crate::fatal::Fatal;
+use crate::silence::Silence;
 use crate::status::{Lead, Leadership};
 use crate::types::{Metrics, Raft};
 
@@ -25,6 +26,8 @@ use crate::types::{Metrics, Raft};
 struct Sight {
     /// The term in which this replica leads, with an entry of it applied here.
     leads: Option<u64>,
+    /// Whether raft takes this replica for the leader, whatever was applied.
+    in_office: bool,
     /// When the newest message that a quorum answered was sent.
     acknowledged: Option<Instant>,
     leader: Option<(NodeId, Peer)>,
@@ -92,6 +95,7 @@ pub(crate) struct Gate {
     heard_ms: AtomicU64,
     refused: AtomicU64,
     handing_over: AtomicBool,
+    silent: AtomicBool,
     bell: Notify,
 }
 
@@ -105,6 +109,7 @@ impl Gate {
             heard_ms: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             bell: Notify::new(),
         })
     }
@@ -148,6 +153,11 @@ impl Gate {
         self.bell.notify_one();
     }
 
+    /// Whether this replica must not send what only a leader sends: nobody would answer, and others might obey.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Acquire)
+    }
+
     /// A leader's message was taken.
     pub(crate) fn heard(&self) {
         self.heard_ms.store(self.now_ms().saturating_add(1), Ordering::Release);
@@ -185,6 +195,7 @@ pub(crate) async fn watch_raft(
 ) {
     let mut metrics = raft.metrics();
     let mut judge = Judge::new(node_id, gate.timeout, Instant::now());
+    let mut silence = Silence::new(gate.timeout);
     let mut clock = tokio::time::interval(look_every);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -206,12 +217,19 @@ pub(crate) async fn watch_raft(
             fatal.report(format!("raft ended: {end}"));
             break;
         }
+        let silent = silence.look(now, sight.in_office, sight.acknowledged);
+        if gate.silent.swap(silent, Ordering::AcqRel) != silent && silent {
+            tracing::warn!(
+                "no quorum answers this leader: it is silent for a while, so that others may elect"
+            );
+        }
         let refused = gate.refused.load(Ordering::Acquire) >= judge.serial && judge.serial > 0;
         let refused = refused && matches!(judge.current, Leadership::Leading(_));
         let next = judge.judge(now, sight, refused, gate.handing_over.load(Ordering::Acquire));
         gate.publish(next);
         gate.last_look_ms.store(gate.now_ms(), Ordering::Release);
     }
+    gate.silent.store(false, Ordering::Release);
     gate.publish(&Leadership::Following { leader: None });
 }
 
@@ -224,7 +242,13 @@ fn look(node_id: NodeId, metrics: &Metrics, now: Instant, heard: Option<Instant>
     let acknowledged =
         if alone { Some(now) } else { quorum_contact(metrics).and_then(|age| now.checked_sub(age)) };
     let leader = metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
-    Sight { leads: (leads && complete).then_some(metrics.current_term), acknowledged, leader, heard }
+    Sight {
+        leads: (leads && complete).then_some(metrics.current_term),
+        in_office: leads,
+        acknowledged,
+        leader,
+        heard,
+    }
 }
 
 /// How long ago the newest message that a quorum answered was sent, on the leader.
@@ -267,7 +291,8 @@ mod tests {
             refused: bool,
         ) -> Option<u64> {
             let acknowledged = acked.map(|ms| self.at(ms));
-            let sight = Sight { leads: term, acknowledged, leader: None, heard: None };
+            let sight =
+                Sight { leads: term, in_office: term.is_some(), acknowledged, leader: None, heard: None };
             match self.judge.judge(self.at(now), sight, refused, false) {
                 Leadership::Leading(lead) => Some(lead.serial),
                 Leadership::Following { .. } => None,
@@ -287,7 +312,13 @@ mod tests {
             (1600, Some(1595), true),
         ] {
             let leader = Some((2, peer.clone()));
-            let sight = Sight { leads: None, acknowledged: None, leader, heard: heard.map(|ms| play.at(ms)) };
+            let sight = Sight {
+                leads: None,
+                in_office: false,
+                acknowledged: None,
+                leader,
+                heard: heard.map(|ms| play.at(ms)),
+            };
             let seen = play.judge.judge(play.at(now), sight, false, false).clone();
             let expected = Leadership::Following { leader: named.then(|| (2, peer.clone())) };
             assert_eq!(seen, expected, "at {now}");

@@ -17,6 +17,7 @@ mod meter;
 mod network;
 mod node;
 mod propose;
+mod silence;
 mod snapshot;
 mod state;
 mod status;

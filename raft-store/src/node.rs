@@ -150,7 +150,9 @@ async fn start_on(
     let meter = Arc::new(Meter::new(config.snapshot_every_entries, config.snapshot_every_bytes));
     let replica =
         Replica::open(machine, snapshots.clone(), cluster.clone(), Arc::clone(&meter), fatal.clone()).await?;
-    let network = Network::new(&config, cluster.clone()).map_err(|e| OpenError::Raft(e.to_string()))?;
+    let gate = Gate::new(config.contact_timeout());
+    let network = Network::new(&config, cluster.clone(), Arc::clone(&gate))
+        .map_err(|e| OpenError::Raft(e.to_string()))?;
     let listener = TcpListener::bind(config.peer_listen)
         .await
         .map_err(|source| OpenError::Listen { addr: config.peer_listen, source })?;
@@ -161,7 +163,6 @@ async fn start_on(
         .map_err(|e| OpenError::Raft(e.to_string()))?;
     raft.run();
 
-    let gate = Gate::new(config.contact_timeout());
     let lease = Duration::from_millis(config.timing.election_max_ms);
     let (proposer, feeding) =
         Proposer::new(config.node_id, raft.clone(), Arc::clone(&gate), lease, config.max_command_bytes);

@@ -22,6 +22,7 @@ use super::wire::{Message, SnapshotHead};
 use super::{header, path};
 use crate::cluster::{Cluster, Greeting};
 use crate::config::{Config, NodeId, Peer};
+use crate::leadership::Gate;
 use crate::snapshot::SnapshotFile;
 use crate::types::{Snapshot, TypeConfig, Vote};
 
@@ -39,6 +40,7 @@ pub(crate) struct Network {
 struct Shared {
     node_id: NodeId,
     cluster: Cluster,
+    gate: Arc<Gate>,
     entries: reqwest::Client,
     control: reqwest::Client,
     snapshots: reqwest::Client,
@@ -49,7 +51,7 @@ struct Shared {
 }
 
 impl Network {
-    pub(crate) fn new(config: &Config, cluster: Cluster) -> Result<Network, reqwest::Error> {
+    pub(crate) fn new(config: &Config, cluster: Cluster, gate: Arc<Gate>) -> Result<Network, reqwest::Error> {
         // Another part of the process may have installed one; any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let connect = Duration::from_millis((config.timing.election_min_ms / 2).max(50));
@@ -71,6 +73,7 @@ impl Network {
             shared: Arc::new(Shared {
                 node_id: config.node_id,
                 cluster,
+                gate,
                 entries: client()?,
                 control: client()?,
                 snapshots: client()?,
@@ -247,6 +250,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        if self.shared.gate.is_silent() {
+            return Err(Unreachable::from_string("silent, since no quorum answers").into());
+        }
         let (client, deadline) = match self.lane {
             Lane::Control => (&self.shared.control, option.soft_ttl()),
             Lane::Entries => (&self.shared.entries, option.soft_ttl().max(self.shared.append_timeout)),
