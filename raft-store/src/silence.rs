@@ -20,7 +20,7 @@ impl Silence {
     pub(crate) fn look(&mut self, now: Instant, in_office: bool, acknowledged: Option<Instant>) -> bool {
         let answered = acknowledged.is_some_and(|at| now.saturating_duration_since(at) < self.timeout);
         if !in_office || answered {
-            self.waiting_since = None;
+            self.waiting_since = acknowledged.filter(|_| in_office);
             self.until = None;
             return false;
         }
@@ -69,6 +69,18 @@ mod tests {
         for now in (10_000..20_000).step_by(100) {
             assert!(!play.look(now, false, None), "{now}");
         }
+    }
+
+    #[test]
+    fn silence_begins_when_the_last_answer_is_too_old() {
+        let mut play = Play::new();
+        assert!(!play.look(500, true, Some(490)));
+        assert!(!play.look(1_489, true, Some(490)));
+        assert!(play.look(1_490, true, Some(490)));
+        assert!(play.look(2_489, true, Some(490)));
+        assert!(!play.look(2_490, true, Some(490)), "tries anew");
+        assert!(!play.look(3_489, true, Some(490)));
+        assert!(play.look(3_490, true, Some(490)));
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl RaftStore {
     }
 
     /// Who leads, as it changes. `Leading` is reported once everything that earlier leaders committed is applied here, and
-    /// taken back when the quorum is out of reach for `leader_contact_timeout`.
+    /// taken back when the quorum is out of reach for `leader_contact_timeout`. Clone what is borrowed from it before anything
+    /// else of this store is called: a borrow is a read lock, and a second one behind a waiting change never ends.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.node.gate.watch()
     }

@@ -60,10 +60,7 @@ async fn writer(
         number += 1;
         let proposal = {
             let cluster = cluster.read().await;
-            cluster.running.values().find_map(|running| match &*running.store.leadership().borrow() {
-                Leadership::Leading(lead) => Some(running.store.propose(lead, Bytes::from(text.clone()))),
-                Leadership::Following { .. } => None,
-            })
+            cluster.leading().map(|(id, lead)| cluster.store(id).propose(&lead, Bytes::from(text.clone())))
         };
         match proposal {
             None => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -163,15 +163,17 @@ impl Cluster {
         self.running[&id].seen.lock().unwrap().clone()
     }
 
+    /// The replica that reports to lead.
+    pub(crate) fn leading(&self) -> Option<(NodeId, Lead)> {
+        self.running.iter().find_map(|(id, running)| match &*running.store.leadership().borrow() {
+            Leadership::Leading(lead) => Some((*id, lead.clone())),
+            Leadership::Following { .. } => None,
+        })
+    }
+
     /// The replica that reports to lead, as soon as there is one.
     pub(crate) async fn leader(&self) -> (NodeId, Lead) {
-        until("a leader", || {
-            self.running.iter().find_map(|(id, running)| match &*running.store.leadership().borrow() {
-                Leadership::Leading(lead) => Some((*id, lead.clone())),
-                Leadership::Following { .. } => None,
-            })
-        })
-        .await
+        until("a leader", || self.leading()).await
     }
 
     /// Proposes wherever the leader is until somebody accepts it for sure.

@@ -13,6 +13,4 @@ mod life;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
-mod measure;
-#[cfg(test)]
 mod snapshots;
