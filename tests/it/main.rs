@@ -6,6 +6,7 @@ mod drivers;
 mod failover;
 mod input;
 mod page;
+mod stream;
 
 /// The binary under test.
 const TEPUI: &str = env!("CARGO_BIN_EXE_tepui-under-test");

@@ -150,6 +150,12 @@ impl World {
         let generation = self.drivers[number].generation;
         self.note(|| format!("driver generation {generation} is paused for {pause} ms"));
         self.drivers[number].paused_until = self.now + pause * MS;
+        if self.chance.percent(50) {
+            // Nobody reaches its host meanwhile, so that it is still there when it goes on, and the first to do something.
+            let agent = self.drivers[number].agent;
+            self.network.away.insert(agent);
+            self.after(pause * MS - 1, Event::HostIsBack { agent });
+        }
     }
 
     fn break_some_stream(&mut self) {

@@ -32,13 +32,16 @@ pub(crate) struct Stream {
 pub(crate) struct Network {
     /// Ordered pairs between which nothing passes.
     blocked: BTreeSet<(Place, Place)>,
+    /// Agents whose hosts nobody reaches, healed or not, until they are taken out again.
+    pub(crate) away: BTreeSet<usize>,
     pub(crate) streams: BTreeMap<u64, Stream>,
     last: u64,
 }
 
 impl Network {
     pub(crate) fn reaches(&self, from: Place, to: Place) -> bool {
-        !self.blocked.contains(&(from, to))
+        let away = |place| matches!(place, Place::Agent(agent) if self.away.contains(&agent));
+        !away(from) && !away(to) && !self.blocked.contains(&(from, to))
     }
 
     pub(crate) fn block(&mut self, from: Place, to: Place) {

@@ -138,6 +138,9 @@ pub(crate) enum Event {
 
     Fault,
     Heal,
+    HostIsBack {
+        agent: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -345,6 +348,10 @@ impl World {
             Event::Heal => {
                 self.note(|| "the network heals".to_owned());
                 self.network.heal();
+                Ok(())
+            }
+            Event::HostIsBack { agent } => {
+                self.network.away.remove(&agent);
                 Ok(())
             }
         }

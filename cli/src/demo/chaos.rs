@@ -122,7 +122,7 @@ pub(super) async fn strike(
 }
 
 /// The processes of one generation of the stream's driver.
-fn driver_processes(dir: &Path, generation: u64) -> Vec<i32> {
+pub fn driver_processes(dir: &Path, generation: u64) -> Vec<i32> {
     let wanted = format!("TEPUI_DRIVER_GENERATION={generation}");
     find_processes(&[(CLUSTER_VARIABLE, dir)])
         .into_iter()

@@ -15,21 +15,21 @@ const MONTH: &[u8] = include_bytes!("../../../examples/data/flights/2013-01.csv.
 const JOB: &str = include_str!("../../../examples/flights.toml");
 
 /// Number of departures in the month, counted when the data was published.
-pub(super) const RECORDS: u64 = 27_004;
+pub const RECORDS: u64 = 27_004;
 
 /// Where the demo's files lie.
 #[derive(Clone, Debug)]
-pub(super) struct Files {
-    pub(super) input: PathBuf,
-    pub(super) output: PathBuf,
-    pub(super) job: PathBuf,
+pub struct Files {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    pub job: PathBuf,
 }
 
 /// Writes the 31 daily files and the job description below `dir`.
 ///
 /// # Errors
 /// When a file cannot be written, or the embedded data is not what it should be.
-pub(super) fn lay_out(dir: &Path) -> anyhow::Result<Files> {
+pub fn lay_out(dir: &Path) -> anyhow::Result<Files> {
     let files = Files { input: dir.join("input"), output: dir.join("output"), job: dir.join("flights.toml") };
     fs::create_dir_all(&files.input).with_context(|| format!("create {}", files.input.display()))?;
     fs::create_dir_all(&files.output).with_context(|| format!("create {}", files.output.display()))?;

@@ -4,7 +4,7 @@
 
 mod chaos;
 mod data;
-mod picture;
+pub mod picture;
 mod recount;
 mod report;
 
@@ -17,6 +17,8 @@ use anyhow::Context;
 use crate::cluster::{LocalCluster, Options};
 use crate::live::Live;
 use chaos::Kill;
+pub use chaos::driver_processes;
+pub use data::{Files, RECORDS, lay_out};
 pub use recount::{Counts, Recount, recount};
 
 /// The whole demo is given up after this time, builds not included.

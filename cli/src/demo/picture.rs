@@ -1,4 +1,4 @@
-//! What the demo reads out of the live picture: who leads, how far the stream is, which driver runs where.
+//! What demo and tests read out of the live picture: how far the stream is, which driver runs where.
 //! Reads defensively; a field that is missing is a thing not known yet.
 
 use serde_json::Value;
@@ -7,24 +7,24 @@ use crate::live::Live;
 
 /// How far the stream has come.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Stream {
+pub struct Stream {
     /// Records in committed batches.
-    pub(super) records: u64,
+    pub records: u64,
     /// Number of the last committed batch.
-    pub(super) batch: u64,
+    pub batch: u64,
     /// The stream has ended and everything is published.
-    pub(super) finished: bool,
+    pub finished: bool,
     /// Wall clock of the last batches' commits: batch, milliseconds since 1970.
-    pub(super) commits: Vec<(u64, u64)>,
+    pub commits: Vec<(u64, u64)>,
 }
 
 /// The supervised driver.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Driver {
-    pub(super) state: String,
-    pub(super) generation: u64,
-    pub(super) agent_id: String,
-    pub(super) message: String,
+pub struct Driver {
+    pub state: String,
+    pub generation: u64,
+    pub agent_id: String,
+    pub message: String,
 }
 
 fn number(value: &Value, path: &str) -> u64 {
@@ -36,7 +36,7 @@ fn text(value: &Value, path: &str) -> String {
 }
 
 /// Reads the stream's register.
-pub(super) fn stream(live: &Live, job: &str) -> Stream {
+pub fn stream(live: &Live, job: &str) -> Stream {
     let registers = live.all("register");
     let found = registers.iter().find(|object| object["scope"] == job && object["key"] == "stream");
     let Some(value) = found.map(|object| &object["value"]) else { return Stream::default() };
@@ -50,7 +50,7 @@ pub(super) fn stream(live: &Live, job: &str) -> Stream {
 }
 
 /// Reads the driver.
-pub(super) fn driver(live: &Live, name: &str) -> Driver {
+pub fn driver(live: &Live, name: &str) -> Driver {
     let drivers = live.all("driver");
     let Some(object) = drivers.iter().find(|object| object["name"] == name) else { return Driver::default() };
     Driver {
@@ -62,12 +62,12 @@ pub(super) fn driver(live: &Live, name: &str) -> Driver {
 }
 
 /// Number of agents that are registered.
-pub(super) fn registered_agents(live: &Live) -> usize {
+pub fn registered_agents(live: &Live) -> usize {
     live.all("agent").iter().filter(|agent| agent["state"] == "registered").count()
 }
 
 /// `host:port` of an agent.
-pub(super) fn agent_address(live: &Live, agent_id: &str) -> Option<String> {
+pub fn agent_address(live: &Live, agent_id: &str) -> Option<String> {
     let agents = live.all("agent");
     let agent = agents.iter().find(|agent| agent["agent_id"] == agent_id)?;
     Some(format!("{}:{}", agent["ip"].as_str()?, agent["port"].as_u64()?))

@@ -9,11 +9,11 @@ use tepui_proto::tepui::operator::response::{self, Type as Answer};
 use tepui_proto::tepui::operator::{Call, Response as Message};
 use tepui_proto::wire;
 use tepui_scheduler_core::OperatorCall;
+use tepui_scheduler_core::master::drivers;
 
 use crate::http::error::Refusal;
 use crate::http::{App, admission, answer, operator_api, redirect};
 use crate::runtime::role::Role;
-use crate::view;
 
 const DRIVER_TOKEN: &str = "tepui-driver-token";
 
@@ -47,7 +47,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
 fn get_drivers(app: &App, call: &Call, media: MediaType) -> Response {
     let view = app.read_view();
     let name = call.get_drivers.as_ref().and_then(|get| get.name.as_deref());
-    let drivers = view::drivers::get_drivers(&view.registry, name);
+    let drivers = drivers::get_drivers(&view.registry, name);
     let message = Message { get_drivers: Some(drivers), ..of(Answer::GetDrivers) };
     answer::stamp(answer::message(media, &message), &view)
 }

@@ -6,7 +6,6 @@
 pub(crate) mod agents;
 pub(crate) mod amounts;
 pub(crate) mod counts;
-pub(crate) mod drivers;
 pub(crate) mod frameworks;
 pub(crate) mod master;
 pub(crate) mod tasks;

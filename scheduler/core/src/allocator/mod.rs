@@ -61,6 +61,8 @@ pub struct Demand {
     pub role: Arc<str>,
     /// Without allocation.
     pub resources: Resources,
+    /// Not on this agent.
+    pub elsewhere: Option<AgentId>,
 }
 
 /// What came of one slice.

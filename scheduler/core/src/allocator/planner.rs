@@ -142,6 +142,9 @@ impl<'a> Scratch<'a> {
     }
 
     fn fits(&self, supply: &Supply<'_>, demand: &Demand) -> bool {
+        if demand.elsewhere.as_ref() == Some(&supply.agent.id) {
+            return false;
+        }
         let to = Eligible { role: &demand.role, revocable: false, shared: false };
         if !supply.eligible(to).contains(&demand.resources) {
             return false;

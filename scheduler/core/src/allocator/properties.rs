@@ -105,6 +105,7 @@ fn run(events: &[Event], budget: usize) -> Vec<Allocation> {
                 framework: id("drivers"),
                 role: "a/b".into(),
                 resources: Resources::parse(&format!("cpus:{cpus}")).unwrap(),
+                elsewhere: None,
             }]),
             Event::Plan => {
                 let mut met = false;

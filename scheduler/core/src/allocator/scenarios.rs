@@ -396,7 +396,12 @@ fn a_driver_gets_exactly_what_it_asks_for_and_before_others() {
         framework: id("drivers"),
         role: "*".into(),
         resources: Resources::parse("cpus:0.5;mem:64").unwrap(),
+        elsewhere: None,
     };
+    story.allocator.set_demands(vec![Demand { elsewhere: Some("a".into()), ..demand.clone() }]);
+    assert_eq!(story.told(), ["f@a=cpus:4;mem:512"], "not on that agent");
+    let all = Resources::parse("cpus:4;mem:512").unwrap();
+    story.allocator.recover(&id("f"), "*", &AgentId::from("a"), &all);
     story.allocator.set_demands(vec![demand.clone()]);
     let offers = story.offer();
     assert_eq!(offers[0].driver.as_deref(), Some("d"));

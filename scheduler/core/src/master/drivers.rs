@@ -36,7 +36,7 @@ use tepui_proto::tepui::operator::DriverState;
 use tepui_proto::v1;
 
 pub(super) use launch::failover_timeout_ms;
-pub use view::{driver_view, get_drivers};
+pub use view::{get_drivers, next_launch_in_ms, restarts};
 
 use self::lease::Leases;
 use super::Config;
@@ -53,6 +53,9 @@ const RETRY_MS: u64 = 1_000;
 
 /// A driver that waited for so long may have offers taken back from frameworks that sit on them, milliseconds.
 const PATIENCE_MS: u64 = 1_000;
+
+/// So long a driver that fell silent is wanted on any agent but the one where it did, milliseconds: its whole host may stand still.
+const ELSEWHERE_MS: u64 = 5_000;
 
 /// What the supervisor may look at, and where it says what it wants.
 pub(crate) struct Context<'a> {
@@ -129,6 +132,8 @@ pub(crate) struct Supervisor {
     demands: Arc<[Demand]>,
     /// Waiting drivers, and when more room is to be made for them.
     room_at_ms: BTreeMap<String, u64>,
+    /// Drivers that fell silent, and until when they are wanted on another agent.
+    elsewhere_until_ms: BTreeMap<String, u64>,
     next_deadline: Option<u64>,
     seen: OrdMap<Arc<str>, Arc<DriverRecord>>,
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tepui_proto::v1::TaskState;
 use tepui_scheduler_core::ids::TaskKey;
+use tepui_scheduler_core::master::drivers;
 use tepui_scheduler_core::registry::{
     AgentRecord, DriverRecord, FrameworkRecord, RegisterRecord, TaskRecord,
 };
@@ -132,11 +133,11 @@ fn driver<'a>(registry: &Registry, record: &'a DriverRecord) -> objects::Driver<
         name: record.name(),
         state: record.state().as_str_name(),
         generation: record.generation,
-        restarts: view::drivers::restarts(record),
+        restarts: drivers::restarts(record),
         agent_id: &record.agent_id,
         task_id: &record.task_id,
         framework_id: &record.framework_id,
-        next_launch_in_ms: view::drivers::next_launch_in_ms(registry, record),
+        next_launch_in_ms: drivers::next_launch_in_ms(registry, record),
         message: &record.message,
         attempts: attempts.collect(),
     }

@@ -33,14 +33,15 @@ pub(super) fn is_wanting(driver: &DriverRecord) -> bool {
         }
 }
 
-/// Returns what the next launch needs.
-pub(super) fn demand(driver: &DriverRecord) -> Option<Demand> {
+/// Returns what the next launch needs, on any agent but this one.
+pub(super) fn demand(driver: &DriverRecord, elsewhere: Option<AgentId>) -> Option<Demand> {
     let spec = driver.spec.as_ref()?;
     Some(Demand {
         driver: driver.name().to_owned(),
         framework: FrameworkId::from(DRIVERS_FRAMEWORK),
         role: Arc::from(spec.role()),
         resources: Resources::from_proto(&spec.resources).ok()?,
+        elsewhere,
     })
 }
 

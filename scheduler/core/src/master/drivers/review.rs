@@ -8,11 +8,11 @@ use tepui_proto::v1::{self, TaskState};
 
 use super::fate::{self, Fate};
 use super::policy::{self, Decision, End};
-use super::{Context, PATIENCE_MS, Request, Supervisor, Tag, launch};
+use super::{Context, ELSEWHERE_MS, PATIENCE_MS, Request, Supervisor, Tag, launch};
 use crate::allocator::Demand;
-use crate::ids::{DRIVERS_FRAMEWORK, FrameworkId, TaskKey};
+use crate::ids::{AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskKey};
 use crate::master::effect::{Level, Note};
-use crate::registry::{DriverRecord, ObserveDriver, Operation, Registry};
+use crate::registry::{AgentRecord, DriverRecord, ObserveDriver, Operation, Registry};
 
 /// A kill whose marker is still not committed after so long is asked for again, milliseconds.
 const KILL_AGAIN_MS: u64 = 5_000;
@@ -198,6 +198,21 @@ impl Supervisor {
         cx.requests.push(Request::Propose { operation, tag: Tag::Observe { name } });
     }
 
+    /// The agent on which a driver fell silent, and until when another one is looked for, if there is another one.
+    fn elsewhere(&mut self, cx: &Context<'_>, driver: &DriverRecord) -> Option<(AgentId, u64)> {
+        let silent = AgentId::from(driver.agent_id.as_str());
+        let registry = cx.registry;
+        let others = |id: &AgentId, agent: &AgentRecord| *id != silent && registry.agent_connected(agent);
+        if driver.state() != DriverState::DriverUnreachable
+            || !registry.agents.iter().any(|(id, agent)| others(id, agent))
+        {
+            return None;
+        }
+        let last = cx.now.cluster_ms.saturating_add(ELSEWHERE_MS);
+        let until_ms = *self.elsewhere_until_ms.entry(driver.name().to_owned()).or_insert(last);
+        (cx.now.cluster_ms < until_ms).then_some((silent, until_ms))
+    }
+
     /// Finds out what waiting drivers want, and when to look again.
     pub(super) fn plan_ahead(&mut self, cx: &Context<'_>) {
         let mut demands = Vec::new();
@@ -214,7 +229,9 @@ impl Supervisor {
                 continue;
             }
             if launch::is_wanting(driver) {
-                demands.extend(launch::demand(driver));
+                let elsewhere = self.elsewhere(cx, driver);
+                soonest(elsewhere.as_ref().map(|(_, until_ms)| *until_ms));
+                demands.extend(launch::demand(driver, elsewhere.map(|(agent, _)| agent)));
             }
             if driver.state() == DriverState::DriverBackoff {
                 soonest(Some(driver.next_launch_ms));
@@ -223,6 +240,7 @@ impl Supervisor {
         }
         let wanting: BTreeSet<&str> = demands.iter().map(|demand| &*demand.driver).collect();
         self.room_at_ms.retain(|name, _| wanting.contains(&**name));
+        self.elsewhere_until_ms.retain(|name, _| wanting.contains(&**name));
         for name in wanting {
             let first = cx.now.cluster_ms.saturating_add(PATIENCE_MS);
             soonest(Some(*self.room_at_ms.entry(name.to_owned()).or_insert(first)));

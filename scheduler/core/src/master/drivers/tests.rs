@@ -64,8 +64,7 @@ impl Story {
     }
 
     pub(super) fn driver(&self) -> operator::Driver {
-        let response = get_drivers(&self.harness.registry, Some("d"));
-        response.get_drivers.unwrap().drivers.remove(0)
+        get_drivers(&self.harness.registry, Some("d")).drivers.remove(0)
     }
 
     pub(super) fn state(&self) -> DriverState {

@@ -6,22 +6,28 @@ use tepui_proto::v1;
 use crate::registry::{DriverRecord, Registry};
 
 /// Answers GET_DRIVERS: all of them, or the one of this name. Tokens and their hashes are not shown.
-pub fn get_drivers(registry: &Registry, name: Option<&str>) -> operator::Response {
+pub fn get_drivers(registry: &Registry, name: Option<&str>) -> response::GetDrivers {
     let drivers = match name {
         Some(name) => registry.driver(name).into_iter().map(|driver| driver_view(registry, driver)).collect(),
         None => registry.drivers.values().map(|driver| driver_view(registry, driver)).collect(),
     };
-    operator::Response {
-        r#type: Some(response::Type::GetDrivers as i32),
-        get_drivers: Some(response::GetDrivers { drivers }),
-        ..Default::default()
-    }
+    response::GetDrivers { drivers }
+}
+
+/// Launches beyond the first.
+pub fn restarts(driver: &DriverRecord) -> u32 {
+    u32::try_from(driver.generation.saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+/// Cluster time until the next launch, milliseconds, while the driver waits for it.
+pub fn next_launch_in_ms(registry: &Registry, driver: &DriverRecord) -> Option<u64> {
+    let waits = driver.state() == DriverState::DriverBackoff;
+    waits.then(|| driver.next_launch_ms.saturating_sub(registry.cluster_ms))
 }
 
 /// Returns one driver with its history and its registers.
-pub fn driver_view(registry: &Registry, driver: &DriverRecord) -> operator::Driver {
+fn driver_view(registry: &Registry, driver: &DriverRecord) -> operator::Driver {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let waiting = driver.state() == DriverState::DriverBackoff;
     let registers = registry.registers_of(driver.name());
     operator::Driver {
         spec: driver.spec.clone(),
@@ -30,9 +36,9 @@ pub fn driver_view(registry: &Registry, driver: &DriverRecord) -> operator::Driv
         framework_id: text(&driver.framework_id).map(|id| v1::FrameworkId { value: Some(id) }),
         task_id: text(&driver.task_id).map(|id| v1::TaskId { value: Some(id) }),
         agent_id: text(&driver.agent_id).map(|id| v1::AgentId { value: Some(id) }),
-        restarts: Some(u32::try_from(driver.generation.saturating_sub(1)).unwrap_or(u32::MAX)),
+        restarts: Some(restarts(driver)),
         attempts: driver.attempts.clone(),
-        next_launch_in_ms: waiting.then(|| driver.next_launch_ms.saturating_sub(registry.cluster_ms)),
+        next_launch_in_ms: next_launch_in_ms(registry, driver),
         message: text(&driver.message),
         registers: registers
             .iter()

@@ -320,3 +320,19 @@ fn offers_that_stand_in_the_way_are_taken_back_after_a_while() {
     story.quiet(&agent, 10_000);
     assert!(story.harness.events(&idle).is_empty());
 }
+
+/// Its whole host may stand still, and would take the next generation with it.
+#[test]
+fn a_driver_that_falls_silent_is_replaced_on_another_agent_if_there_is_room() {
+    let (mut story, _first, _) = Story::running(under(Policy::OnFailure));
+    let mut second = story.harness.agent("cpus:4;mem:1024");
+    story.quiet(&second, LEASE_MS + 200);
+    assert_eq!(story.take_launch(&mut second).generation, 2);
+
+    let (mut story, mut first, _) = Story::running(under(Policy::OnFailure));
+    let small = story.harness.agent("cpus:0.1;mem:32");
+    story.quiet(&first, LEASE_MS);
+    story.no_launch(&small, super::super::ELSEWHERE_MS - 500);
+    story.quiet(&first, 1_000);
+    assert_eq!(story.take_launch(&mut first).generation, 2);
+}
