@@ -14,6 +14,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +42,10 @@ impl Layout {
     /// Another agent uses it, it is of an unknown format, or the operating system refuses.
     pub(crate) fn open(work_dir: &Path) -> Result<(Self, WorkDirLock), Error> {
         let meta = work_dir.join("meta");
+        fs::create_dir_all(work_dir).map_err(Error::file("create folder", work_dir))?;
+        // Commands of tasks stand in there, with whatever secrets are in their environment: nobody else reads it.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&meta).map_err(Error::file("create folder", &meta))?;
         fs::create_dir_all(meta.join("containers")).map_err(Error::file("create folder", &meta))?;
         let work_dir = fs::canonicalize(work_dir).map_err(Error::file("find folder", work_dir))?;
         let layout = Self { work_dir };
@@ -164,5 +169,14 @@ mod tests {
         fs::write(layout.work_dir().join("meta/format"), "7").unwrap();
         let error = Layout::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("format 7"), "{error}");
+    }
+
+    #[test]
+    fn only_the_owner_reads_what_tasks_were_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, _lock) = Layout::open(folder.path()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&layout.meta()) & 0o077, 0);
     }
 }

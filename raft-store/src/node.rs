@@ -4,6 +4,7 @@
 //! delay a heartbeat, and all tasks on it. Decides nothing itself.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -128,7 +129,8 @@ async fn open_log(config: &Config, fatal: Fatal) -> Result<LogStore, OpenError> 
     let (dir, node_id) = (config.dir.clone(), config.node_id);
     let work = move || {
         let io_error = |source| OpenError::Io { what: dir.display().to_string(), source };
-        std::fs::create_dir_all(&dir).map_err(io_error)?;
+        // The log holds what clients submitted, secrets of theirs included: nobody else reads it.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io_error)?;
         log::open(&dir, node_id, fatal)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))

@@ -1,5 +1,6 @@
 //! The ordinary life of a cluster: electing, replicating, restarting, handing over, changing members.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ fn knows(cluster: &Cluster, id: u64, leader: u64) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_replica_keeps_everything_over_restarts() {
     let mut cluster = Cluster::started(1, |_| {}).await;
+    let mode = std::fs::metadata(cluster.folder(1)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "the log is the owner's alone");
     let expected = texts(0..20);
     for text in &expected[..10] {
         cluster.write(text).await;
