@@ -164,7 +164,7 @@ impl Default for Limits {
             body_bytes: 80 << 20,
             queued_inputs: 4096,
             proposals_in_flight: 4096,
-            stream_records: 8192,
+            stream_records: 1 << 18,
             stream_bytes: 64 << 20,
             connections: 65_536,
             operator_subscribers: 1000,

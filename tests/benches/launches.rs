@@ -16,7 +16,7 @@ use tepui_sdk::scheduler::Event;
 use tokio::task::JoinSet;
 
 use super::{Figure, Settings};
-use crate::harness::{PATIENCE, TestFramework, lock, task};
+use crate::harness::{PATIENCE, TestFramework, lock, slow_timers, task};
 
 const AGENTS: usize = 20;
 /// Tasks of one ACCEPT.
@@ -142,6 +142,7 @@ pub(super) async fn rate(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     let mut options = Options::new(&settings.executable, folder.path().join("cluster"));
     options.agents = 0;
     options.log = "warn".to_owned();
+    options.master_args = slow_timers();
     let cluster = LocalCluster::start(options)?;
     let leader = cluster.wait_for_leader(PATIENCE).await?;
     let secret = std::fs::read_to_string(cluster.secret_file())?.trim().to_owned();
@@ -165,7 +166,7 @@ pub(super) async fn rate(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         let event = tokio::select! {
             event = framework.next() => event?,
             ended = agents.join_next() => {
-                anyhow::bail!("a simulated agent ended: {ended:?}");
+                anyhow::bail!("a simulated agent ended: {ended:?}\n{}", cluster.tails());
             }
         };
         match event {

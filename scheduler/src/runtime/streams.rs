@@ -38,7 +38,8 @@ pub(crate) struct Streams {
 }
 
 struct Outlet {
-    records: mpsc::Sender<Bytes>,
+    /// Records, and what each counts.
+    records: mpsc::Sender<(Bytes, usize)>,
     queued_bytes: Arc<AtomicUsize>,
     media: MediaType,
 }
@@ -46,7 +47,7 @@ struct Outlet {
 /// The reading end of a connection; dropping it reports the connection as gone.
 pub(crate) struct Inlet {
     id: ConnectionId,
-    records: mpsc::Receiver<Bytes>,
+    records: mpsc::Receiver<(Bytes, usize)>,
     queued_bytes: Arc<AtomicUsize>,
     gone: mpsc::UnboundedSender<ConnectionId>,
 }
@@ -83,14 +84,16 @@ impl Streams {
     /// [`TooSlow`] if the queue was full; the connection is closed then.
     pub(crate) fn push(&mut self, id: ConnectionId, record: Bytes) -> Result<(), TooSlow> {
         let Some(outlet) = self.open.get(&id) else { return Ok(()) };
-        let length = record.len();
+        // A record longer than all of the queue is let in where nothing else waits, else it could never be delivered; it hardly
+        // counts, else nothing could follow it before it has left.
+        let alone = outlet.queued_bytes.load(Ordering::Relaxed) == 0;
+        let length = if alone && record.len() > self.bounds.bytes { 1 } else { record.len() };
         let queued = outlet.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        // An empty queue takes a record of any size, else one large event could never be delivered.
-        if queued > 0 && queued + length > self.bounds.bytes {
+        if queued + length > self.bounds.bytes {
             self.open.remove(&id);
             return Err(TooSlow);
         }
-        match outlet.records.try_send(record) {
+        match outlet.records.try_send((record, length)) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.open.remove(&id);
@@ -118,11 +121,11 @@ impl Streams {
 impl Inlet {
     /// The next record, `None` at the end.
     pub(crate) fn poll_record(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let record = self.records.poll_recv(context);
-        if let Poll::Ready(Some(bytes)) = &record {
-            self.queued_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-        }
-        record
+        self.records.poll_recv(context).map(|record| {
+            let (bytes, counted) = record?;
+            self.queued_bytes.fetch_sub(counted, Ordering::Relaxed);
+            Some(bytes)
+        })
     }
 }
 
@@ -169,6 +172,7 @@ mod tests {
         let (mut by_bytes, _closed) = streams(100, 10);
         let (id, _inlet) = by_bytes.open(MediaType::Json);
         by_bytes.push(id, Bytes::from(vec![0; 50])).unwrap();
+        by_bytes.push(id, Bytes::from(vec![0; 9])).unwrap();
         assert_eq!(by_bytes.push(id, Bytes::from_static(b"x")), Err(TooSlow));
     }
 

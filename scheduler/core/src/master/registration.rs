@@ -1,7 +1,7 @@
 //! REGISTER: an agent comes for the first time, or comes back with its tasks.
 
-use tepui_proto::tepui::agent_link::{Call, Event, call::Register, event};
-use tepui_proto::v1::{TaskState, task_status::Reason};
+use tepui_proto::tepui::agent_link::{AgentTask, Call, Event, call::Register, event};
+use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
 use super::agents::AgentSession;
 use super::core::{Master, Party};
@@ -81,7 +81,7 @@ impl Master {
             boot_id,
             ip,
             accepted_launch_seq: accepted,
-            tasks: told.tasks,
+            tasks: told.tasks.into_iter().map(without_payload).collect(),
             frameworks: told.frameworks,
             framework_grace_ms: self.config.framework_grace_ms,
         })
@@ -116,6 +116,13 @@ impl Master {
         self.remember_boot(id);
         // Its word may have changed what is charged, whether or not it is still there.
         self.holdings.touch(id);
+        if let Outcome::Reregistered(difference) = &outcome {
+            // The only time that this is said: at a later registration these tasks were never away.
+            for key in &difference.returned {
+                self.tell_returned(key);
+            }
+        }
+        self.time_frameworks_on(id);
         if !current {
             // The stream is gone. If there is a newer one, its registration is on its way.
             if !self.agents.contains_key(id) {
@@ -152,6 +159,18 @@ impl Master {
         }
     }
 
+    /// A framework that only this agent remembered, or that has not come back yet, does not stay for ever.
+    fn time_frameworks_on(&mut self, id: &AgentId) {
+        let frameworks: std::collections::BTreeSet<FrameworkId> =
+            self.registry.tasks_on(id).into_iter().map(|key| key.framework).collect();
+        for framework in frameworks {
+            let live = self.frameworks.get(&framework).is_some_and(|session| session.live.is_some());
+            if !live {
+                self.arm_framework_deadline(&framework);
+            }
+        }
+    }
+
     pub(super) fn registration_failed(&mut self, id: &AgentId, connection: ConnectionId) {
         if self.agents.get(id).is_some_and(|session| session.connection == connection) {
             self.agents.remove(id);
@@ -175,9 +194,6 @@ impl Master {
         }
         for key in difference.foreign {
             self.send_to_agent(id, kill_event(&key, None));
-        }
-        for key in difference.returned {
-            self.tell_returned(&key);
         }
         let mut gone = std::collections::BTreeSet::<FrameworkId>::new();
         for key in self.registry.tasks_on(id) {
@@ -256,4 +272,21 @@ pub(super) fn kill_event(key: &TaskKey, kill_policy: Option<tepui_proto::v1::Kil
         }),
         ..Default::default()
     }
+}
+
+/// What the Registry keeps of a task, and no more: an agent may hold many large ones, and a command has a limit.
+fn without_payload(mut told: AgentTask) -> AgentTask {
+    if let Some(info) = &mut told.task {
+        info.data = None;
+        if let Some(command) = &mut info.command {
+            *command = v1::CommandInfo { user: command.user.take(), ..v1::CommandInfo::default() };
+        }
+        if let Some(executor) = &mut info.executor {
+            executor.data = None;
+        }
+    }
+    for status in [&mut told.unacknowledged, &mut told.latest_status].into_iter().flatten() {
+        status.data = None;
+    }
+    told
 }

@@ -179,7 +179,12 @@ impl Master {
             // Without an ERROR: the framework should try again.
             self.close(subscription.connection);
         }
-        self.framework_is_away(&subscription.framework);
+        let id = &subscription.framework;
+        match self.registry.frameworks.get(id) {
+            Some(record) if self.registry.framework_connected(record) => self.framework_is_away(id),
+            // It was away before: trying to come back does not shorten its time, nor extend it.
+            _ => self.arm_framework_deadline(id),
+        }
     }
 
     fn subscribed_event(&self, id: &FrameworkId) -> Event {

@@ -43,6 +43,8 @@ pub struct Registry {
     pub registers: OrdMap<RegisterKey, Arc<RegisterRecord>>,
     /// Derived: the keys of `tasks` by agent.
     pub tasks_by_agent: OrdMap<AgentId, OrdSet<TaskKey>>,
+    /// Derived: launches whose agent has not said that it has them, by agent and number.
+    pub untaken: OrdSet<(AgentId, u64, TaskKey)>,
     /// Derived: what the live tasks of each agent hold.
     pub charges: OrdMap<AgentId, Arc<AgentCharges>>,
 }

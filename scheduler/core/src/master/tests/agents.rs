@@ -8,6 +8,7 @@ use tepui_proto::v1::task_status::Reason;
 use tepui_proto::v1::{self, TaskState};
 
 use super::running;
+use crate::registry::encode_envelope;
 use crate::testing::{Harness, framework_info, launch, task, uuid};
 
 #[test]
@@ -135,4 +136,52 @@ fn calls_on_an_old_stream_make_the_agent_register_again() {
     harness.break_stream(old.connection);
     let record = harness.registry.agents.get(&agent.id).unwrap();
     assert!(harness.registry.agent_connected(record), "the end of the old stream means nothing");
+}
+
+#[test]
+fn a_return_that_is_committed_after_its_stream_broke_is_told_all_the_same() {
+    let (mut harness, mut agent, peer) = running();
+    harness.break_stream(agent.connection);
+    harness.advance(26_000);
+    let told = harness.events(&peer);
+    assert_eq!(told.last().unwrap().r#type(), event::Type::Failure);
+    harness.hold();
+    harness.send_register(&mut agent);
+    harness.break_stream(agent.connection);
+    harness.commit();
+    let told = harness.statuses(&peer);
+    let told: Vec<_> = told.iter().map(|status| (status.state(), status.reason())).collect();
+    assert_eq!(told, [(TaskState::TaskRunning, Reason::AgentReregistered)]);
+    harness.register(&mut agent);
+    assert_eq!(harness.statuses(&peer), [], "once is enough");
+}
+
+#[test]
+fn a_framework_that_only_an_agent_remembers_does_not_stay_for_ever() {
+    let (_, mut agent, peer) = running();
+    let mut harness = Harness::new();
+    harness.register(&mut agent);
+    assert!(harness.registry.frameworks.contains_key(&peer.id));
+    let timeout_ms = (peer.info.failover_timeout() * 1000.0) as u64;
+    for _ in 0..timeout_ms.max(30_000) / 1_000 + 2 {
+        harness.advance(1_000);
+        harness.pong(&agent);
+    }
+    assert!(harness.registry.completed(&peer.id).is_some());
+}
+
+#[test]
+fn large_tasks_do_not_keep_their_agent_from_registering() {
+    let (mut harness, mut agent, _peer) = running();
+    for told in &mut agent.tasks {
+        let info = told.task.as_mut().unwrap();
+        info.data = Some(vec![1; 1 << 20].into());
+        info.command.get_or_insert_default().value = Some("x".repeat(1 << 20));
+    }
+    harness.elect();
+    harness.hold();
+    harness.send_register(&mut agent);
+    let longest = harness.queue.iter().map(|(_, envelope)| encode_envelope(envelope).len()).max();
+    assert!(longest.unwrap() < 100_000, "{longest:?}");
+    harness.commit();
 }

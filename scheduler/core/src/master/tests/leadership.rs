@@ -295,3 +295,20 @@ fn an_idle_core_is_safe_against_everything() {
     }
     assert_eq!(effects.len(), 2, "a stream closed, a request answered: {effects:?}");
 }
+
+#[test]
+fn a_subscription_that_could_not_be_committed_shortens_no_grace() {
+    let mut harness = Harness::new();
+    let mut info = framework_info("f");
+    info.failover_timeout = None;
+    let peer = harness.framework_with(info);
+    harness.elect();
+    harness.hold();
+    let again = harness.subscribe(peer.info.clone(), None);
+    harness.lose(false);
+    assert!(harness.is_closed(again.connection), "it should try again");
+    harness.advance(29_000);
+    assert!(harness.registry.frameworks.contains_key(&peer.id));
+    harness.advance(2_000);
+    assert!(harness.registry.completed(&peer.id).is_some());
+}

@@ -8,7 +8,7 @@ pub(super) mod drivers;
 pub(super) mod frameworks;
 mod observe;
 pub(super) mod state_store;
-mod tasks;
+pub(super) mod tasks;
 
 use std::sync::Arc;
 

@@ -79,14 +79,18 @@ impl Step<'_> {
             return;
         }
         Arc::make_mut(agent).accepted_launch_seq = observed.launch_seq;
-        for key in self.tables.tasks_on(&id) {
+        let first = (id.clone(), 0, TaskKey::new("", ""));
+        let waiting = self.tables.untaken.range(first..);
+        let taken: Vec<TaskKey> = waiting
+            .take_while(|(agent, number, _)| *agent == id && *number <= observed.launch_seq)
+            .map(|(_, _, key)| key.clone())
+            .collect();
+        for key in taken {
             let Some(record) = self.tables.tasks.get(&key) else { continue };
-            if record.info.is_some() && record.launch_seq <= observed.launch_seq {
-                let mut without = TaskRecord::clone(record);
-                without.info = None;
-                // Invisible from outside, so no change is reported.
-                self.tables.put_task(&key, Some(Arc::new(without)));
-            }
+            let mut without = TaskRecord::clone(record);
+            without.info = None;
+            // Invisible from outside, so no change is reported.
+            self.tables.put_task(&key, Some(Arc::new(without)));
         }
     }
 }

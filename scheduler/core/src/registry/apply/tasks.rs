@@ -131,6 +131,12 @@ impl Registry {
             None => self.tasks.remove(key),
         };
         self.move_charge(old.as_deref(), new.as_deref());
+        if let Some(entry) = old.as_deref().and_then(|record| untaken(key, record)) {
+            self.untaken.remove(&entry);
+        }
+        if let Some(entry) = new.as_deref().and_then(|record| untaken(key, record)) {
+            self.untaken.insert(entry);
+        }
         let (before, after) = (old.map(|record| record.agent_id()), new.map(|record| record.agent_id()));
         if before == after {
             return;
@@ -172,6 +178,11 @@ impl Registry {
             self.charges.remove(agent);
         }
     }
+}
+
+/// The place of a task in the index of launches that nobody has confirmed, if it belongs there.
+pub(in crate::registry) fn untaken(key: &TaskKey, record: &TaskRecord) -> Option<(AgentId, u64, TaskKey)> {
+    record.info.is_some().then(|| (record.agent_id(), record.launch_seq, key.clone()))
 }
 
 fn same_needs(old: &TaskRecord, new: &TaskRecord) -> bool {
