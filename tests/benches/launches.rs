@@ -16,7 +16,7 @@ use tepui_sdk::scheduler::Event;
 use tokio::task::JoinSet;
 
 use super::{Figure, Settings};
-use crate::harness::{PATIENCE, TestFramework, lock, slow_timers, task};
+use crate::harness::{PATIENCE, TestFramework, eventually, lock, slow_timers, task};
 
 const AGENTS: usize = 20;
 /// Tasks of one ACCEPT.
@@ -70,7 +70,11 @@ impl Agent {
             }),
             ..Call::default()
         };
-        let answer = self.post(&register, None).send().await?.error_for_status()?;
+        // The others may name a leader that does not serve yet.
+        let answer = eventually("registration", || async {
+            self.post(&register, None).send().await.ok()?.error_for_status().ok()
+        })
+        .await?;
         let stream =
             answer.headers().get("tepui-agent-stream-id").context("a stream id")?.to_str()?.to_owned();
         let mut body = answer.bytes_stream();
