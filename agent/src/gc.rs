@@ -1,11 +1,14 @@
-//! Removes sandboxes of tasks that ended long ago. Owns the age at which they go; never touches one of a task that the agent
-//! knows.
+//! Removes sandboxes of tasks that ended long ago, and the folders above them that nothing is left in. Owns the age at which
+//! they go; never touches one of a task that the agent knows.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::OFlag;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Timers;
@@ -23,18 +26,29 @@ pub(crate) async fn run(layout: Layout, handle: Handle, timers: Timers, stop: Ca
             agent.tasks().map(|task| task.container_id.to_owned()).collect::<BTreeSet<String>>()
         });
         let Some(known) = known.await else { return };
-        let (folder, delay) = (layout.sandboxes(), timers.gc_delay);
-        let swept = tokio::task::spawn_blocking(move || sweep(&folder, &known, delay)).await;
+        let (layout, delay) = (layout.clone(), timers.gc_delay);
+        let swept = tokio::task::spawn_blocking(move || sweep(&layout, &known, delay)).await;
         if let Ok(removed @ 1..) = swept {
             tracing::info!(removed, "removed old sandboxes");
         }
     }
 }
 
+/// Lets the age of a sandbox begin now. Called at the end of its task, which may have written nothing at its top for longer
+/// than sandboxes are kept.
+pub(crate) fn restart_age(sandbox: &Path) {
+    // The task may have put anything in the place of its folder: opening a pipe would wait, a link leads elsewhere.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let folder = OpenOptions::new().read(true).custom_flags(flags.bits()).open(sandbox);
+    // A sandbox whose time cannot be set goes too early; that is no reason to lose the end of its task.
+    let _too_early = folder.and_then(|folder: File| folder.set_modified(SystemTime::now()));
+}
+
 /// Removes sandboxes that nobody knows and that were last changed before `delay`. Returns how many.
-fn sweep(sandboxes: &Path, known: &BTreeSet<String>, delay: Duration) -> usize {
+pub(crate) fn sweep(layout: &Layout, known: &BTreeSet<String>, delay: Duration) -> usize {
     let mut removed = 0;
-    for run in runs(sandboxes) {
+    let all_runs = all_runs(&layout.sandboxes());
+    for run in all_runs.iter().flat_map(|runs| entries(runs)) {
         let name = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_folder = fs::symlink_metadata(&run).is_ok_and(|metadata| metadata.is_dir());
         if !is_folder || known.contains(name) || age(&run).is_none_or(|age| age < delay) {
@@ -45,16 +59,33 @@ fn sweep(sandboxes: &Path, known: &BTreeSet<String>, delay: Duration) -> usize {
             Err(error) => tracing::warn!(path = %run.display(), %error, "failed to remove a sandbox"),
         }
     }
+    // Of all executors, so that what an interrupted sweep left goes as well.
+    for runs in all_runs {
+        let _alone = layout.prune_parents();
+        prune(&runs);
+    }
     removed
 }
 
-/// Returns the entries of all `runs` folders.
-fn runs(sandboxes: &Path) -> Vec<PathBuf> {
+/// Removes a `runs` folder and those above it, up to the framework's, as far as nothing is in them.
+fn prune(runs: &Path) {
+    let latest = runs.join("latest");
+    if fs::metadata(&latest).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let _none = fs::remove_file(&latest);
+    }
+    // runs, the executor's, executors, the framework's.
+    for folder in runs.ancestors().take(4) {
+        let _not_empty = fs::remove_dir(folder);
+    }
+}
+
+/// Returns the `runs` folders of all executors.
+fn all_runs(sandboxes: &Path) -> Vec<PathBuf> {
     let mut level = entries(sandboxes);
     for fixed in ["frameworks", "executors"] {
         level = level.iter().flat_map(|path| entries(&path.join(fixed))).collect();
     }
-    level.iter().flat_map(|path| entries(&path.join("runs"))).collect()
+    level.iter().map(|path| path.join("runs")).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -73,18 +104,59 @@ fn age(run: &Path) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, _lock) = Layout::open(folder.path()).unwrap();
+        (folder, layout)
+    }
+
+    fn sandbox(layout: &Layout, executor: &str, container: &str) -> PathBuf {
+        let runs = layout.runs("a", "f", executor);
+        fs::create_dir_all(runs.join(container)).unwrap();
+        fs::write(runs.join(container).join("stdout"), "x").unwrap();
+        let _former = fs::remove_file(runs.join("latest"));
+        std::os::unix::fs::symlink(container, runs.join("latest")).unwrap();
+        runs.join(container)
+    }
+
+    fn set_age(path: &Path, age: Duration) {
+        File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    }
+
     #[test]
     fn only_old_and_unknown_sandboxes_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let runs = folder.path().join("a/frameworks/f/executors/t/runs");
-        for name in ["old", "known"] {
-            fs::create_dir_all(runs.join(name)).unwrap();
-            fs::write(runs.join(name).join("stdout"), "x").unwrap();
-        }
-        std::os::unix::fs::symlink("old", runs.join("latest")).unwrap();
+        let (_folder, layout) = layout();
+        let (old, kept) = (sandbox(&layout, "t", "old"), sandbox(&layout, "t", "known"));
         let known = BTreeSet::from(["known".to_owned()]);
-        assert_eq!(sweep(folder.path(), &known, Duration::from_secs(3600)), 0);
-        assert_eq!(sweep(folder.path(), &known, Duration::ZERO), 1);
-        assert!(runs.join("known/stdout").exists() && !runs.join("old").exists());
+        assert_eq!(sweep(&layout, &known, HOUR), 0);
+        assert_eq!(sweep(&layout, &known, Duration::ZERO), 1);
+        assert!(kept.join("stdout").exists() && !old.exists());
+        assert!(kept.with_file_name("latest").exists(), "it leads to one that stays");
+    }
+
+    #[test]
+    fn a_sandbox_is_kept_from_the_end_of_its_task() {
+        let (_folder, layout) = layout();
+        let run = sandbox(&layout, "t", "c");
+        for path in [run.join("stdout"), run.clone()] {
+            set_age(&path, 2 * HOUR);
+        }
+        restart_age(&run);
+        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR), 0);
+        set_age(&run, 2 * HOUR);
+        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR), 1);
+    }
+
+    #[test]
+    fn folders_go_with_the_last_sandbox_in_them() {
+        let (_folder, layout) = layout();
+        let (_, other) = (sandbox(&layout, "t", "c"), sandbox(&layout, "other", "known"));
+        let framework = layout.sandboxes().join("a/frameworks/f");
+        sweep(&layout, &BTreeSet::from(["known".to_owned()]), Duration::ZERO);
+        assert!(!framework.join("executors/t").exists() && other.exists());
+        sweep(&layout, &BTreeSet::new(), Duration::ZERO);
+        assert!(!framework.exists() && layout.sandboxes().join("a/frameworks").exists());
     }
 }

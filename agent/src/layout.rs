@@ -16,6 +16,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     work_dir: PathBuf,
+    /// Whether the folders above sandboxes are made use of (read) or those without a use are removed (write).
+    parents: Arc<RwLock<()>>,
 }
 
 impl Layout {
@@ -48,7 +51,7 @@ impl Layout {
         private.recursive(true).mode(0o700).create(&meta).map_err(Error::file("create folder", &meta))?;
         fs::create_dir_all(meta.join("containers")).map_err(Error::file("create folder", &meta))?;
         let work_dir = fs::canonicalize(work_dir).map_err(Error::file("find folder", work_dir))?;
-        let layout = Self { work_dir };
+        let layout = Self { work_dir, parents: Arc::default() };
         let lock = layout.lock()?;
         layout.check_format()?;
         fs::create_dir_all(layout.sandboxes()).map_err(Error::file("create folder", &layout.sandboxes()))?;
@@ -90,6 +93,17 @@ impl Layout {
         let mut path = self.sandboxes();
         path.extend([agent_id, "frameworks", framework_id, "executors", executor_id, "runs"]);
         path
+    }
+
+    /// Keeps the folders above sandboxes while one is being laid out below them. Blocking.
+    pub(crate) fn keep_parents(&self) -> RwLockReadGuard<'_, ()> {
+        // It guards folders, which a panic leaves as they are.
+        self.parents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever removes folders above sandboxes must hold this. Blocking.
+    pub(crate) fn prune_parents(&self) -> RwLockWriteGuard<'_, ()> {
+        self.parents.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn meta(&self) -> PathBuf {

@@ -66,11 +66,11 @@ impl Server {
         let settings = settings(&config, layout.clone(), advertised)?;
         let containers = Containerizer::new(settings, handle.clone(), tracker.clone(), stop.clone());
         containers.adopt(adopted);
-        let link = MasterLink::new(&config, handle.clone())?;
+        let core = core_config(&config, host, address.port(), resources, attributes);
+        let link = MasterLink::new(&config, core.tasks_max, handle.clone())?;
         let (journal, durable, write) = Journal::new(file);
         let journal_task = tokio::task::spawn_blocking(write);
 
-        let core = core_config(&config, host, address.port(), resources, attributes);
         let has_tasks = !state.tasks.is_empty();
         let agent = Agent::new(core, state);
         let parts = Parts { agent, messages, journal, durable, containers, stop: stop.clone() };

@@ -92,6 +92,7 @@ fn find(folder: &Path, container_id: &str, rebooted: bool) -> io::Result<(Found,
     if !rebooted {
         watch::kill_leftovers(container_id, started);
     }
+    watch::restart_age(folder);
     records::write_exit(folder, &ExitRecord::Unseen { message: message.to_owned() })?;
     Ok((Found::Lost { message: message.to_owned() }, None))
 }

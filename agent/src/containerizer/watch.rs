@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tepui_agent_core::Exit;
 
+use crate::gc;
 use crate::supervise::processes;
 use crate::supervise::records::{self, ExitRecord, Started};
 
@@ -30,9 +31,18 @@ fn settle(folder: &Path, container_id: &str, what_happened: &str) -> io::Result<
     }
     let started = records::read_started(folder)?;
     kill_leftovers(container_id, started);
+    restart_age(folder);
     let record = ExitRecord::Unseen { message: what_happened.to_owned() };
     records::write_exit(folder, &record)?;
     Ok(record)
+}
+
+/// Lets a sandbox be kept from now on: its supervising process was gone before it could do so. Blocking.
+pub(super) fn restart_age(folder: &Path) {
+    // Without a specification there is no sandbox that could be named, and none that was used.
+    if let Ok(spec) = records::read_spec(folder) {
+        gc::restart_age(Path::new(&spec.sandbox));
+    }
 }
 
 /// Kills everything that belongs to a container and waits until it is gone. Blocking.

@@ -27,12 +27,15 @@ pub(crate) struct MasterLink {
     secret: Option<Secret>,
     timers: Timers,
     handle: Handle,
+    tasks_max: usize,
 }
 
 impl MasterLink {
+    /// `tasks_max` is how many tasks the agent may hold.
+    ///
     /// # Errors
     /// There is no HTTP client to be had, or no master to be asked.
-    pub(crate) fn new(config: &Config, handle: Handle) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, tasks_max: usize, handle: Handle) -> Result<Self, Error> {
         if config.masters.is_empty() {
             return Err(Error::Config("no masters are given".to_owned()));
         }
@@ -50,6 +53,7 @@ impl MasterLink {
             secret: config.secret.clone(),
             timers: config.timers.clone(),
             handle,
+            tasks_max,
         })
     }
 
@@ -66,6 +70,7 @@ impl MasterLink {
                 timers: &self.timers,
                 handle: &self.handle,
                 attempt,
+                tasks_max: self.tasks_max,
             };
             let address = self.candidates.current().to_owned();
             let ended = tokio::select! {

@@ -20,8 +20,11 @@ use crate::runtime::{Handle, LinkNews};
 const PATH: &str = "/tepui/v1/agent";
 const STREAM_ID: &str = "tepui-agent-stream-id";
 const SECRET: &str = "tepui-cluster-secret";
-/// Calls that wait for the master before the link is given up.
-const CALLS: usize = 4096;
+/// Calls that may wait for the master beside updates: answers to its pings and launches, for the most part.
+const OTHER_CALLS: usize = 4096;
+/// Updates that may wait for the master, for each task that the agent may hold: the task's own and an answer about another,
+/// each a second time if its repetition is due before the first attempt has left.
+const UPDATES_PER_TASK: usize = 4;
 /// One launch may carry an executor's data of 50 MB and more.
 const RECORD_BYTES_MAX: usize = 128 << 20;
 const REDIRECTS_MAX: usize = 4;
@@ -36,6 +39,8 @@ pub(super) struct Session<'a> {
     pub(super) timers: &'a Timers,
     pub(super) handle: &'a Handle,
     pub(super) attempt: u64,
+    /// How many tasks the agent may hold.
+    pub(super) tasks_max: usize,
 }
 
 /// How an attempt ended.
@@ -59,7 +64,7 @@ struct Stream {
 impl Session<'_> {
     /// Tries the current candidate until the stream ends or there is none.
     pub(super) async fn run(self, candidates: &mut Candidates) -> Ended {
-        let (sender, mut calls) = mpsc::channel(CALLS);
+        let (sender, mut calls) = mpsc::channel(calls_max(self.tasks_max));
         if !self.handle.link(self.attempt, LinkNews::Open { calls: sender }).await {
             return Ended::AgentStops;
         }
@@ -171,6 +176,13 @@ impl Session<'_> {
     }
 }
 
+/// Returns how many calls may wait for the master before the link is given up. A registration is followed by an update of
+/// every task at once: were there no room for them, the link would be given up, and the next registration would end alike.
+fn calls_max(tasks_max: usize) -> usize {
+    let calls = tasks_max.saturating_mul(UPDATES_PER_TASK).saturating_add(OTHER_CALLS);
+    calls.min(tokio::sync::Semaphore::MAX_PERMITS)
+}
+
 async fn refusal(response: Response) -> String {
     let status = response.status();
     let text = tokio::time::timeout(Duration::from_secs(1), response.text()).await;
@@ -187,4 +199,72 @@ fn with_sources(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tepui_agent_core::checkpoint::{State, TaskRecord};
+    use tepui_agent_core::{Agent, Config, Effect, Input, Now, TaskKey};
+    use tepui_proto::tepui::agent_link::event;
+    use tepui_proto::v1;
+
+    use super::*;
+
+    /// An agent that holds as many tasks as it may, each with an update that nobody has acknowledged.
+    fn full_agent(config: &Config) -> Agent {
+        let status = v1::TaskStatus {
+            state: Some(v1::TaskState::TaskFinished.into()),
+            uuid: Some(Bytes::from_static(b"u")),
+            ..Default::default()
+        };
+        let mut state = State::default();
+        for number in 0..config.tasks_max {
+            let record = TaskRecord {
+                unacknowledged: VecDeque::from([status.clone()]),
+                latest: Some(status.clone()),
+                ..Default::default()
+            };
+            state.tasks.insert(TaskKey::new("f", number.to_string()), record);
+        }
+        Agent::new(config.clone(), state)
+    }
+
+    #[test]
+    fn whatever_a_registration_and_a_repetition_bring_finds_room() {
+        let config = Config::new(v1::AgentInfo::default(), "10.0.0.1", [0; 32]);
+        let mut agent = full_agent(&config);
+        let (sender, _calls) = mpsc::channel(calls_max(config.tasks_max));
+        let registered = event::Registered {
+            agent_id: Some(v1::AgentId { value: Some("a".to_owned()) }),
+            ping_interval_ms: Some(3_600_000),
+            ..Default::default()
+        };
+        let event = Event {
+            format: Some(tepui_agent_core::LINK_FORMAT),
+            r#type: Some(event::Type::Registered.into()),
+            epoch: Some(1),
+            registered: Some(registered),
+            ..Default::default()
+        };
+        let inputs = [
+            (0, Input::Recovered { processes: Vec::new() }),
+            (0, Input::LinkUp),
+            (0, Input::MasterEvent(Box::new(event))),
+            (config.update_retry_min_ms, Input::Tick),
+        ];
+        let mut updates = 0;
+        for (mono_ms, input) in inputs {
+            let mut effects = Vec::new();
+            agent.handle(Now { mono_ms, wall_ms: 0 }, input, &mut effects);
+            for effect in effects {
+                if let Effect::Send(call) = effect {
+                    updates += usize::from(call.update.is_some());
+                    sender.try_send(*call).unwrap();
+                }
+            }
+        }
+        assert_eq!(updates, 2 * config.tasks_max);
+    }
 }

@@ -8,14 +8,15 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, sigprocmask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgid, setsid};
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, wait};
 
 use super::processes;
 use super::records::{self, ExitRecord, Spec, Started};
+use crate::gc;
 
 /// Exit codes of the supervising process itself; the agent reads the exit record, these are for people.
 const OK: i32 = 0;
@@ -84,6 +85,8 @@ fn supervise(folder: &Path) -> io::Result<ExitRecord> {
     if !childless {
         end_stragglers(pid);
     }
+    // Before the exit record: with that the agent may forget the task, and what it does not know it may sweep.
+    gc::restart_age(Path::new(&spec.sandbox));
     Ok(ExitRecord::Ended { status, kill_asked })
 }
 
@@ -178,18 +181,17 @@ impl Ending<'_> {
 
 /// Collects every child that has ended; returns the wait status of the command if it is among them, and whether no child is
 /// left.
+///
+/// The status is taken as it is: nix collects a child that died of a real-time signal and then fails, as it has no name for
+/// the signal, so that the end would be lost.
 fn reap(command: Pid) -> (Option<i32>, bool) {
     let mut status = None;
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == command => status = Some((code & 0xff) << 8),
-            Ok(WaitStatus::Signaled(pid, signal, dumped)) if pid == command => {
-                status = Some(signal as i32 | if dumped { 0x80 } else { 0 });
-            }
-            Err(Errno::ECHILD) => return (status, true),
-            Ok(WaitStatus::StillAlive) => return (status, false),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return (status, false),
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, ended))) if pid.as_raw_pid() == command.as_raw() => status = Some(ended.as_raw()),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Err(Errno::CHILD) => return (status, true),
+            Ok(None) | Err(_) => return (status, false),
         }
     }
 }

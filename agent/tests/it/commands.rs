@@ -1,13 +1,14 @@
 //! Commands from launch to end.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use tepui_proto::tepui::agent_link::call;
 use tepui_proto::v1;
 use v1::TaskState as State;
 use v1::task_status::Reason;
 
-use crate::master::{Master, shell};
+use crate::master::{Master, PATIENCE, shell};
 use crate::rig::{Rig, wait_for};
 
 #[tokio::test]
@@ -106,6 +107,37 @@ async fn failures_are_told_with_their_reason() {
     });
     master.run(custom, 4).await;
     assert!(master.update("custom", State::TaskError).await.message().contains("executor"));
+}
+
+#[tokio::test]
+async fn a_command_that_dies_of_a_real_time_signal_has_ended() {
+    let master = Master::start().await;
+    let rig = Rig::start(&master).await;
+    master.registration(1).await;
+    // By number, as not every shell knows the names: the first, and the last.
+    for (seq, signal) in [(1, 34), (2, 64)] {
+        let task = format!("t{signal}");
+        master.run(shell(&task, &format!("kill -{signal} $$")), seq).await;
+        let died = master.update(&task, State::TaskFailed).await;
+        assert_eq!(died.message(), format!("command terminated with signal {signal}"));
+    }
+    assert!(rig.processes().is_empty());
+}
+
+#[tokio::test]
+async fn the_age_of_a_sandbox_begins_with_the_end_of_its_command() {
+    let master = Master::start().await;
+    let rig = Rig::start(&master).await;
+    master.registration(1).await;
+    master.run(shell("t1", "touch -d @1000 stdout stderr ."), 1).await;
+    master.update("t1", State::TaskFinished).await;
+    assert!(fs::metadata(rig.sandbox("t1")).unwrap().modified().unwrap().elapsed().unwrap() < PATIENCE);
+    assert!(fs::metadata(rig.sandbox("t1").join("stdout")).unwrap().modified().unwrap() < old());
+}
+
+/// An instant after those that a test gives to files, and before the test.
+fn old() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(2000)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use tepui_proto::v1::TaskState as State;
 use tepui_proto::v1::task_status::Reason;
 
-use crate::master::{Master, shell};
+use crate::master::{Master, PATIENCE, shell};
 use crate::rig::{Rig, lines, wait_for};
 
 #[tokio::test]
@@ -94,7 +94,9 @@ async fn nothing_is_left_of_a_task_whose_supervising_process_was_killed() {
         let master = Master::start().await;
         let mut rig = Rig::start(&master).await;
         master.registration(1).await;
-        master.run(shell("t1", "sleep 1000 & setsid sleep 1000 & echo ready; wait"), 1).await;
+        master
+            .run(shell("t1", "sleep 1000 & setsid sleep 1000 & touch -d @1000 .; echo ready; wait"), 1)
+            .await;
         let running = master.update("t1", State::TaskRunning).await;
         lines(&rig.sandbox("t1").join("stdout")).await;
         let pid = running.container_status.unwrap().executor_pid.unwrap().cast_signed();
@@ -109,5 +111,7 @@ async fn nothing_is_left_of_a_task_whose_supervising_process_was_killed() {
         let failed = master.update("t1", State::TaskFailed).await;
         assert_eq!(failed.reason(), Reason::ExecutorTerminated, "{}", failed.message());
         assert!(rig.processes().is_empty(), "{:?}", rig.processes());
+        let changed = fs::metadata(rig.sandbox("t1")).unwrap().modified().unwrap();
+        assert!(changed.elapsed().unwrap() < PATIENCE, "its sandbox is kept from now on");
     }
 }

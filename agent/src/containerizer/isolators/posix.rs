@@ -17,6 +17,8 @@ impl Isolator for Posix {
     fn prepare(&self, layout: &Layout, launch: &Launch, spec: &mut Spec) -> io::Result<()> {
         let runs = layout.runs(&launch.agent_id, &launch.task.framework_id, &launch.executor_id);
         let sandbox = runs.join(&launch.container_id);
+        // The sweep must not take a folder on the way away before there is something in it, nor the link that is new.
+        let _kept = layout.keep_parents();
         fs::create_dir_all(&sandbox)?;
         point_latest(&runs, &launch.container_id)?;
         spec.sandbox = sandbox.display().to_string();
@@ -29,4 +31,63 @@ fn point_latest(runs: &Path, container_id: &str) -> io::Result<()> {
     let draft = runs.join(format!(".latest-{container_id}"));
     symlink(container_id, &draft)?;
     fs::rename(draft, runs.join("latest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tepui_agent_core::TaskKey;
+
+    use super::*;
+    use crate::gc;
+
+    #[test]
+    fn a_sandbox_is_laid_out_whatever_the_sweep_removes_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, _lock) = Layout::open(folder.path()).unwrap();
+        let runs = layout.runs("a", "f", "t");
+        let laid_out = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let known = (0..1000).map(|number| number.to_string()).collect::<BTreeSet<_>>();
+                while !laid_out.load(Ordering::Relaxed) {
+                    gc::sweep(&layout, &known, Duration::ZERO);
+                }
+            });
+            let failed = (0..1000).find_map(|number| {
+                let container_id = number.to_string();
+                let launch = Launch {
+                    task: TaskKey::new("f", "t"),
+                    container_id: container_id.clone(),
+                    executor_id: "t".to_owned(),
+                    agent_id: "a".to_owned(),
+                    framework: Default::default(),
+                    info: Default::default(),
+                    grace_ms: 0,
+                };
+                let mut spec = Spec {
+                    container_id,
+                    sandbox: String::new(),
+                    program: String::new(),
+                    name: None,
+                    arguments: Vec::new(),
+                    environment: Vec::new(),
+                    grace_ms: 0,
+                };
+                let prepared = Posix.prepare(&layout, &launch, &mut spec);
+                let failed = match prepared.and_then(|()| fs::metadata(runs.join("latest"))) {
+                    Ok(_) => None,
+                    Err(error) => Some((number, error)),
+                };
+                // Whatever is left is the sweep's to remove.
+                let _gone = fs::remove_dir(&spec.sandbox);
+                failed
+            });
+            laid_out.store(true, Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+    }
 }
