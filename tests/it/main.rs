@@ -5,6 +5,7 @@ mod damage;
 mod drivers;
 mod failover;
 mod input;
+mod interrupts;
 mod page;
 mod stream;
 

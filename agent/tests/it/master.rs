@@ -80,6 +80,10 @@ impl Master {
         self.state().acknowledge = false;
     }
 
+    pub(crate) fn resume_acknowledgements(&self) {
+        self.state().acknowledge = true;
+    }
+
     pub(crate) fn set_epoch(&self, epoch: u64) {
         self.state().epoch = epoch;
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -107,7 +108,8 @@ impl LocalCluster {
             .with_context(|| format!("find {}", options.executable.display()))?;
         let secret = options.dir.join("secret");
         if !secret.exists() {
-            fs::write(&secret, format!("{}\n", uuid::Uuid::new_v4())).context("write the secret")?;
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&secret)?;
+            writeln!(file, "{}", uuid::Uuid::new_v4()).context("write the secret")?;
         }
         let mut ports = free_ports(options.masters * 2 + options.agents)?.into_iter();
         let mut port = || ports.next().context("too few free ports");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::signals::interrupted;
+use super::signals::StopRequests;
 use crate::cluster::{LocalCluster, Options};
 use crate::logging::SERVER_LOG;
 use crate::output::{self, Format};
@@ -45,6 +45,7 @@ pub struct LocalArgs {
 /// # Errors
 /// When it does not come up.
 pub async fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
+    let mut stop = StopRequests::listen().context("listen for Ctrl-C")?;
     let temporary = match &args.dir {
         Some(_) => None,
         None => Some(
@@ -63,10 +64,10 @@ pub async fn run(args: LocalArgs) -> anyhow::Result<ExitCode> {
     let mut cluster = LocalCluster::start(options)?;
     let outcome = tokio::select! {
         leader = cluster.wait_for_leader(START_LIMIT) => leader.and_then(|leader| announce(&cluster, leader, args.output)),
-        () = interrupted() => Ok(false),
+        () = stop.next() => Ok(false),
     };
     if let Ok(true) = outcome {
-        interrupted().await;
+        stop.next().await;
     }
     cluster.stop_all();
     outcome?;

@@ -11,7 +11,7 @@ pub mod logs;
 pub mod master;
 pub mod raft;
 pub mod run;
-mod signals;
+pub(crate) mod signals;
 pub mod state;
 pub mod stream;
 pub mod submit;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::cluster::{LocalCluster, Options};
+use crate::commands::signals::StopRequests;
 use crate::live::Live;
 use chaos::Kill;
 pub use chaos::driver_processes;
@@ -48,6 +49,7 @@ pub struct DemoArgs {
 /// When it could not be carried out; a wrong result is an exit code of 1 and no error.
 #[expect(clippy::print_stdout, reason = "the demo talks to people")]
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let mut stop = StopRequests::listen().context("listen for Ctrl-C")?;
     let temporary = match &args.dir {
         Some(_) => None,
         None => Some(
@@ -68,7 +70,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 
     let outcome = tokio::select! {
         outcome = Box::pin(story(&mut cluster, &args)) => outcome,
-        () = interrupted() => {
+        () = stop.next() => {
             println!("interrupted: stopping everything");
             cluster.stop_all();
             return Ok(ExitCode::from(130));
@@ -96,18 +98,6 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         cluster.stop_all();
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Ctrl-C or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
 }
 
 /// From the first process to the verdict.
