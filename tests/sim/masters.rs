@@ -444,7 +444,7 @@ impl World {
         self.nodes[node].next_request += 1;
         let request = self.nodes[node].next_request;
         self.answers.insert((node, life, request), (from, number));
-        self.handle(node, core::Input::Operator { request, call, driver_token: token })
+        self.handle(node, core::Input::Operator { request, call, principal: None, driver_token: token })
     }
 
     pub(crate) fn crash_master(&mut self, node: usize) {

@@ -43,11 +43,23 @@ pub(crate) fn stream(media: MediaType, inlet: Inlet) -> Response {
 pub(crate) fn reply(media: MediaType, reply: Result<Reply, Unavailable>) -> Result<Response, Refusal> {
     match reply {
         Ok(Reply::Accepted) => Ok(empty(StatusCode::ACCEPTED)),
+        Ok(Reply::Warned(text)) => Ok(warned(&text)),
         Ok(Reply::Ok) => Ok(empty(StatusCode::OK)),
         Ok(Reply::Operator(response)) => Ok(message(media, &response)),
         Ok(Reply::Rejected { status, reason }) => Err(Refusal::from_core(status, reason)),
         Err(Unavailable) => Err(unavailable()),
     }
+}
+
+/// 202 with a `Tepui-Warning`: the call was taken, and a part of it has no effect.
+fn warned(text: &str) -> Response {
+    let mut response = empty(StatusCode::ACCEPTED);
+    let visible: String =
+        text.chars().map(|one| if one.is_ascii_graphic() || one == ' ' { one } else { '?' }).collect();
+    if let Ok(value) = HeaderValue::from_str(&visible) {
+        response.headers_mut().insert(HeaderName::from_static("tepui-warning"), value);
+    }
+    response
 }
 
 /// 503 because the leadership ended while the request was on its way.

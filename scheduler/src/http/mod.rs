@@ -13,6 +13,7 @@ pub(crate) mod legacy;
 pub(crate) mod listener;
 pub(crate) mod metrics;
 pub(crate) mod operator_api;
+pub(crate) mod operator_changes;
 pub(crate) mod record_body;
 pub(crate) mod redirect;
 pub(crate) mod route;

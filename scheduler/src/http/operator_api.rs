@@ -12,10 +12,9 @@ use tepui_proto::v1::master::response::{self, Type as Answer};
 use tepui_proto::v1::master::{Call, Response as Message};
 use tepui_proto::v1::{Flag, Metric};
 use tepui_proto::wire;
-use tepui_scheduler_core::OperatorCall;
 
 use crate::http::error::Refusal;
-use crate::http::{App, admission, answer, apart, redirect};
+use crate::http::{App, admission, answer, apart, operator_changes, redirect};
 use crate::runtime::reads::ReadView;
 use crate::view;
 
@@ -36,17 +35,16 @@ pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response,
     check_member(kind, &call)?;
     let media = admission::accepted(&admitted.parts.headers)?;
     match (kind, leading) {
-        (Type::Subscribe | Type::Teardown, Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
+        (Type::Subscribe, Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
         (Type::Subscribe, Ok(())) => {
             let inlet = app.operator_events.subscribe(media).await.map_err(|_| answer::unavailable())?;
             Ok(answer::stream(media, inlet))
         }
-        (Type::Teardown, Ok(())) => {
-            let id = call.teardown.and_then(|teardown| teardown.framework_id).unwrap_or_default();
-            let call = OperatorCall::Teardown((&id).into());
-            answer::reply(media, app.handle.operator(call, None).await)
-        }
-        (kind, _) => read(app, kind, media).await,
+        (kind, leading) => match (operator_changes::change(kind, call)?, leading) {
+            (None, _) => read(app, kind, media).await,
+            (Some(_), Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
+            (Some(change), Ok(())) => answer::reply(media, app.handle.operator(change, None, None).await),
+        },
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
         return Ok(elsewhere.answer(&uri));
     }
     let token = admission::header(&admitted.parts.headers, DRIVER_TOKEN);
-    answer::reply(media, app.handle.operator(change, token).await)
+    answer::reply(media, app.handle.operator(change, None, token).await)
 }
 
 fn get_drivers(app: &App, call: &Call, media: MediaType) -> Response {

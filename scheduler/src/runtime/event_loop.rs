@@ -235,8 +235,8 @@ impl EventLoop {
             Message::AgentCall { call, stream_id, reply } => {
                 Input::AgentCall { request: hands.expect_reply(reply), stream_id, call: *call }
             }
-            Message::Operator { call, driver_token, reply } => {
-                Input::Operator { request: hands.expect_reply(reply), call: *call, driver_token }
+            Message::Operator { call, principal, driver_token, reply } => {
+                Input::Operator { request: hands.expect_reply(reply), call: *call, principal, driver_token }
             }
             Message::Drain => return,
         };

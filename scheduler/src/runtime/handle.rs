@@ -51,6 +51,7 @@ pub(crate) enum Message {
     },
     Operator {
         call: Box<OperatorCall>,
+        principal: Option<String>,
         driver_token: Option<String>,
         reply: oneshot::Sender<Reply>,
     },
@@ -115,10 +116,11 @@ impl Handle {
     pub(crate) async fn operator(
         &self,
         call: OperatorCall,
+        principal: Option<String>,
         driver_token: Option<String>,
     ) -> Result<Reply, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Message::Operator { call: Box::new(call), driver_token, reply }, answer).await
+        self.ask(Message::Operator { call: Box::new(call), principal, driver_token, reply }, answer).await
     }
 
     /// Tells the event loop to take no more work.

@@ -158,8 +158,8 @@ impl Master {
             Input::AgentCall { request, stream_id, call } => {
                 self.on_agent_call(request, stream_id.as_deref(), call);
             }
-            Input::Operator { request, call, driver_token } => {
-                self.on_operator(request, call, driver_token.as_deref());
+            Input::Operator { request, call, principal, driver_token } => {
+                self.on_operator(request, call, principal.as_deref(), driver_token.as_deref());
             }
             Input::Tick => self.on_tick(),
         }

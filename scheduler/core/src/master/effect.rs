@@ -54,6 +54,8 @@ pub enum Effect {
 pub enum Reply {
     /// 202, empty.
     Accepted,
+    /// 202, empty, with a header that says what Mesos would have ignored in silence.
+    Warned(String),
     /// 200, empty.
     Ok,
     /// 200 with this body.

@@ -50,16 +50,9 @@ pub enum Input {
     /// This replica no longer leads: everything local is dropped, every stream closed.
     Deposed,
     /// Outcomes of committed envelopes of this leadership, in log order, and the Registry after them.
-    Applied {
-        registry: Registry,
-        outcomes: Vec<(ProposalId, Outcome)>,
-    },
+    Applied { registry: Registry, outcomes: Vec<(ProposalId, Outcome)> },
     /// A proposal did not commit; with `unknown`, nobody can say: it stays charged until `Deposed`.
-    ProposalFailed {
-        proposal: ProposalId,
-        unknown: bool,
-        reason: String,
-    },
+    ProposalFailed { proposal: ProposalId, unknown: bool, reason: String },
     /// A framework opened its stream; the 200 is already on its way.
     Subscribe {
         connection: ConnectionId,
@@ -78,24 +71,16 @@ pub enum Input {
         principal: Option<String>,
     },
     /// The stream of a framework or an agent ended.
-    ConnectionClosed {
-        connection: ConnectionId,
-    },
+    ConnectionClosed { connection: ConnectionId },
     /// An agent opened its stream with REGISTER.
-    AgentRegister {
-        connection: ConnectionId,
-        stream_id: String,
-        call: agent_link::Call,
-    },
+    AgentRegister { connection: ConnectionId, stream_id: String, call: agent_link::Call },
     /// Any other call of an agent.
-    AgentCall {
-        request: RequestId,
-        stream_id: Option<String>,
-        call: agent_link::Call,
-    },
+    AgentCall { request: RequestId, stream_id: Option<String>, call: agent_link::Call },
     Operator {
         request: RequestId,
         call: OperatorCall,
+        /// As authenticated.
+        principal: Option<String>,
         driver_token: Option<String>,
     },
     /// At the latest `WakeAt`, and at least once a second.

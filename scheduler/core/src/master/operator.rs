@@ -5,7 +5,13 @@ use super::input::{OperatorCall, RequestId};
 use crate::ids::FrameworkId;
 
 impl Master {
-    pub(super) fn on_operator(&mut self, request: RequestId, call: OperatorCall, token: Option<&str>) {
+    pub(super) fn on_operator(
+        &mut self,
+        request: RequestId,
+        call: OperatorCall,
+        _principal: Option<&str>,
+        token: Option<&str>,
+    ) {
         if !self.serving() {
             self.reject(request, 503, "this master does not lead");
             return;

@@ -95,7 +95,7 @@ impl Harness {
         };
         self.input(Input::AgentCall { request, stream_id: Some(peer.stream_id.clone()), call });
         match self.reply(request) {
-            Some(Reply::Accepted) => 202,
+            Some(Reply::Accepted | Reply::Warned(_)) => 202,
             Some(Reply::Rejected { status, .. }) => status,
             other => panic!("no plain reply: {other:?}"),
         }

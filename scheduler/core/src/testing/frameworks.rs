@@ -69,7 +69,7 @@ impl Harness {
         let stream_id = Some(peer.stream_id.clone());
         self.input(Input::Call { request, stream_id, call, principal: None });
         match self.reply(request) {
-            Some(Reply::Accepted) => 202,
+            Some(Reply::Accepted | Reply::Warned(_)) => 202,
             Some(Reply::Ok) => 200,
             Some(Reply::Rejected { status, .. }) => status,
             other => panic!("no plain reply: {other:?}"),

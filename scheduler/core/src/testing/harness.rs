@@ -209,7 +209,7 @@ impl Harness {
     pub fn operator(&mut self, call: OperatorCall, driver_token: Option<&str>) -> Option<Reply> {
         let request = self.next_id();
         let driver_token = driver_token.map(str::to_owned);
-        self.input(Input::Operator { request, call, driver_token });
+        self.input(Input::Operator { request, call, principal: None, driver_token });
         self.reply(request)
     }
 

@@ -15,7 +15,7 @@ fn status_of(harness: &mut Harness, peer: &FrameworkPeer, principal: Option<&str
     let stream_id = Some(peer.stream_id.clone()).filter(|id| !id.is_empty());
     harness.input(Input::Call { request, stream_id, call, principal: principal.map(str::to_owned) });
     match harness.reply(request).unwrap() {
-        Reply::Accepted => 202,
+        Reply::Accepted | Reply::Warned(_) => 202,
         Reply::Rejected { status, .. } => status,
         other => panic!("{other:?}"),
     }

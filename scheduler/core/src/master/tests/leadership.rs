@@ -229,7 +229,7 @@ fn the_deposed_close_everything_and_answer_everyone() {
     harness.hold();
     let call = OperatorCall::Teardown(peer.id.clone());
     let request = harness.next_id();
-    harness.input(Input::Operator { request, call, driver_token: None });
+    harness.input(Input::Operator { request, call, principal: None, driver_token: None });
     assert_eq!(harness.reply(request), None);
     harness.input(Input::Deposed);
     assert!(matches!(harness.reply(request), Some(Reply::Rejected { status: 503, .. })));

@@ -132,7 +132,12 @@ fn a_call_whose_outcome_is_lost_is_answered_with_503() {
     story.harness.hold();
     let request = story.harness.next_id();
     let call = OperatorCall::SubmitDriver(under(Policy::OnFailure));
-    story.harness.input(crate::master::Input::Operator { request, call, driver_token: None });
+    story.harness.input(crate::master::Input::Operator {
+        request,
+        call,
+        principal: None,
+        driver_token: None,
+    });
     assert_eq!(story.harness.reply(request), None);
     story.harness.lose(true);
     assert_eq!(rejected(story.harness.reply(request)).0, 503);

@@ -1,0 +1,23 @@
+//! Operator calls that change something, as the core takes them. Owns the way from the wire to an [`OperatorCall`]; what is
+//! allowed and what it does is the core's.
+
+use tepui_proto::v1::master::Call;
+use tepui_proto::v1::master::call::Type;
+use tepui_scheduler_core::OperatorCall;
+
+use crate::http::error::Refusal;
+
+/// The change that this call asks for; nothing if it is a read.
+///
+/// # Errors
+/// 400 that names the member which cannot be used.
+pub(crate) fn change(kind: Type, call: Call) -> Result<Option<OperatorCall>, Refusal> {
+    let change = match kind {
+        Type::Teardown => {
+            let id = call.teardown.and_then(|teardown| teardown.framework_id).unwrap_or_default();
+            OperatorCall::Teardown((&id).into())
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(change))
+}
