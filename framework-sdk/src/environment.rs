@@ -19,6 +19,11 @@ pub const DRIVER_TOKEN: &str = "TEPUI_DRIVER_TOKEN";
 /// The framework id that the driver subscribes with, the same in every generation.
 pub const FRAMEWORK_ID: &str = "TEPUI_FRAMEWORK_ID";
 
+/// Who the program is, where masters ask for credentials.
+pub const PRINCIPAL: &str = "TEPUI_PRINCIPAL";
+/// The principal's secret.
+pub const SECRET: &str = "TEPUI_SECRET";
+
 /// What a supervised driver knows about itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DriverEnvironment {

@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use thiserror::Error;
 
-use tepui_proto::MediaType;
+use tepui_proto::{MediaType, basic};
+
+use crate::environment::{PRINCIPAL, SECRET};
 
 /// Header that ties later calls to their subscription.
 pub const STREAM_ID: &str = "mesos-stream-id";
@@ -125,6 +127,8 @@ impl TransportError {
 #[derive(Debug, Clone)]
 pub struct Transport {
     client: reqwest::Client,
+    /// Shown with every request.
+    authorization: Option<HeaderValue>,
 }
 
 /// Chooses the program's TLS implementation, once. Every HTTP client needs it, plain ones too; [`Transport::new`] does it.
@@ -142,7 +146,7 @@ pub fn install_crypto() {
 pub struct SetupError(#[source] reqwest::Error);
 
 impl Transport {
-    /// Makes a client.
+    /// Makes a client. If the variables `TEPUI_PRINCIPAL` and `TEPUI_SECRET` are set, it shows them with every request.
     pub fn new() -> Result<Self, SetupError> {
         install_crypto();
         let client = reqwest::Client::builder()
@@ -156,7 +160,16 @@ impl Transport {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(SetupError)?;
-        Ok(Transport { client })
+        let principal = std::env::var(PRINCIPAL).ok().filter(|principal| !principal.is_empty());
+        let authorization = principal
+            .and_then(|principal| authorization(&principal, &std::env::var(SECRET).unwrap_or_default()));
+        Ok(Transport { client, authorization })
+    }
+
+    /// Shows these credentials with every request, whatever the environment says.
+    pub fn credentials(mut self, principal: &str, secret: &str) -> Self {
+        self.authorization = authorization(principal, secret);
+        self
     }
 
     /// Sends a request to `address` (`host:port`) and reads the whole answer.
@@ -187,8 +200,19 @@ impl Transport {
             Some(body) => self.client.post(url).body(body.clone()),
             None => self.client.get(url),
         };
+        let builder = match &self.authorization {
+            Some(value) => builder.header(AUTHORIZATION, value.clone()),
+            None => builder,
+        };
         builder.headers(request.headers.clone()).send().await.map_err(|error| classify(address, &error))
     }
+}
+
+/// The header that shows the pair; marked so that it never appears in a log.
+fn authorization(principal: &str, secret: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&basic::authorization(principal, secret)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What [`Transport::open`] got.

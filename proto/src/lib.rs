@@ -11,10 +11,12 @@ mod impls {
     include!(concat!(env!("OUT_DIR"), "/impls.rs"));
 }
 
+pub mod basic;
 pub mod duration;
 pub mod ids;
 pub mod json;
 pub mod media_type;
+pub mod plain;
 pub mod recordio;
 pub mod resources;
 pub mod role;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tepui_proto::basic::Credentials;
 use tepui_raft_store::{NodeId, Timing};
 
 /// A text that must not reach a log: it prints as dots.
@@ -174,6 +175,19 @@ impl Default for Limits {
     }
 }
 
+/// Which parts of the API ask who is there. All are open by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authentication {
+    /// Endpoints that only read.
+    pub readonly: bool,
+    /// Endpoints that can change something, and the operator API.
+    pub readwrite: bool,
+    /// The scheduler API.
+    pub frameworks: bool,
+    /// Who may come in.
+    pub credentials: Credentials,
+}
+
 /// Everything a master is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -195,6 +209,7 @@ pub struct Config {
     pub bootstrap: bool,
     /// Shown by agents and by the other masters.
     pub secret: Option<Secret>,
+    pub authentication: Authentication,
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
     pub raft_timing: Timing,
@@ -215,6 +230,8 @@ pub enum ConfigError {
     NotAMaster(NodeId),
     #[error("hostname {0:?} cannot be advertised: a host name or an IPv4 address without port is needed")]
     Hostname(String),
+    #[error("authentication is switched on, but credentials name nobody who could come in")]
+    NoCredentials,
     #[error("{0} must not be zero")]
     Zero(&'static str),
 }
@@ -232,6 +249,7 @@ impl Config {
             masters: Vec::new(),
             bootstrap: false,
             secret: None,
+            authentication: Authentication::default(),
             cluster: None,
             raft_timing: Timing::default(),
             raft_snapshot_entries: None,
@@ -258,6 +276,10 @@ impl Config {
             && (hostname.is_empty() || hostname.contains([':', '/', ' ']))
         {
             return Err(ConfigError::Hostname(hostname.clone()));
+        }
+        let Authentication { readonly, readwrite, frameworks, credentials } = &self.authentication;
+        if (*readonly || *readwrite || *frameworks) && credentials.is_empty() {
+            return Err(ConfigError::NoCredentials);
         }
         let timers = &self.timers;
         let intervals = [
@@ -333,7 +355,8 @@ mod tests {
         let good = Config::new(1, "/nowhere");
         good.check().unwrap();
         type Spoil = fn(&mut Config);
-        let cases: [(Spoil, ConfigError); 5] = [
+        let cases: [(Spoil, ConfigError); 6] = [
+            (|c| c.authentication.frameworks = true, ConfigError::NoCredentials),
             (|c| c.masters = vec!["2=h:1/2".parse().unwrap()], ConfigError::NotAMaster(1)),
             (
                 |c| c.masters = vec!["1=h:1/2".parse().unwrap(), "1=h:1/2".parse().unwrap()],

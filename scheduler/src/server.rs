@@ -243,6 +243,7 @@ fn assemble(
         events: hub.clone(),
         metrics: metrics.clone(),
         secret: config.secret.clone(),
+        authentication: config.authentication.clone(),
         limits: limits.clone(),
         renderers: Arc::new(Semaphore::new(RENDERERS)),
         stop: stop.clone(),
@@ -332,7 +333,8 @@ async fn bootstrap(
 fn warn_of_exposure(config: &Config) {
     if !config.ip.is_loopback() {
         let secret = config.secret.is_some();
-        tracing::warn!(ip = %config.ip, secret, "listening beyond loopback: the API has no authentication and no TLS");
+        let authentication = config.authentication.readwrite && config.authentication.frameworks;
+        tracing::warn!(ip = %config.ip, secret, authentication, "listening beyond loopback without TLS");
     }
 }
 

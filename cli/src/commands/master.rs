@@ -9,6 +9,7 @@ use anyhow::Context;
 use tepui_raft_store::Timing;
 use tepui_scheduler::{Config, MasterAddress, Secret, Server};
 
+use super::master_http::HttpArgs;
 use super::signals::interrupted;
 use crate::args::parse_duration;
 use crate::logging::LogArgs;
@@ -54,6 +55,8 @@ pub struct MasterArgs {
     /// Name of the cluster, for people.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(flatten)]
     timers: TimerArgs,
     #[command(flatten)]
@@ -143,6 +146,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
         }
         None => None,
     };
+    args.http.apply(&mut config)?;
     args.timers.apply(&mut config)?;
     Ok(config)
 }
@@ -207,14 +211,23 @@ mod tests {
 
     #[test]
     fn flags_reach_the_configuration() {
-        let config = parsed(
+        let folder = tempfile::tempdir().unwrap();
+        let credentials = folder.path().join("credentials");
+        std::fs::write(&credentials, "alice secret\n").unwrap();
+        let config = parsed(&format!(
             "tepui master --node-id 2 --work-dir /x --masters 1=a:1/2,2=b:3/4 --port 4 --peer_port 3 \
-             --heartbeat_interval 1secs --offer-timeout 0secs --raft-election-max 200ms --bootstrap",
-        );
+             --heartbeat_interval 1secs --offer-timeout 0secs --raft-election-max 200ms --bootstrap \
+             --authenticate_http_readwrite --authenticate-http-frameworks=true \
+             --authenticate-http-readonly=false --credentials file://{}",
+            credentials.display(),
+        ));
         assert_eq!(config.masters.len(), 2);
         assert_eq!((config.port, config.peer_port, config.bootstrap), (4, 3, true));
         assert_eq!(config.timers.heartbeat_interval, Duration::from_secs(1));
         assert_eq!(config.timers.offer_timeout, None);
         assert_eq!(config.raft_timing.election_max_ms, 200);
+        let guarded = &config.authentication;
+        assert_eq!((guarded.readonly, guarded.readwrite, guarded.frameworks), (false, true, true));
+        config.check().unwrap();
     }
 }

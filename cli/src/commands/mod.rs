@@ -9,6 +9,7 @@ pub mod kill_driver;
 pub mod local;
 pub mod logs;
 pub mod master;
+mod master_http;
 pub mod raft;
 pub mod run;
 pub(crate) mod signals;

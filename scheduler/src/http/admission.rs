@@ -40,9 +40,9 @@ pub(crate) async fn post(request: Request, limit: usize) -> Result<Admitted, Ref
     Ok(Admitted { parts, media, body })
 }
 
-/// Reads a whole body. What is beyond the limit is read and thrown away for a while: a client that is still sending when the
+/// Reads a whole body of at most `limit` bytes. What is beyond the limit is read and thrown away for a while: a client that is still sending when the
 /// connection closes would never see the answer.
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let mut bytes = BytesMut::new();
     let mut length = 0_usize;
     let deadline = tokio::time::Instant::now() + DISCARD;

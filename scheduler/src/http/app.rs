@@ -6,7 +6,7 @@ use tepui_raft_store::NodeId;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Limits, Secret};
+use crate::config::{Authentication, Limits, Secret};
 use crate::http::metrics::Metrics;
 use crate::runtime::board::Board;
 use crate::runtime::events::Hub;
@@ -42,6 +42,7 @@ pub(crate) struct App {
     pub(crate) events: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) secret: Option<Secret>,
+    pub(crate) authentication: Authentication,
     pub(crate) limits: Limits,
     /// How many large answers are rendered at once.
     pub(crate) renderers: Arc<Semaphore>,

@@ -24,7 +24,7 @@ impl Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, reason)
     }
 
-    /// 405 with the one method that is allowed.
+    /// 405 with the method that is allowed, or several with commas.
     pub(crate) fn method(allowed: &'static str, got: &Method) -> Refusal {
         let mut refusal = Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -32,6 +32,12 @@ impl Refusal {
         );
         refusal.header = Some((ALLOW, HeaderValue::from_static(allowed)));
         refusal
+    }
+
+    /// The same with a header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Refusal {
+        self.header = Some((name, value));
+        self
     }
 
     /// 503: there is nobody to answer right now, trying again soon is right.

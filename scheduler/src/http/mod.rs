@@ -6,19 +6,23 @@ pub(crate) mod agent_link;
 pub(crate) mod answer;
 pub(crate) mod apart;
 pub(crate) mod app;
+pub(crate) mod auth;
 pub(crate) mod dashboard;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod gzip;
 pub(crate) mod legacy;
 pub(crate) mod listener;
 pub(crate) mod metrics;
 pub(crate) mod operator_api;
 pub(crate) mod operator_changes;
+pub(crate) mod plain;
 pub(crate) mod record_body;
 pub(crate) mod redirect;
 pub(crate) mod route;
 pub(crate) mod router;
 pub(crate) mod scheduler_api;
+pub(crate) mod teardown;
 pub(crate) mod tepui_api;
 
 #[cfg(test)]

@@ -13,13 +13,18 @@ use tepui_proto::v1::master::{Call, Response as Message};
 use tepui_proto::v1::{Flag, Metric};
 use tepui_proto::wire;
 
+use crate::http::auth::Principal;
 use crate::http::error::Refusal;
 use crate::http::{App, admission, answer, apart, operator_changes, redirect};
 use crate::runtime::reads::ReadView;
 use crate::view;
 
 /// Answers one request.
-pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response, Refusal> {
+pub(crate) async fn handle(
+    app: &Arc<App>,
+    request: Request,
+    principal: Principal,
+) -> Result<Response, Refusal> {
     let leading = redirect::leading(&app.role.borrow());
     let local = admission::wants_local(request.headers(), request.uri().query());
     let uri = request.uri().clone();
@@ -43,7 +48,9 @@ pub(crate) async fn handle(app: &Arc<App>, request: Request) -> Result<Response,
         (kind, leading) => match (operator_changes::change(kind, call)?, leading) {
             (None, _) => read(app, kind, media).await,
             (Some(_), Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
-            (Some(change), Ok(())) => answer::reply(media, app.handle.operator(change, None, None).await),
+            (Some(change), Ok(())) => {
+                answer::reply(media, app.handle.operator(change, principal, None).await)
+            }
         },
     }
 }

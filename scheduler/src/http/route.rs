@@ -1,6 +1,8 @@
 //! Which path leads where. A pure table: routes match by the longest prefix of whole path segments, as Mesos' do, because
 //! existing clients rely on it (`/api/v1/operator` reaches `/api/v1`). Looks at nothing but the path.
 
+use crate::http::auth::Realm;
+
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -17,11 +19,26 @@ pub(crate) enum Route {
     Health,
     Version,
     Redirect,
+    /// The form that ends a framework.
+    Teardown,
     Metrics,
     /// The plain read endpoints.
     Legacy(Legacy),
     /// A part of the dashboard.
     Asset(Asset),
+}
+
+impl Route {
+    /// The part of the API that the path belongs to; `None` is open to everyone. As in Mesos the operator API is one realm,
+    /// reads and changes alike. Agents show a secret of their own.
+    pub(crate) fn realm(self) -> Option<Realm> {
+        match self {
+            Route::Scheduler => Some(Realm::Scheduler),
+            Route::Operator | Route::TepuiOperator | Route::Teardown => Some(Realm::ReadWrite),
+            Route::Events | Route::Metrics | Route::Legacy(_) | Route::Asset(_) => Some(Realm::ReadOnly),
+            Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
+        }
+    }
 }
 
 /// The plain read endpoints that render the state.
@@ -69,6 +86,7 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("stats.json", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
     ("tasks", Tail::Any, Route::Legacy(Legacy::Tasks)),
     ("tasks.json", Tail::Any, Route::Legacy(Legacy::Tasks)),
+    ("teardown", Tail::Any, Route::Teardown),
     ("tepui/assets/app.css", Tail::None, Route::Asset(Asset::Style)),
     ("tepui/assets/app.js", Tail::None, Route::Asset(Asset::Script)),
     ("tepui/v1/agent", Tail::None, Route::AgentLink),

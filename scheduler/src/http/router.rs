@@ -1,4 +1,4 @@
-//! Hands each request to the handler of its route, and counts the answers.
+//! Lets each request into its realm, hands it to the handler of its route, counts the answers and compresses them if asked.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use hyper::StatusCode;
 use crate::http::error::{Refusal, empty};
 use crate::http::route::{self, Route};
 use crate::http::{
-    App, agent_link, answer, apart, dashboard, events, legacy, metrics, operator_api, redirect,
-    scheduler_api, tepui_api,
+    App, agent_link, answer, apart, auth, dashboard, events, gzip, legacy, metrics, operator_api, redirect,
+    scheduler_api, teardown, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -22,20 +22,24 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let route = route::find(request.uri().path());
+    let gzip = gzip::wanted(request.headers());
     let response = match route {
         Some(route) => handle(&app, route, request).await.unwrap_or_else(IntoResponse::into_response),
         None => Refusal::new(StatusCode::NOT_FOUND, "nothing is at this path").into_response(),
     };
     app.metrics.count_answer(response.status());
-    response
+    if gzip { gzip::squeeze(&app, response).await } else { response }
 }
 
 async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Response, Refusal> {
+    let registry = || app.read_view().registry;
+    let principal = auth::admit(&app.authentication, registry, route.realm(), request.headers())?;
     match route {
-        Route::Scheduler => scheduler_api::handle(app, request).await,
-        Route::Operator => operator_api::handle(app, request).await,
+        Route::Scheduler => scheduler_api::handle(app, request, principal).await,
+        Route::Operator => operator_api::handle(app, request, principal).await,
         Route::AgentLink => agent_link::handle(app, request).await,
-        Route::TepuiOperator => tepui_api::handle(app, request).await,
+        Route::TepuiOperator => tepui_api::handle(app, request, principal).await,
+        Route::Teardown => teardown::handle(app, request, principal).await,
         Route::Events => events::handle(app, &request),
         Route::Health => Ok(empty(StatusCode::OK)),
         Route::Version => Ok(legacy::version(&request)),

@@ -8,21 +8,22 @@ use tepui_proto::v1::scheduler::call::Type;
 use tepui_proto::wire;
 use tepui_scheduler_core::validation;
 
+use crate::http::auth::Principal;
 use crate::http::error::Refusal;
 use crate::http::{App, admission, answer, redirect};
 
 const STREAM_ID: &str = "mesos-stream-id";
 const DRIVER_TOKEN: &str = "tepui-driver-token";
 
-/// Answers one request. The rows of the admission order stand in their order; row 1 and 2 (authentication) have no
-/// counterpart yet, so an `Authorization` header is ignored.
-pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refusal> {
+/// Answers one request of an authenticated principal. From row 3 on the rows of the admission order stand in their order.
+pub(crate) async fn handle(app: &App, request: Request, principal: Principal) -> Result<Response, Refusal> {
     if let Err(elsewhere) = redirect::leading(&app.role.borrow()) {
         return Ok(elsewhere.answer(request.uri()));
     }
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
     validation::call(&call)?;
+    validation::principal(&call, principal.as_deref())?;
 
     let headers = &admitted.parts.headers;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
@@ -36,8 +37,11 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
                 ));
             }
             let token = admission::header(headers, DRIVER_TOKEN);
-            let opened =
-                app.handle.subscribe(call, None, token, media).await.map_err(|_| answer::unavailable())?;
+            let opened = app
+                .handle
+                .subscribe(call, principal, token, media)
+                .await
+                .map_err(|_| answer::unavailable())?;
             let mut response = answer::stream(media, opened.inlet);
             let value = HeaderValue::from_str(&opened.stream_id).map_err(|_| answer::unavailable())?;
             response.headers_mut().insert(HeaderName::from_static(STREAM_ID), value);
@@ -45,8 +49,8 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
         }
         Type::ReconcileOperations => {
             let media = admission::accepted(headers)?;
-            answer::reply(media, app.handle.call(call, stream_id, None).await)
+            answer::reply(media, app.handle.call(call, stream_id, principal).await)
         }
-        _ => answer::reply(admitted.media, app.handle.call(call, stream_id, None).await),
+        _ => answer::reply(admitted.media, app.handle.call(call, stream_id, principal).await),
     }
 }

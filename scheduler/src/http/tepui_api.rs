@@ -11,6 +11,7 @@ use tepui_proto::wire;
 use tepui_scheduler_core::OperatorCall;
 use tepui_scheduler_core::master::drivers;
 
+use crate::http::auth::Principal;
 use crate::http::error::Refusal;
 use crate::http::{App, admission, answer, operator_api, redirect};
 use crate::runtime::role::Role;
@@ -18,7 +19,7 @@ use crate::runtime::role::Role;
 const DRIVER_TOKEN: &str = "tepui-driver-token";
 
 /// Answers one request.
-pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refusal> {
+pub(crate) async fn handle(app: &App, request: Request, principal: Principal) -> Result<Response, Refusal> {
     let uri = request.uri().clone();
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
@@ -41,7 +42,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
         return Ok(elsewhere.answer(&uri));
     }
     let token = admission::header(&admitted.parts.headers, DRIVER_TOKEN);
-    answer::reply(media, app.handle.operator(change, None, token).await)
+    answer::reply(media, app.handle.operator(change, principal, token).await)
 }
 
 fn get_drivers(app: &App, call: &Call, media: MediaType) -> Response {

@@ -8,6 +8,7 @@ mod calls;
 mod checks;
 mod driver;
 mod framework;
+mod principal;
 mod register;
 mod task;
 
@@ -17,6 +18,7 @@ pub use agents::{AGENT_LINK_FORMAT, agent_call};
 pub use calls::call;
 pub use driver::driver;
 pub use framework::{CheckedFramework, framework, roles};
+pub use principal::principal;
 pub use register::{MAX_VALUE_BYTES, state_cas};
 pub use task::{CheckedTask, TaskContext, task};
 

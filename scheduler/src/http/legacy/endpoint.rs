@@ -1,20 +1,19 @@
-//! Which plain endpoint renders what, the callback that old pages wrap answers in, and the redirect of standbys.
+//! Which plain endpoint renders what, and the redirect of standbys.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tepui_proto::json::to_vec;
+use tepui_proto::plain::pairs;
 
 use super::{metrics_snapshot, records, state};
 use crate::http::error::Refusal;
+use crate::http::plain::bytes;
 use crate::http::route::Legacy;
-use crate::http::{App, admission, answer, apart, redirect};
+use crate::http::{App, admission, answer, apart, plain, redirect};
 use crate::runtime::reads::ReadView;
 use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION};
 
@@ -31,7 +30,7 @@ pub(crate) fn version(request: &Request) -> Response {
         "build_user": "",
         "tepui_version": PRODUCT_VERSION,
     });
-    wrapped(request.uri().query(), bytes(&version))
+    plain::json(request.uri().query(), bytes(&version))
 }
 
 /// One of the endpoints that render the state.
@@ -48,7 +47,7 @@ pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -
     drop(request);
     let asked = Asked::from(query.as_deref());
     let (bytes, view) = apart::render(app, move |app, view| render(app, view, endpoint, &asked)).await?;
-    Ok(answer::stamp(wrapped(query.as_deref(), bytes), &view))
+    Ok(answer::stamp(plain::json(query.as_deref(), bytes), &view))
 }
 
 /// What a query can ask for.
@@ -65,7 +64,7 @@ struct Asked {
 impl From<Option<&str>> for Asked {
     fn from(query: Option<&str>) -> Asked {
         let mut asked = Asked::default();
-        for (name, value) in pairs(query) {
+        for (name, value) in pairs(query.unwrap_or_default()) {
             match name.as_ref() {
                 "framework_id" => asked.framework = Some(value.into_owned()),
                 "slave_id" => asked.agent = Some(value.into_owned()),
@@ -132,86 +131,4 @@ fn tasks<'a>(view: &'a ReadView, asked: &Asked) -> Vec<records::Task<'a>> {
 /// The flags as an object.
 pub(super) fn flags(app: &App) -> Map<String, Value> {
     app.info.flags.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
-}
-
-fn bytes<T: Serialize>(value: &T) -> Bytes {
-    match to_vec(value) {
-        Ok(bytes) => bytes.into(),
-        Err(error) => {
-            tracing::warn!(%error, "failed to render an answer");
-            Bytes::from_static(b"{}")
-        }
-    }
-}
-
-/// Old pages ask for a call of their function around the answer.
-fn wrapped(query: Option<&str>, bytes: Bytes) -> Response {
-    let callback = pairs(query).find(|(name, _)| name == "jsonp").map(|(_, value)| value.into_owned());
-    let is_name = |name: &String| {
-        !name.is_empty()
-            && name.len() <= 100
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
-    };
-    match callback.filter(is_name) {
-        Some(name) => {
-            let mut script = Vec::with_capacity(bytes.len() + name.len() + 3);
-            script.extend_from_slice(name.as_bytes());
-            script.push(b'(');
-            script.extend_from_slice(&bytes);
-            script.extend_from_slice(b");");
-            answer::body("text/javascript", script)
-        }
-        None => answer::body("application/json", bytes),
-    }
-}
-
-/// The pairs of a query string, decoded.
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
-    })
-}
-
-fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
-    }
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = text.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (byte, hex) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                at += 2;
-            }
-            (b'+', _) => out.push(b' '),
-            _ => out.push(byte),
-        }
-        at += 1;
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_decoded() {
-        let found: Vec<_> = pairs(Some("a=1&b=x%20y+z&c&d=%zz&e=%C3%A9")).collect();
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-        assert_eq!(found, [("a", "1"), ("b", "x y z"), ("c", ""), ("d", "%zz"), ("e", "é")]);
-    }
-
-    #[test]
-    fn only_a_name_may_be_a_callback() {
-        let plain = wrapped(Some("jsonp=alert(1)//"), Bytes::from_static(b"{}"));
-        assert_eq!(plain.headers()["content-type"], "application/json");
-        let script = wrapped(Some("jsonp=angular.callbacks._0"), Bytes::from_static(b"{}"));
-        assert_eq!(script.headers()["content-type"], "text/javascript");
-    }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::config::{Limits, Secret};
+use crate::config::{Authentication, Limits, Secret};
 use crate::http::metrics::Metrics;
 use crate::http::{App, Info, router};
 use crate::runtime::board::{Board, ChangeFeed, Published};
@@ -81,6 +81,15 @@ impl Fixture {
     }
 
     pub(super) fn new(role: Role, secret: Option<&str>) -> Fixture {
+        Fixture::with(role, secret, Authentication::default())
+    }
+
+    /// A master that asks who is there.
+    pub(super) fn guarded(role: Role, authentication: Authentication) -> Fixture {
+        Fixture::with(role, None, authentication)
+    }
+
+    fn with(role: Role, secret: Option<&str>, authentication: Authentication) -> Fixture {
         let (handle, messages) = Handle::new(16);
         let (role, role_seen) = watch::channel(role);
         let feed = Arc::new(ChangeFeed::default());
@@ -120,6 +129,7 @@ impl Fixture {
             events: hub.clone(),
             metrics: Arc::new(Metrics::new()),
             secret: secret.map(Secret::new),
+            authentication,
             limits: Limits { body_bytes: BODY_LIMIT, ..Limits::default() },
             renderers: Arc::new(Semaphore::new(1)),
             stop: stop.clone(),

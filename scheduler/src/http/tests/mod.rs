@@ -1,5 +1,6 @@
 //! Router-level tests: the whole API as one service, in front of an event loop that is a queue in the test's hands.
 
 mod admission;
+mod authentication;
 mod fixture;
 mod reads;

@@ -1,0 +1,58 @@
+//! The part of `tepui master`'s flags that is about who may use its API.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tepui_proto::basic::Credentials;
+use tepui_scheduler::{Authentication, Config};
+
+/// Flags about the API.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "API")]
+pub(crate) struct HttpArgs {
+    /// Ask for credentials on endpoints that only read.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    authenticate_http_readonly: bool,
+    /// Ask for credentials on endpoints that can change something, and on the operator API.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    authenticate_http_readwrite: bool,
+    /// Ask frameworks for credentials.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    authenticate_http_frameworks: bool,
+    /// File that names who may come in: JSON, or lines of a principal and its secret.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Subscribers of the operator event stream; when one more comes, the oldest goes [1000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_operator_event_stream_subscribers: Option<u32>,
+}
+
+impl HttpArgs {
+    /// Takes the flags over into the configuration.
+    ///
+    /// # Errors
+    /// When the credentials cannot be read.
+    pub(crate) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        let credentials = match &self.credentials {
+            Some(path) => {
+                // Mesos takes a URL here, too.
+                let path = path.strip_prefix("file://").unwrap_or(path);
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("read the credentials {}", path.display()))?;
+                Credentials::parse(&text)
+                    .with_context(|| format!("understand the credentials {}", path.display()))?
+            }
+            None => Credentials::default(),
+        };
+        config.authentication = Authentication {
+            readonly: self.authenticate_http_readonly,
+            readwrite: self.authenticate_http_readwrite,
+            frameworks: self.authenticate_http_frameworks,
+            credentials,
+        };
+        if let Some(subscribers) = self.max_operator_event_stream_subscribers {
+            config.limits.operator_subscribers = usize::try_from(subscribers).unwrap_or(usize::MAX);
+        }
+        Ok(())
+    }
+}
