@@ -210,6 +210,8 @@ pub struct Config {
     /// Shown by agents and by the other masters.
     pub secret: Option<Secret>,
     pub authentication: Authentication,
+    /// Whether frameworks may run as `root`.
+    pub root_submissions: bool,
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
     pub raft_timing: Timing,
@@ -250,6 +252,7 @@ impl Config {
             bootstrap: false,
             secret: None,
             authentication: Authentication::default(),
+            root_submissions: true,
             cluster: None,
             raft_timing: Timing::default(),
             raft_snapshot_entries: None,

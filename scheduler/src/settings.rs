@@ -29,6 +29,7 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
         offer_timeout_ms: timers.offer_timeout.map_or(NEVER_MS, ms),
         driver_lease_ms: ms(timers.driver_lease),
         masters,
+        root_submissions: config.root_submissions,
         ..Default::default()
     }
 }
@@ -64,6 +65,7 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("work_dir", text(&config.work_dir.display())),
         ("masters", masters.join(",")),
         ("cluster", config.cluster.clone().unwrap_or_default()),
+        ("root_submissions", text(&config.root_submissions)),
         ("bootstrap", text(&config.bootstrap)),
         ("authenticate_http_readonly", text(&config.authentication.readonly)),
         ("authenticate_http_readwrite", text(&config.authentication.readwrite)),

@@ -114,6 +114,9 @@ struct TimerArgs {
     /// Entries of the log between two snapshots [100000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     raft_snapshot_entries: Option<u64>,
+    /// Whether frameworks may run as the user `root` [true].
+    #[arg(long, value_name = "BOOL")]
+    root_submissions: Option<bool>,
     /// Longest request body, bytes [83886080].
     #[arg(long, value_name = "BYTES")]
     max_body_bytes: Option<usize>,
@@ -170,6 +173,7 @@ impl TimerArgs {
             timers.offer_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
         }
         config.limits.body_bytes = self.max_body_bytes.unwrap_or(config.limits.body_bytes);
+        config.root_submissions = self.root_submissions.unwrap_or(config.root_submissions);
         config.raft_snapshot_entries = self.raft_snapshot_entries;
         let house = config.raft_timing;
         config.raft_timing = Timing {

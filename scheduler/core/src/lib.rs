@@ -3,6 +3,7 @@
 //! One entrance, [`Master::handle`]: no async, no clock, no randomness, no files. What must outlive a leading master is the
 //! [`Registry`], which changes only by [`Registry::apply`] of a committed [`Envelope`], the same way on every replica.
 
+mod abridged;
 pub mod allocator;
 pub mod digest;
 pub mod ids;

@@ -133,6 +133,11 @@ impl Allocator {
         }
     }
 
+    /// Roles in which this framework wants no offers now.
+    pub fn suppressed_roles(&self, id: &FrameworkId) -> BTreeSet<Arc<str>> {
+        self.frameworks.get(id).map(|framework| framework.suppressed.clone()).unwrap_or_default()
+    }
+
     /// Remembers a refusal until `until_ms`, cluster time. The agent may be offered to others at once.
     pub fn refuse(
         &mut self,

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use prost::Message;
 use tepui_proto::resources::Resources;
 use tepui_proto::v1::offer::operation;
 use tepui_proto::v1::scheduler::call;
 use tepui_proto::v1::{self, ExecutorInfo, OperationState, TaskInfo, TaskState, task_status::Reason};
 
 use super::core::Master;
+use super::launch_parts;
 use super::offers::Offered;
 use super::pipeline::{Pending, PendingLaunch, PendingTask};
 use super::reconcile::operation_event;
-use crate::digest::sha256;
 use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
 use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation};
 use crate::status::task_view;
@@ -28,15 +27,18 @@ struct Fold {
     remaining: Resources,
     items: Vec<LaunchItem>,
     tasks: Vec<PendingTask>,
-    /// Without allocation.
-    amounts: Resources,
+    /// What each task is charged, without allocation.
+    amounts: Vec<Resources>,
 }
 
 impl Master {
     pub(super) fn on_accept(&mut self, id: &FrameworkId, accept: call::Accept) {
         match self.take_offers(id, &accept.offer_ids) {
             Ok(offers) => self.use_offers(id, &offers, accept),
-            Err(reason) => self.refuse_accept(id, &accept, &reason),
+            Err(reason) => {
+                self.warn(format!("'accept.offer_ids' cannot be used, so nothing is done: {reason}"));
+                self.refuse_accept(id, &accept, &reason);
+            }
         }
     }
 
@@ -52,31 +54,33 @@ impl Master {
             remaining: offered.allocate(&first.role),
             items: Vec::new(),
             tasks: Vec::new(),
-            amounts: Resources::new(),
+            amounts: Vec::new(),
         };
         for operation in accept.operations {
             self.fold_operation(&mut fold, operation);
         }
         let left = fold.remaining.unallocated();
         self.refuse(id, &fold.role, &fold.agent, &left, accept.filters.as_ref());
-        if fold.items.is_empty() {
-            return;
+        let parts = launch_parts::parts(fold.items, fold.tasks, fold.amounts);
+        if !parts.is_empty() {
+            self.holdings.touch(&fold.agent);
         }
-        let launch = Launch {
-            framework_id: id.as_str().to_owned(),
-            agent_id: fold.agent.as_str().to_owned(),
-            tasks: fold.items,
-        };
-        self.holdings.touch(&fold.agent);
-        let pending = PendingLaunch {
-            framework: fold.framework,
-            agent: fold.agent,
-            role: fold.role,
-            amounts: fold.amounts,
-            tasks: fold.tasks,
-            tag: None,
-        };
-        self.propose(Operation::Launch(launch), Pending::Launch(pending));
+        for part in parts {
+            let launch = Launch {
+                framework_id: id.as_str().to_owned(),
+                agent_id: fold.agent.as_str().to_owned(),
+                tasks: part.items,
+            };
+            let pending = PendingLaunch {
+                framework: fold.framework.clone(),
+                agent: fold.agent.clone(),
+                role: fold.role.clone(),
+                amounts: part.amounts,
+                tasks: part.tasks,
+                tag: None,
+            };
+            self.propose(Operation::Launch(launch), Pending::Launch(pending));
+        }
     }
 
     fn fold_operation(&mut self, fold: &mut Fold, operation: v1::offer::Operation) {
@@ -132,7 +136,7 @@ impl Master {
             }
         };
         fold.remaining = fold.remaining.saturating_sub(&checked.resources);
-        fold.amounts += &checked.resources.unallocated();
+        fold.amounts.push(checked.resources.unallocated());
         let info = checked.info;
         let mut view = task_view(&info, &fold.framework.to_proto());
         view.user = view.user.or_else(|| fold.record.info.as_ref().and_then(|info| info.user.clone()));
@@ -142,11 +146,7 @@ impl Master {
             info: Some(info.clone()),
             ..Default::default()
         };
-        let bytes = info.encoded_len();
-        if bytes > self.config.max_logged_task_bytes {
-            item.info = None;
-            item.info_bytes = bytes as u64;
-            item.info_sha256 = sha256(&info.encode_to_vec());
+        if launch_parts::log_without_bytes(&mut item, self.config.max_logged_task_bytes) {
             self.large_tasks.insert(key.clone(), info.clone());
         }
         fold.items.push(item);
@@ -184,7 +184,12 @@ impl Master {
         agent: Option<&AgentId>,
         text: &str,
     ) {
-        let (Some(operation), Some(connection)) = (operation, self.live(framework)) else { return };
+        let Some(operation) = operation else {
+            // Without an id there is no other way to say so.
+            self.warn(format!("'accept.operations' has one without an id that failed: {text}"));
+            return;
+        };
+        let Some(connection) = self.live(framework) else { return };
         let status = v1::OperationStatus {
             operation_id: Some(operation),
             state: Some(OperationState::OperationError as i32),
@@ -212,7 +217,9 @@ impl Master {
                     self.tell(id, status, state);
                 }
             }
-            self.operation_error(id, operation.id.clone(), None, reason);
+            if operation.launch.is_none() && operation.launch_group.is_none() {
+                self.operation_error(id, operation.id.clone(), None, reason);
+            }
         }
     }
 }

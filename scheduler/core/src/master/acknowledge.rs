@@ -12,25 +12,32 @@ impl Master {
     pub(super) fn on_acknowledge(&mut self, id: &FrameworkId, call: call::Acknowledge) {
         let agent: AgentId = ids::of(call.agent_id.as_ref());
         let key = TaskKey { framework: id.clone(), task: ids::of(call.task_id.as_ref()) };
-        self.acknowledge(&agent, &key, call.uuid.unwrap_or_default());
+        if let Err(reason) = self.acknowledge(&agent, &key, call.uuid.unwrap_or_default()) {
+            self.warn(format!("'acknowledge' of task '{}' is dropped: {reason}", key.task));
+        }
     }
 
     /// Passes an acknowledgement on. That of a terminal update waits until the Registry holds the end: until then the agent
     /// must keep the task, since it may be the only one who knows.
-    pub(super) fn acknowledge(&mut self, agent: &AgentId, key: &TaskKey, uuid: Bytes) {
+    ///
+    /// # Errors
+    /// Says why it is dropped.
+    pub(super) fn acknowledge(&mut self, agent: &AgentId, key: &TaskKey, uuid: Bytes) -> Result<(), String> {
         if self.agents.get(agent).is_none_or(|session| session.registered().is_none()) {
             // The agent will repeat the update when it is back.
-            return;
+            return Err(format!("'agent_id' names '{agent}', which is not registered now"));
         }
         let acknowledgement = Acknowledgement { agent: agent.clone(), task: key.clone(), uuid: uuid.clone() };
         let known = self.registry.tasks.get(key);
-        if known.is_some_and(|record| record.agent_id() != *agent) {
-            return;
+        if let Some(record) = known
+            && record.agent_id() != *agent
+        {
+            return Err(format!("'agent_id' is '{agent}' but the task is on agent '{}'", record.agent_id()));
         }
         if known.is_some() && self.last_uuid(key).is_none_or(|last| last != uuid) {
             // Of an update that an earlier leader forwarded and this one has not seen: it may be the end of the task, which
             // nobody would know of if the agent forgot it now. The agent repeats what is still open.
-            return;
+            return Err("'uuid' is not that of the last update that was forwarded".to_owned());
         }
         let ends = self.told_state(key).is_some_and(TaskState::is_terminal);
         if ends && known.is_some() {
@@ -38,5 +45,6 @@ impl Master {
         } else {
             self.pass_on(acknowledgement);
         }
+        Ok(())
     }
 }

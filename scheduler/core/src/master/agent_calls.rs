@@ -8,6 +8,7 @@ use super::core::Master;
 use super::effect::Reply;
 use super::input::RequestId;
 use crate::ids::{self, AgentId, FrameworkId};
+use crate::registry::TaskRecord;
 use crate::validation;
 
 impl Master {
@@ -89,6 +90,7 @@ impl Master {
     /// MESSAGE of a framework: best effort.
     pub(super) fn on_framework_message(&mut self, id: &FrameworkId, message: scheduler::call::Message) {
         let agent: AgentId = ids::of(message.agent_id.as_ref());
+        self.warn_of_absence("message", id, &agent, message.executor_id.as_ref());
         self.send_to_agent(
             &agent,
             Event {
@@ -103,9 +105,35 @@ impl Master {
         );
     }
 
+    /// Says that nobody will get what is sent. It is sent all the same: the agent knows best who runs there.
+    fn warn_of_absence(
+        &mut self,
+        call: &str,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        executor: Option<&v1::ExecutorId>,
+    ) {
+        if self.agents.get(agent).is_none_or(|session| session.registered().is_none()) {
+            self.warn(format!("'{call}.agent_id' names '{agent}', which is not registered now: ignored"));
+            return;
+        }
+        let wanted = executor.map_or("", v1::ExecutorId::value);
+        // A task without an executor is run by one of its own name.
+        let is_it = |record: &TaskRecord| match &record.executor {
+            Some(executor) => executor.executor_id.as_ref().map_or("", v1::ExecutorId::value) == wanted,
+            None => record.key().task.as_str() == wanted,
+        };
+        if !self.registry.tasks_between(framework, agent).any(|record| is_it(record)) {
+            self.warn(format!(
+                "'{call}.executor_id' names '{wanted}', of which nothing is known on '{agent}'"
+            ));
+        }
+    }
+
     /// SHUTDOWN of a framework: one executor on one agent; an unknown agent is ignored.
     pub(super) fn on_shutdown_executor(&mut self, id: &FrameworkId, shutdown: scheduler::call::Shutdown) {
         let agent: AgentId = ids::of(shutdown.agent_id.as_ref());
+        self.warn_of_absence("shutdown", id, &agent, shutdown.executor_id.as_ref());
         self.send_to_agent(
             &agent,
             Event {

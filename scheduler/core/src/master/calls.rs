@@ -5,11 +5,11 @@
 use tepui_proto::v1::scheduler::{Call, call, call::Type};
 
 use super::core::Master;
-use super::effect::Reply;
+use super::effect::{Effect, Reply};
 use super::input::RequestId;
+use super::warnings::Warnings;
 use crate::ids::{self, FrameworkId};
-use crate::registry::Operation;
-use crate::registry::UpdateFramework;
+use crate::registry::{Operation, Outcome, UpdateFramework};
 use crate::validation;
 
 impl Master {
@@ -28,11 +28,21 @@ impl Master {
             Err((status, reason)) => self.reject(request, status, reason),
             Ok(framework) if call.r#type() == Type::UpdateFramework => {
                 self.waiting.insert(request);
-                self.on_update_framework(request, &framework, call.update_framework.unwrap_or_default());
+                let mut update = call.update_framework.unwrap_or_default();
+                if let (Some(own), Some(info)) = (principal, &mut update.framework_info) {
+                    // As with SUBSCRIBE: it was filled in there.
+                    info.principal.get_or_insert_with(|| own.to_owned());
+                }
+                self.on_update_framework(request, &framework, update);
             }
             Ok(framework) => {
-                self.reply(request, Reply::Accepted);
+                self.warnings = Warnings::default();
+                let at = self.out.len();
                 self.dispatch_call(&framework, call);
+                // Only now it is known what was in vain; but the answer goes out before what the call brings about.
+                let reply = self.accepted();
+                self.waiting.remove(&request);
+                self.out.insert(at, Effect::Reply { request, reply });
             }
         }
     }
@@ -80,32 +90,15 @@ impl Master {
                 self.on_reconcile_operations(id, call.reconcile_operations.unwrap_or_default());
             }
             Type::Message => self.on_framework_message(id, call.message.unwrap_or_default()),
+            Type::Request => self.warn("'request' is ignored: resources are offered without being asked for"),
             // Operations and inverse offers are not made yet, so there is nothing to acknowledge or to answer.
             Type::AcknowledgeOperationStatus
             | Type::AcceptInverseOffers
             | Type::DeclineInverseOffers
-            | Type::Request
             | Type::Unknown
             | Type::Subscribe
             | Type::UpdateFramework => {}
         }
-    }
-
-    fn on_revive(&mut self, id: &FrameworkId, asked: &[String]) {
-        if let Some(roles) = self.roles_meant(id, asked) {
-            self.allocator.revive(id, &roles);
-        }
-    }
-
-    fn on_suppress(&mut self, id: &FrameworkId, asked: &[String]) {
-        if let Some(roles) = self.roles_meant(id, asked) {
-            self.allocator.suppress(id, &roles);
-        }
-    }
-
-    /// One role that is not subscribed spoils the whole call, silently: the 202 is on its way.
-    fn roles_meant(&self, id: &FrameworkId, asked: &[String]) -> Option<Vec<String>> {
-        validation::roles(self.registry.frameworks.get(id)?, asked).ok()
     }
 
     fn on_update_framework(&mut self, request: RequestId, id: &FrameworkId, update: call::UpdateFramework) {
@@ -140,22 +133,20 @@ impl Master {
         Ok(Operation::UpdateFramework(UpdateFramework {
             info: Some(checked.info),
             suppressed_roles: checked.suppressed_roles,
+            in_place: true,
         }))
     }
 
-    pub(super) fn framework_changed(
-        &mut self,
-        id: &FrameworkId,
-        request: RequestId,
-        outcome: &crate::registry::Outcome,
-    ) {
-        if let crate::registry::Outcome::Refused(refusal) = outcome {
-            self.reject(request, 409, refusal.to_string());
+    pub(super) fn framework_changed(&mut self, id: &FrameworkId, request: RequestId, outcome: &Outcome) {
+        if let Outcome::Refused(refusal) = outcome {
+            self.reject(request, 409, format!("framework {id} was not changed: {refusal}"));
             return;
         }
         self.tell_allocator_framework(id);
         self.withdraw_offers_of_lost_roles(id);
-        self.tell_agents_of(id);
+        if outcome.described_anew() {
+            self.tell_agents_of(id);
+        }
         self.reply(request, Reply::Ok);
     }
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub driver_lease_ms: u64,
     /// `host:port` of every master's API, comma separated: told to drivers.
     pub masters: String,
+    /// Whether frameworks may run as `root`.
+    pub root_submissions: bool,
     /// A TaskInfo above this size does not enter the log.
     pub max_logged_task_bytes: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             offer_timeout_ms: 300_000,
             driver_lease_ms: 10_000,
             masters: String::new(),
+            root_submissions: true,
             max_logged_task_bytes: 256 * 1024,
         }
     }

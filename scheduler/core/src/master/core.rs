@@ -19,6 +19,7 @@ use super::offers::Book;
 use super::pipeline::Pipeline;
 use super::reports::Reports;
 use super::timers::{Timer, Timers};
+use super::warnings::Warnings;
 use crate::allocator::Allocator;
 use crate::ids::{AgentId, FrameworkId, TaskKey};
 use crate::registry::Registry;
@@ -55,6 +56,8 @@ pub struct Master {
     pub(super) reports: Reports,
     pub(super) timers: Timers,
     pub(super) supervisor: Supervisor,
+    /// What the call in hand asks for in vain.
+    pub(super) warnings: Warnings,
     /// Requests that wait for a commit.
     pub(super) waiting: BTreeSet<RequestId>,
     /// Tasks too large for the log, until their agent has them.
@@ -93,6 +96,7 @@ impl Master {
             reports: Reports::default(),
             timers: Timers::default(),
             supervisor: Supervisor::default(),
+            warnings: Warnings::default(),
             waiting: BTreeSet::new(),
             large_tasks: BTreeMap::new(),
             view: LocalView::default(),

@@ -4,6 +4,7 @@ use tepui_proto::v1::{self, KillPolicy, TaskState, scheduler::call, task_status:
 
 use super::core::Master;
 use super::pipeline::Pending;
+use super::reconcile::UNANSWERED;
 use super::registration::kill_event;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 use crate::registry::{MarkKill, Operation};
@@ -17,12 +18,20 @@ impl Master {
             (Some((launch, _)), _) => launch.agent.clone(),
             (None, Some(record)) => record.agent_id(),
             (None, None) => {
-                self.reconcile_one(id, &key, Some(asked).filter(|agent| !agent.as_str().is_empty()));
+                let agent = Some(asked).filter(|agent| !agent.as_str().is_empty());
+                if !self.reconcile_one(id, &key, agent) {
+                    self.warn(format!("'kill.task_id' names '{}', of which {UNANSWERED}", key.task));
+                }
                 return;
             }
         };
         if asked.as_str().is_empty() || asked == agent {
             self.kill_task(&key, kill.kill_policy);
+        } else {
+            let task = &key.task;
+            self.warn(format!(
+                "'kill.agent_id' is '{asked}' but task '{task}' is on agent '{agent}': ignored"
+            ));
         }
     }
 

@@ -22,6 +22,7 @@ mod holdings;
 mod input;
 mod invariants;
 mod kill;
+mod launch_parts;
 mod launches;
 mod leadership;
 mod local_view;
@@ -36,9 +37,11 @@ mod removal;
 mod reports;
 mod subscribe;
 mod supervise;
+mod suppression;
 mod timers;
 mod updates;
 pub mod view;
+mod warnings;
 
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,11 @@ use crate::ids::{AgentId, FrameworkId, OfferId};
 
 /// Agents planned in one turn, so that no turn is long.
 const SLICE: usize = 512;
-/// Largest OFFERS event, bytes.
-const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest OFFERS event, bytes of protobuf: in JSON it is several times as long, and there are readers that refuse records of
+/// more than 4 MiB.
+const MAX_EVENT_BYTES: usize = 512 * 1024;
+/// Longest refusal.
+const MAX_REFUSE_SECONDS: f64 = 365.0 * 24.0 * 3600.0;
 
 /// An offer that is out.
 #[derive(Clone, Debug)]
@@ -201,6 +204,10 @@ impl Master {
                 && let Some(offered) = self.take_offer(&offer)
             {
                 self.refuse(id, &offered.role, &offered.agent, &offered.resources, decline.filters.as_ref());
+            } else {
+                self.warn(format!(
+                    "'decline.offer_ids' names '{offer}', which is no offer to this framework now"
+                ));
             }
         }
     }
@@ -215,6 +222,9 @@ impl Master {
         filters: Option<&v1::Filters>,
     ) {
         let seconds = filters.and_then(|filters| filters.refuse_seconds);
+        if let Some(reason) = seconds.and_then(unusual) {
+            self.warn(format!("'filters.refuse_seconds' {reason}"));
+        }
         let ms = refuse_ms(seconds, self.config.allocation_interval_ms);
         if ms > 0 && !refused.is_empty() {
             let until_ms = self.now.cluster_ms.saturating_add(ms);
@@ -328,6 +338,17 @@ impl Master {
             first = Some(offered);
         }
         if first.is_none() { Err("no offers are named".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Why a refusal does not last as long as was asked.
+fn unusual(refuse_seconds: f64) -> Option<String> {
+    if refuse_seconds.is_nan() || refuse_seconds < 0.0 {
+        Some(format!("is {refuse_seconds}: the default is used"))
+    } else if refuse_seconds > MAX_REFUSE_SECONDS {
+        Some(format!("is {refuse_seconds}: 365 days are used"))
+    } else {
+        None
     }
 }
 

@@ -26,6 +26,7 @@ impl Master {
                 self.agent_lost(&agent, outcome);
             }
             Pending::Launch(launch) => self.launched(launch, &outcome),
+            Pending::Suppression { framework } => self.suppression_applied(&framework),
             Pending::Reports(batch) => self.reports_applied(batch),
             Pending::Supervisor(tag) => {
                 self.supervise(|supervisor, cx| supervisor.outcome(cx, tag, &outcome));
@@ -42,7 +43,8 @@ impl Master {
             // Whatever may have become of these: another attempt does no harm.
             Pending::TakeLead => self.retry_take_lead(),
             Pending::Reports(batch) => self.reports_failed(batch),
-            Pending::Tick | Pending::Kill => {}
+            // The allocator has acted on it; what is recorded is for display.
+            Pending::Tick | Pending::Kill | Pending::Suppression { .. } => {}
             // Nobody knows what became of it, so its resources stay with it as long as this leadership lasts.
             Pending::Launch(launch) if unknown => {
                 if let Some(tag) = launch.tag.clone() {

@@ -43,6 +43,10 @@ pub(super) enum Pending {
     },
     Launch(PendingLaunch),
     Kill,
+    /// REVIVE or SUPPRESS.
+    Suppression {
+        framework: FrameworkId,
+    },
     Reports(Batch),
     Supervisor(Tag),
 }
@@ -52,8 +56,6 @@ pub(super) struct Subscription {
     pub(super) framework: FrameworkId,
     pub(super) connection: ConnectionId,
     pub(super) stream_id: String,
-    /// The framework described itself in another way before: agents that run its tasks are told.
-    pub(super) changed: bool,
     /// Checked again when it is applied.
     pub(super) driver_token: Option<String>,
 }
@@ -139,6 +141,13 @@ impl Pipeline {
             Pending::Launch(launch) => Some(launch),
             _ => None,
         })
+    }
+
+    /// Whether a REVIVE or SUPPRESS of this framework is not applied yet.
+    pub(super) fn holds_suppression(&self, id: &FrameworkId) -> bool {
+        self.pending
+            .values()
+            .any(|pending| matches!(pending, Pending::Suppression { framework } if framework == id))
     }
 
     pub(super) fn holds_task(&self, key: &TaskKey) -> bool {

@@ -8,13 +8,18 @@ use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 use crate::registry::TaskRecord;
 use crate::status::{seconds, time_info};
 
+/// Why a task that is asked for is not answered.
+pub(super) const UNANSWERED: &str = "only an agent that is not back yet can know: no answer, ask again";
+
 impl Master {
     pub(super) fn on_reconcile(&mut self, id: &FrameworkId, reconcile: call::Reconcile) {
         if !reconcile.tasks.is_empty() {
             for task in &reconcile.tasks {
                 let key = TaskKey { framework: id.clone(), task: ids::of(task.task_id.as_ref()) };
                 let agent = task.agent_id.as_ref().map(AgentId::from);
-                self.reconcile_one(id, &key, agent.filter(|agent| !agent.as_str().is_empty()));
+                if !self.reconcile_one(id, &key, agent.filter(|agent| !agent.as_str().is_empty())) {
+                    self.warn(format!("'reconcile.tasks' names '{}', of which {UNANSWERED}", key.task));
+                }
             }
             return;
         }
@@ -30,17 +35,16 @@ impl Master {
         }
     }
 
-    /// Answers for one task; says nothing where only an agent that is not back yet can know.
-    pub(super) fn reconcile_one(&mut self, id: &FrameworkId, key: &TaskKey, agent: Option<AgentId>) {
+    /// Answers for one task; says nothing where only an agent that is not back yet can know, and returns false then.
+    pub(super) fn reconcile_one(&mut self, id: &FrameworkId, key: &TaskKey, agent: Option<AgentId>) -> bool {
         if self.pipeline.holds_task(key) {
             self.answer_pending(id, key);
-            return;
+            return true;
         }
         if let Some(record) = self.registry.tasks.get(key).cloned() {
-            self.answer_known(id, key, &record);
-            return;
+            return self.answer_known(id, key, &record);
         }
-        let Some(state) = self.state_of_unknown(agent.as_ref()) else { return };
+        let Some(state) = self.state_of_unknown(agent.as_ref()) else { return false };
         let aware = self.registry.frameworks.get(id).is_some_and(|record| record.partition_aware());
         let mut status = self.verdict(
             key,
@@ -56,6 +60,7 @@ impl Master {
         }
         let state = status.state();
         self.tell(id, status, state);
+        true
     }
 
     fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<TaskState> {
@@ -93,13 +98,13 @@ impl Master {
         self.tell(id, status, TaskState::TaskStaging);
     }
 
-    fn answer_known(&mut self, id: &FrameworkId, key: &TaskKey, record: &TaskRecord) {
+    fn answer_known(&mut self, id: &FrameworkId, key: &TaskKey, record: &TaskRecord) -> bool {
         let state = self.told_state(key).unwrap_or(TaskState::TaskStaging);
         // The last leader may have forwarded updates that it did not live to commit: whether this task still stages, only its
         // agent can say, and it is not back yet.
         let agent = self.registry.agents.get(&record.agent_id());
         if state == TaskState::TaskStaging && agent.is_some_and(|agent| self.may_come_back(agent)) {
-            return;
+            return false;
         }
         let seen = self.reports.seen(key);
         let last = seen.map(|seen| &seen.status).or(record.last_status.as_ref());
@@ -113,6 +118,7 @@ impl Master {
         status.timestamp = Some(seconds(self.now.wall_ms));
         status.uuid = None;
         self.tell(id, status, state);
+        true
     }
 
     /// Returns the state that the framework was told last.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use prost::Message;
 use tepui_proto::v1::{self, TaskState};
 
 use super::core::Master;
@@ -17,8 +18,16 @@ use crate::registry::{
     Observation, Observe, Observed, ObservedAccept, ObservedAcknowledgement, ObservedStatus, Operation,
 };
 
-/// A batch is proposed early when it has this many events.
+/// A batch is proposed early when it has this many events …
 const MAX_EVENTS: usize = 4096;
+/// … or this many bytes: well below what the log takes in one piece, since what is too long for it is never committed.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Tag and length of an event within a batch.
+const EVENT_OVERHEAD: usize = 8;
+/// A status above this is recorded without what its executor has put into it.
+const MAX_STATUS_BYTES: usize = 64 << 10;
+/// Characters of the message of such a status that are recorded.
+const MAX_MESSAGE: usize = 1000;
 
 /// An acknowledgement on its way to an agent.
 #[derive(Clone, Debug)]
@@ -33,6 +42,8 @@ pub(super) struct Acknowledgement {
 pub(super) struct Batch {
     number: u64,
     events: Vec<Observed>,
+    /// Of the events.
+    bytes: usize,
     /// To be passed on once this is applied.
     acknowledgements: Vec<Acknowledgement>,
 }
@@ -49,6 +60,8 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     open: Batch,
+    /// Batches that did not commit, oldest first: proposed again, each as it was, before what came later.
+    failed: Vec<Batch>,
     /// Highest launch that each agent said it accepted, not applied yet.
     accepted: BTreeMap<AgentId, u64>,
     seen: BTreeMap<TaskKey, Seen>,
@@ -115,7 +128,7 @@ impl Master {
         mut status: v1::TaskStatus,
         latest: TaskState,
     ) {
-        status.data = None;
+        shorten(&mut status);
         self.reports.note(key, Seen { latest, status: status.clone(), agent: agent.clone(), batch: 0 });
         if latest.is_terminal() {
             self.holdings.touch(agent);
@@ -174,8 +187,10 @@ impl Master {
     }
 
     fn report(&mut self, observation: Observation) {
-        self.reports.open.events.push(Observed { observation: Some(observation) });
-        if self.reports.open.events.len() >= MAX_EVENTS {
+        let observed = Observed { observation: Some(observation) };
+        self.reports.open.bytes += observed.encoded_len() + EVENT_OVERHEAD;
+        self.reports.open.events.push(observed);
+        if self.reports.open.events.len() >= MAX_EVENTS || self.reports.open.bytes >= MAX_BATCH_BYTES {
             self.propose_reports();
         } else {
             self.arm_reports();
@@ -196,6 +211,9 @@ impl Master {
 
     /// Proposes the open batch, if there is anything in it.
     pub(super) fn propose_reports(&mut self) {
+        for batch in std::mem::take(&mut self.reports.failed) {
+            self.propose_batch(batch);
+        }
         let accepted = std::mem::take(&mut self.reports.accepted);
         let accepted = accepted.into_iter().map(|(agent, launch_seq)| {
             let agent_id = agent.as_str().to_owned();
@@ -207,6 +225,10 @@ impl Master {
             return;
         }
         let batch = std::mem::replace(&mut self.reports.open, Batch { number, ..Batch::default() });
+        self.propose_batch(batch);
+    }
+
+    fn propose_batch(&mut self, batch: Batch) {
         let observe = Observe { events: batch.events.clone() };
         self.propose(Operation::Observe(observe), Pending::Reports(batch));
     }
@@ -225,17 +247,29 @@ impl Master {
         }
     }
 
-    /// The batch did not commit, or nobody knows: it goes into the next one, since applying it twice does no harm.
+    /// The batch did not commit, or nobody knows: it is proposed again, since applying it twice does no harm. It stays as it is,
+    /// because two batches in one could be more than the log takes.
     pub(super) fn reports_failed(&mut self, batch: Batch) {
-        let newer = std::mem::take(&mut self.reports.open);
-        for seen in self.reports.seen.values_mut().filter(|seen| seen.batch == batch.number) {
-            seen.batch = newer.number;
-        }
-        let mut events = batch.events;
-        events.extend(newer.events);
-        let mut acknowledgements = batch.acknowledgements;
-        acknowledgements.extend(newer.acknowledgements);
-        self.reports.open = Batch { number: newer.number, events, acknowledgements };
+        self.reports.failed.push(batch);
+        self.reports.failed.sort_by_key(|batch| batch.number);
         self.arm_reports();
+    }
+}
+
+/// Leaves out what the Registry does not need: the payload always, and of a huge status everything that is not about its state.
+fn shorten(status: &mut v1::TaskStatus) {
+    status.data = None;
+    if status.encoded_len() <= MAX_STATUS_BYTES {
+        return;
+    }
+    status.labels = None;
+    status.container_status = None;
+    status.check_status = None;
+    status.limitation = None;
+    if let Some(message) = &mut status.message
+        && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE)
+    {
+        message.truncate(end);
+        message.push_str("...");
     }
 }

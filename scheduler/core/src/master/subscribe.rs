@@ -28,7 +28,6 @@ impl Master {
         match self.check_subscription(&call, principal.as_deref(), driver_token) {
             Err(message) => self.refuse_stream(connection, message),
             Ok((framework, operation)) => {
-                let changed = self.describes_anew(&framework, &operation);
                 self.connections.insert(connection, Party::Framework(framework.clone()));
                 self.frameworks.entry(framework.clone()).or_default().subscribing += 1;
                 self.propose(
@@ -37,7 +36,6 @@ impl Master {
                         framework,
                         connection,
                         stream_id,
-                        changed,
                         driver_token: driver_token.map(str::to_owned),
                     }),
                 );
@@ -62,6 +60,12 @@ impl Master {
         )
         .map_err(|rejection| rejection.reason)?;
         let (mut info, suppressed_roles) = (checked.info, checked.suppressed_roles);
+        if !self.config.root_submissions && info.user() == "root" {
+            return Err(
+                "'framework_info.user' is 'root', which this cluster does not allow (--root_submissions)"
+                    .to_owned(),
+            );
+        }
         let id: FrameworkId = ids::of(info.id.as_ref());
         if id.as_str().is_empty() {
             let id = self.mint_framework_id();
@@ -87,20 +91,8 @@ impl Master {
             let admit = AdmitFramework { info: Some(info), suppressed_roles };
             return Ok((id, Operation::AdmitFramework(admit)));
         }
-        let update = UpdateFramework { info: Some(info), suppressed_roles };
+        let update = UpdateFramework { info: Some(info), suppressed_roles, in_place: false };
         Ok((id, Operation::UpdateFramework(update)))
-    }
-
-    /// Whether an update changes what agents know of a framework.
-    fn describes_anew(&self, id: &FrameworkId, operation: &Operation) -> bool {
-        let Operation::UpdateFramework(update) = operation else { return false };
-        let known = self.registry.frameworks.get(id).and_then(|record| record.info.as_ref());
-        let Some(known) = known else { return true };
-        let mut new = update.info.clone().unwrap_or_default();
-        // These stay as they are, whatever is asked.
-        new.user.clone_from(&known.user);
-        new.checkpoint = known.checkpoint;
-        new != *known
     }
 
     fn mint_framework_id(&mut self) -> FrameworkId {
@@ -110,7 +102,7 @@ impl Master {
     }
 
     pub(super) fn subscribed(&mut self, subscription: Subscription, outcome: &Outcome) {
-        let Subscription { framework: id, connection, stream_id, changed, driver_token } = subscription;
+        let Subscription { framework: id, connection, stream_id, driver_token } = subscription;
         self.subscription_ended(&id);
         if let Outcome::Refused(refusal) = outcome {
             let message = match refusal {
@@ -150,7 +142,7 @@ impl Master {
         self.timers.cancel(&Timer::Framework(id.clone()));
         self.view.connected_frameworks.insert(id.clone());
         self.tell_allocator_framework(&id);
-        if changed {
+        if outcome.described_anew() {
             self.tell_agents_of(&id);
         }
         let event = self.subscribed_event(&id);

@@ -30,7 +30,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 65"
     )]
     pub operation: Option<Operation>,
 }
@@ -79,6 +79,8 @@ pub enum Operation {
     ObserveDriver(ObserveDriver),
     #[prost(message, tag = "28")]
     StateCas(StateCas),
+    #[prost(message, tag = "65")]
+    SuppressRoles(SuppressRoles),
 }
 
 /// Begins a leadership: raises the epoch by one, whatever the envelope's epoch.
@@ -116,7 +118,7 @@ pub struct AdmitFramework {
     pub suppressed_roles: Vec<String>,
 }
 
-/// Replaces what a framework may replace, and makes it connected. Refused if it does not exist.
+/// Replaces what a framework may replace, and makes it connected unless it is `in_place`. Refused if it does not exist.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct UpdateFramework {
     /// With its id set; user and checkpoint are kept from the record.
@@ -124,6 +126,20 @@ pub struct UpdateFramework {
     pub info: Option<v1::FrameworkInfo>,
     #[prost(string, repeated, tag = "2")]
     pub suppressed_roles: Vec<String>,
+    /// UPDATE_FRAMEWORK: says nothing of its connection.
+    #[prost(bool, tag = "70")]
+    pub in_place: bool,
+}
+
+/// The framework wants no offers in these roles, or wants them again. Roles that it does not subscribe to are left out.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SuppressRoles {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, repeated, tag = "2")]
+    pub roles: Vec<String>,
+    #[prost(bool, tag = "3")]
+    pub suppressed: bool,
 }
 
 /// The framework's stream ended; at `deadline_ms` it will be removed.

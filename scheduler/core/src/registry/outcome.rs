@@ -15,6 +15,8 @@ pub enum Outcome {
     TookLead { epoch: u64 },
     /// Applied.
     Done,
+    /// A framework was updated: whether it describes itself in another way than before.
+    FrameworkUpdated { anew: bool },
     /// The operation no longer fits the Registry: nothing changed but the time.
     Refused(Refusal),
     /// One result for each task of a `Launch`, in its order; also of `LaunchDriver` (one).
@@ -27,6 +29,13 @@ pub enum Outcome {
     Submitted { generation: u64, created: bool },
     /// The result of a compare-and-set.
     Cas { result: CasResult, version: u64, generation: u64 },
+}
+
+impl Outcome {
+    /// Whether agents have to hear of the framework's new description.
+    pub fn described_anew(&self) -> bool {
+        *self == Self::FrameworkUpdated { anew: true }
+    }
 }
 
 /// How an agent's word about its tasks differs from the Registry's.

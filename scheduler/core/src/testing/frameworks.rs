@@ -62,13 +62,18 @@ impl Harness {
         self.framework_with(peer.info.clone())
     }
 
-    /// Makes a call; returns its status.
-    pub fn call(&mut self, peer: &FrameworkPeer, mut call: Call) -> u16 {
+    /// Makes a call; returns the reply, unless it waits for a held log.
+    pub fn ask(&mut self, peer: &FrameworkPeer, mut call: Call) -> Option<Reply> {
         call.framework_id = Some(peer.id.to_proto());
         let request = self.next_id();
         let stream_id = Some(peer.stream_id.clone());
         self.input(Input::Call { request, stream_id, call, principal: None });
-        match self.reply(request) {
+        self.reply(request)
+    }
+
+    /// Makes a call; returns its status.
+    pub fn call(&mut self, peer: &FrameworkPeer, call: Call) -> u16 {
+        match self.ask(peer, call) {
             Some(Reply::Accepted | Reply::Warned(_)) => 202,
             Some(Reply::Ok) => 200,
             Some(Reply::Rejected { status, .. }) => status,

@@ -10,6 +10,7 @@ use tepui_proto::v1::{self, ExecutorInfo, TaskInfo, executor_info};
 use tepui_proto::wire::WireMessage;
 
 use super::{Rejection, checks};
+use crate::abridged::same_executor;
 use crate::ids::AgentId;
 use crate::registry::FrameworkRecord;
 
@@ -220,7 +221,7 @@ fn executor(executor: &mut ExecutorInfo, context: &TaskContext<'_>) -> Result<Re
     if needs.iter().any(|(identity, _)| identity.is_shared()) {
         return Err(Rejection::new("'executor.resources' must not be shared"));
     }
-    if context.live_executor.is_some_and(|live| live != executor) {
+    if context.live_executor.is_some_and(|live| !same_executor(live, executor)) {
         return Err(Rejection::new(format!(
             "'executor' differs from the live executor '{}' on this agent",
             executor.executor_id.as_ref().map_or("", v1::ExecutorId::value)

@@ -8,7 +8,7 @@ use tepui_proto::v1::master::event::{
     Type,
 };
 use tepui_scheduler_core::ids::TaskKey;
-use tepui_scheduler_core::registry::AgentRecord;
+use tepui_scheduler_core::registry::{AgentRecord, FrameworkRecord};
 use tepui_scheduler_core::{Change, Registry};
 
 use super::task::of;
@@ -48,7 +48,7 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
             let framework = Some(view::frameworks::framework(after, record));
             Some(Event { framework_added: Some(FrameworkAdded { framework }), ..of(Type::FrameworkAdded) })
         }
-        (Some(old), Some(new)) if old != new => {
+        (Some(old), Some(new)) if shown(old) != shown(new) => {
             let framework = Some(view::frameworks::framework(after, new));
             Some(Event {
                 framework_updated: Some(FrameworkUpdated { framework }),
@@ -64,6 +64,11 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
         }
         _ => None,
     }
+}
+
+/// What of a framework its subscribers are told of: that it is revived or suppressed is not news to them.
+fn shown(record: &FrameworkRecord) -> FrameworkRecord {
+    FrameworkRecord { suppressed_roles: Vec::new(), ..record.clone() }
 }
 
 fn task(before: &Registry, after: &Registry, key: &TaskKey) -> Vec<Event> {
@@ -98,7 +103,7 @@ mod tests {
     use std::sync::Arc;
 
     use tepui_proto::v1;
-    use tepui_scheduler_core::registry::{FrameworkRecord, TaskRecord};
+    use tepui_scheduler_core::registry::TaskRecord;
 
     use super::*;
 

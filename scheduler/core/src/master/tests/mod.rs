@@ -10,9 +10,12 @@ mod offers;
 mod pipeline;
 mod reconciliation;
 mod registration;
+mod sizes;
+mod suppression;
 mod updates;
 mod views;
 mod walk;
+mod warnings;
 
 use tepui_proto::v1::TaskState;
 

@@ -1,12 +1,15 @@
 //! Frameworks come, change, go away and end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
 use super::{MAX_COMPLETED_FRAMEWORKS, Step};
 use crate::ids::{self, DRIVERS_FRAMEWORK, FrameworkId, TaskKey};
-use crate::registry::operation::{AdmitFramework, DisconnectFramework, RemoveFramework, UpdateFramework};
+use crate::registry::operation::{
+    AdmitFramework, DisconnectFramework, RemoveFramework, SuppressRoles, UpdateFramework,
+};
 use crate::registry::outcome::{Change, Outcome, Refusal};
 use crate::registry::records::{FrameworkRecord, TaskRecord};
 use crate::status::{Verdict, master_status};
@@ -47,14 +50,39 @@ impl Step<'_> {
             info.user = kept.user.clone();
             info.checkpoint = kept.checkpoint;
         }
+        let anew = record.info.as_ref() != Some(&info);
         record.info = Some(info);
         record.suppressed_roles = update.suppressed_roles.clone();
-        record.connected_epoch = self.tables.epoch;
-        record.disconnected_ms = None;
-        record.deadline_ms = None;
-        record.recovered = false;
-        record.reregistered_wall_ms = self.tables.wall_ms;
-        self.put_framework(id, record);
+        if !update.in_place {
+            record.connected_epoch = self.tables.epoch;
+            record.disconnected_ms = None;
+            record.deadline_ms = None;
+            record.recovered = false;
+            record.reregistered_wall_ms = self.tables.wall_ms;
+        }
+        if record != *old {
+            self.put_framework(id, record);
+        }
+        Ok(Outcome::FrameworkUpdated { anew })
+    }
+
+    pub(super) fn suppress_roles(&mut self, suppress: &SuppressRoles) -> Result<Outcome, Refusal> {
+        let id = FrameworkId::from(suppress.framework_id.as_str());
+        let old = self.framework(&id)?;
+        let mut record = FrameworkRecord::clone(&old);
+        let subscribed: BTreeSet<String> = record.roles().into_iter().collect();
+        let mut roles: BTreeSet<String> = record.suppressed_roles.iter().cloned().collect();
+        for role in suppress.roles.iter().filter(|role| subscribed.contains(*role)) {
+            if suppress.suppressed {
+                roles.insert(role.clone());
+            } else {
+                roles.remove(role);
+            }
+        }
+        record.suppressed_roles = roles.into_iter().collect();
+        if record != *old {
+            self.put_framework(id, record);
+        }
         Ok(Outcome::Done)
     }
 

@@ -77,6 +77,7 @@ impl Step<'_> {
             Operation::LaunchDriver(launch) => self.launch_driver(launch),
             Operation::ObserveDriver(observe) => self.observe_driver(observe),
             Operation::StateCas(cas) => self.state_cas(cas),
+            Operation::SuppressRoles(suppress) => self.suppress_roles(suppress),
         }
     }
 

@@ -24,6 +24,35 @@ fn admitted_once() {
 }
 
 #[test]
+fn an_update_in_place_and_suppression_say_nothing_of_the_connection() {
+    let mut story = Story::new();
+    story.framework("f");
+    let left = DisconnectFramework { framework_id: "f".to_owned(), deadline_ms: 777 };
+    story.apply(Operation::DisconnectFramework(left));
+    let away = story.registry.frameworks.get("f").unwrap().clone();
+    let update = |name: &str| {
+        let info = v1::FrameworkInfo { name: Some(name.to_owned()), ..away.info.clone().unwrap() };
+        Operation::UpdateFramework(UpdateFramework { info: Some(info), in_place: true, ..Default::default() })
+    };
+    let same = update(away.info.as_ref().unwrap().name());
+    assert_eq!(story.apply(same), Outcome::FrameworkUpdated { anew: false });
+    assert_eq!(story.registry.frameworks.get("f"), Some(&away));
+    assert_eq!(story.apply(update("renamed")), Outcome::FrameworkUpdated { anew: true });
+    let suppress = |roles: &[&str], suppressed| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Operation::SuppressRoles(SuppressRoles { framework_id: "f".to_owned(), roles, suppressed })
+    };
+    assert_eq!(story.apply(suppress(&["*", "unknown"], true)), Outcome::Done);
+    let record = story.registry.frameworks.get("f").unwrap().clone();
+    assert_eq!(record.suppressed_roles, ["*"]);
+    assert_eq!((record.connected_epoch, record.deadline_ms), (0, Some(777)));
+    assert_eq!(story.apply(suppress(&["*"], false)), Outcome::Done);
+    assert_eq!(story.registry.frameworks.get("f").unwrap().suppressed_roles, Vec::<String>::new());
+    let nobody = SuppressRoles { framework_id: "nobody".to_owned(), ..Default::default() };
+    assert_eq!(story.apply(Operation::SuppressRoles(nobody)), Outcome::Refused(Refusal::UnknownFramework));
+}
+
+#[test]
 fn an_update_keeps_user_and_checkpoint() {
     let mut story = Story::new();
     story.framework("f");
@@ -35,8 +64,9 @@ fn an_update_keeps_user_and_checkpoint() {
     info.user = Some("other".to_owned());
     info.checkpoint = Some(false);
     info.name = Some("renamed".to_owned());
-    let update = UpdateFramework { info: Some(info), suppressed_roles: vec!["*".to_owned()] };
-    assert_eq!(story.apply(Operation::UpdateFramework(update)), Outcome::Done);
+    let update =
+        UpdateFramework { info: Some(info), suppressed_roles: vec!["*".to_owned()], ..Default::default() };
+    assert_eq!(story.apply(Operation::UpdateFramework(update)), Outcome::FrameworkUpdated { anew: true });
     let back = story.registry.frameworks.get("f").unwrap().clone();
     let info = back.info.as_ref().unwrap();
     assert_eq!((info.user(), info.checkpoint(), info.name()), ("nobody", true, "renamed"));

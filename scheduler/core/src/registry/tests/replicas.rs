@@ -145,10 +145,15 @@ fn operation() -> impl Strategy<Value = Operation> {
             info: Some(framework(&id)),
             ..Default::default()
         })),
-        1 => name("f", 3).prop_map(|id| Operation::UpdateFramework(UpdateFramework {
+        1 => (name("f", 3), any::<bool>()).prop_map(|(id, in_place)| Operation::UpdateFramework(UpdateFramework {
             info: Some(framework(&id)),
+            in_place,
             ..Default::default()
         })),
+        1 => (name("f", 3), any::<bool>()).prop_map(|(framework_id, suppressed)| {
+            let roles = vec!["*".to_owned(), "unknown".to_owned()];
+            Operation::SuppressRoles(SuppressRoles { framework_id, roles, suppressed })
+        }),
         1 => name("f", 3).prop_map(|framework_id| Operation::DisconnectFramework(DisconnectFramework {
             framework_id,
             deadline_ms: 5,

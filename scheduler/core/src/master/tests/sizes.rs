@@ -1,0 +1,132 @@
+//! What is too long for the log: launches are divided, tasks and statuses go in without what makes them long.
+
+use tepui_proto::v1::{self, TaskState};
+
+use super::running;
+use crate::registry::{Operation, decode_envelope};
+use crate::testing::{Harness, resources, task, uuid};
+
+/// What the log takes in one piece.
+const LONGEST_COMMAND: usize = 16 << 20;
+
+fn longest(harness: &Harness) -> usize {
+    harness.log.iter().map(bytes::Bytes::len).max().unwrap_or_default()
+}
+
+#[test]
+fn one_accept_of_many_long_tasks_becomes_several_launches() {
+    let mut harness = Harness::new();
+    let agent = harness.agent("cpus:200;mem:20000");
+    let peer = harness.framework("f");
+    let offer = harness.offer(&peer);
+    let long = |number: usize| v1::TaskInfo {
+        data: Some(vec![b'x'; 200 << 10].into()),
+        ..task(&format!("t{number:03}"), "cpus:1;mem:32")
+    };
+    harness.accept(&peer, &[&offer], (0..100).map(long).collect());
+    let launches = harness.log_of_launches();
+    assert!(launches.len() > 2 && launches.iter().sum::<usize>() == 100, "{launches:?}");
+    assert!(longest(&harness) < LONGEST_COMMAND / 2);
+    let orders = harness.orders(&agent);
+    let sent = orders.iter().filter_map(|order| order.run_task.as_ref());
+    let names: Vec<_> =
+        sent.map(|run| run.task.as_ref().unwrap().task_id.as_ref().unwrap().value()).collect();
+    assert!(names.len() == 100 && names.is_sorted(), "all of them, in their order");
+}
+
+#[test]
+fn an_executor_with_megabytes_of_data_can_be_launched_and_joined() {
+    let mut harness = Harness::new();
+    let mut agent = harness.agent("cpus:8;mem:20000");
+    let peer = harness.framework("f");
+    let with = |name: &str, data: &'static str| {
+        let mut info = task(name, "cpus:1;mem:32");
+        info.executor = Some(v1::ExecutorInfo {
+            executor_id: Some(v1::ExecutorId { value: Some("e".to_owned()) }),
+            command: info.command.take(),
+            resources: resources("cpus:1;mem:32"),
+            data: Some(data.repeat(20 << 20).into()),
+            ..Default::default()
+        });
+        info
+    };
+    let offer = harness.offer(&peer);
+    harness.accept(&peer, &[&offer], vec![with("a", "x")]);
+    let sent = harness.take_launch(&mut agent);
+    assert_eq!(sent.task.unwrap().executor.unwrap().data.unwrap().len(), 20 << 20, "whole to its agent");
+    let offer = harness.offer(&peer);
+    harness.accept(&peer, &[&offer], vec![with("b", "x")]);
+    harness.take_launch(&mut agent);
+    let offer = harness.offer(&peer);
+    harness.accept(&peer, &[&offer], vec![with("c", "y")]);
+    let error = harness.update(&peer);
+    assert_eq!(error.state(), TaskState::TaskError);
+    assert!(error.message().contains("live executor"), "{}", error.message());
+    assert!(longest(&harness) < 1 << 20);
+}
+
+#[test]
+fn a_huge_status_is_told_whole_and_recorded_short() {
+    let (mut harness, agent, peer) = running();
+    let status = v1::TaskStatus {
+        task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+        state: Some(TaskState::TaskFailed as i32),
+        source: Some(v1::task_status::Source::Executor as i32),
+        message: Some("\u{e9}".repeat(20 << 20)),
+        data: Some(vec![7; 1 << 20].into()),
+        uuid: Some(uuid(7)),
+        ..Default::default()
+    };
+    harness.report_status(&agent, Some(peer.id.to_proto()), status.clone(), TaskState::TaskFailed);
+    assert_eq!(harness.update(&peer).message, status.message);
+    harness.advance(200);
+    assert!(longest(&harness) < 1 << 20);
+    let record = harness.registry.tasks.iter().next().unwrap().1.clone();
+    assert_eq!(record.state(), TaskState::TaskFailed);
+    assert_eq!(record.last_status.as_ref().unwrap().uuid, Some(uuid(7)));
+}
+
+#[test]
+fn batches_of_reports_are_bounded_and_a_failed_one_stays_as_it_was() {
+    let (mut harness, agent, peer) = running();
+    harness.hold();
+    let before = harness.log.len();
+    let healthy = |number: u32| v1::TaskStatus {
+        task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+        state: Some(TaskState::TaskRunning as i32),
+        source: Some(v1::task_status::Source::Executor as i32),
+        message: Some(format!("{number}{}", "m".repeat(60 << 10))),
+        uuid: Some(uuid(u8::try_from(number).unwrap())),
+        ..Default::default()
+    };
+    for number in 2..202 {
+        harness.report_status(&agent, Some(peer.id.to_proto()), healthy(number), TaskState::TaskRunning);
+    }
+    harness.advance(100);
+    let batches = harness.queue.len();
+    assert!(batches >= 3, "12 MB in {batches} batches");
+    for _ in 0..3 {
+        harness.fail(false);
+        harness.advance(1_000);
+        let observed = |(_, envelope): &(_, crate::registry::Envelope)| {
+            matches!(envelope.operation, Some(Operation::Observe(_)))
+        };
+        assert_eq!(
+            harness.queue.iter().filter(|one| observed(one)).count(),
+            batches,
+            "none is merged or lost"
+        );
+    }
+    harness.commit();
+    let seen: usize = harness.log[before..]
+        .iter()
+        .map(|bytes| match decode_envelope(bytes.clone()).unwrap().operation {
+            Some(Operation::Observe(observe)) => observe.events.len(),
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(seen, 200);
+    assert!(longest(&harness) < LONGEST_COMMAND / 2);
+    let record = harness.registry.tasks.iter().next().unwrap().1.clone();
+    assert_eq!(record.last_status.as_ref().unwrap().uuid, Some(uuid(201)), "in the order in which they came");
+}
