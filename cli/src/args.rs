@@ -58,8 +58,10 @@ pub(crate) enum Command {
     KillDriver(commands::kill_driver::KillDriverArgs),
     /// Show the cluster at a glance.
     State(commands::state::StateArgs),
-    /// Show agents.
+    /// Show agents; drain, deactivate or give one up.
     Agents(commands::agents::AgentsArgs),
+    /// Plan work on machines, take them down and bring them up.
+    Maintenance(commands::maintenance::MaintenanceArgs),
     /// Show frameworks.
     Frameworks(commands::frameworks::FrameworksArgs),
     /// Show tasks.
@@ -148,6 +150,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::KillDriver(args) => Box::pin(commands::kill_driver::run(args)).await,
         Command::State(args) => Box::pin(commands::state::run(args)).await,
         Command::Agents(args) => Box::pin(commands::agents::run(args)).await,
+        Command::Maintenance(args) => Box::pin(commands::maintenance::run(args)).await,
         Command::Frameworks(args) => Box::pin(commands::frameworks::run(args)).await,
         Command::Tasks(args) => Box::pin(commands::tasks::run(args)).await,
         Command::Logs(args) => Box::pin(commands::logs::run(args)).await,

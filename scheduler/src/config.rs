@@ -101,6 +101,12 @@ pub struct Timers {
     pub allocation_interval: Duration,
     /// An unanswered offer is rescinded after this long; `None` keeps it for ever.
     pub offer_timeout: Option<Duration>,
+    /// Least time between two agents that are given up for their silence; zero sets no limit.
+    pub agent_removal_interval: Duration,
+    /// Between two looks for agents to be forgotten …
+    pub registry_gc_interval: Duration,
+    /// … that were unreachable or gone for longer than this.
+    pub registry_max_agent_age: Duration,
     /// Between heartbeats on the event stream of the dashboard.
     pub event_heartbeat_interval: Duration,
     /// The shortest time between two updates of one object on that stream.
@@ -127,6 +133,9 @@ impl Default for Timers {
             allocation_delay: Duration::from_millis(20),
             allocation_interval: Duration::from_secs(1),
             offer_timeout: Some(Duration::from_secs(300)),
+            agent_removal_interval: Duration::ZERO,
+            registry_gc_interval: Duration::from_mins(15),
+            registry_max_agent_age: Duration::from_hours(14 * 24),
             event_heartbeat_interval: Duration::from_secs(5),
             event_coalescing: Duration::from_millis(200),
             leader_contact_timeout: Duration::from_secs(1),
@@ -157,6 +166,10 @@ pub struct Limits {
     pub event_subscribers: usize,
     /// Tasks that the snapshot of that stream holds.
     pub event_tasks: usize,
+    /// Unreachable agents, and gone ones, that are remembered.
+    pub registry_max_agent_count: usize,
+    /// After a change of leader no agent is given up while more than so many of a hundred are missing.
+    pub recovery_agent_removal_percent: u32,
 }
 
 impl Default for Limits {
@@ -171,6 +184,8 @@ impl Default for Limits {
             operator_subscribers: 1000,
             event_subscribers: 1000,
             event_tasks: 5000,
+            registry_max_agent_count: 102_400,
+            recovery_agent_removal_percent: 100,
         }
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
         driver_lease_ms: ms(timers.driver_lease),
         masters,
         root_submissions: config.root_submissions,
+        agent_removal_interval_ms: ms(timers.agent_removal_interval),
+        recovery_agent_removal_limit_percent: config.limits.recovery_agent_removal_percent,
+        registry_gc_interval_ms: ms(timers.registry_gc_interval),
+        registry_max_agent_age_ms: ms(timers.registry_max_agent_age),
+        registry_max_agent_count: config.limits.registry_max_agent_count,
         ..Default::default()
     }
 }
@@ -80,10 +85,20 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("observe_interval", secs(timers.observe_interval)),
         ("allocation_interval", secs(timers.allocation_interval)),
         ("offer_timeout", timers.offer_timeout.map_or_else(String::new, secs)),
+        ("agent_removal_rate_limit", removal_limit(timers.agent_removal_interval)),
+        ("recovery_agent_removal_limit", format!("{}%", config.limits.recovery_agent_removal_percent)),
+        ("registry_gc_interval", secs(timers.registry_gc_interval)),
+        ("registry_max_agent_age", secs(timers.registry_max_agent_age)),
+        ("registry_max_agent_count", text(&config.limits.registry_max_agent_count)),
         ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
         ("max_body_bytes", text(&config.limits.body_bytes)),
     ];
     flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// As the flag has it, one agent each so often; empty without a limit.
+fn removal_limit(interval: Duration) -> String {
+    if interval.is_zero() { String::new() } else { format!("1/{}secs", interval.as_secs_f64()) }
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -24,7 +24,13 @@ impl Agent {
             turn.odd("kill without a framework id or a task id");
             return;
         };
-        self.kill(turn, &key, grace_ms(kill.kill_policy.as_ref()), KillReason::Asked);
+        let asked_ms = grace_ms(kill.kill_policy.as_ref());
+        let own_ms = || self.tasks.get(&key).map(|task| task.grace_ms(&self.config));
+        let grace_ms = match kill.max_grace_ms {
+            Some(max_ms) => asked_ms.or_else(own_ms).map(|grace_ms| grace_ms.min(max_ms)),
+            None => asked_ms,
+        };
+        self.kill(turn, &key, grace_ms, KillReason::Asked);
     }
 
     /// The executor of a command has the id of its task.

@@ -4,17 +4,26 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tepui_sdk::v1::DrainState;
 
+use super::fate::Action;
 use super::tally::Scalars;
 use crate::args::ClientArgs;
 use crate::output::{self, Table};
 
 /// Flags of `tepui agents`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   tepui agents
-  tepui agents --masters m1:5050,m2:5050 --output json")]
+  tepui agents drain 5f0e…-S3 --max-grace 30secs
+  tepui agents reactivate 5f0e…-S3
+  tepui agents --masters m1:5050,m2:5050 --output json"
+)]
 pub struct AgentsArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -24,6 +33,9 @@ pub struct AgentsArgs {
 /// # Errors
 /// When no leading master answers.
 pub async fn run(args: AgentsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(action) = args.action {
+        return super::fate::run(action).await;
+    }
     let client = args.client.client()?;
     let agents = client.get_agents().await.context("get the agents")?;
     let tasks = client.get_tasks().await.context("get the tasks")?.tasks;
@@ -39,7 +51,10 @@ pub async fn run(args: AgentsArgs) -> anyhow::Result<ExitCode> {
             let id = info.id.as_ref().map(|id| id.value().to_owned()).unwrap_or_default();
             let total = Scalars::of(&agent.total_resources);
             let used = Scalars::of(&agent.allocated_resources);
+            let drain = agent.drain_info.as_ref().map(|drain| drain.state());
             let state = match (agent.active(), agent.deactivated()) {
+                _ if drain == Some(DrainState::Draining) => "draining",
+                _ if drain == Some(DrainState::Drained) => "drained",
                 (_, true) => "deactivated",
                 (true, _) => "registered",
                 (false, _) => "disconnected",

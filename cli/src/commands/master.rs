@@ -10,6 +10,7 @@ use tepui_raft_store::Timing;
 use tepui_scheduler::{Config, MasterAddress, Secret, Server};
 
 use super::master_http::HttpArgs;
+use super::removal_flags::RemovalArgs;
 use super::signals::interrupted;
 use crate::args::parse_duration;
 use crate::logging::LogArgs;
@@ -59,6 +60,8 @@ pub struct MasterArgs {
     http: HttpArgs,
     #[command(flatten)]
     timers: TimerArgs,
+    #[command(flatten)]
+    removals: RemovalArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -151,6 +154,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
     };
     args.http.apply(&mut config)?;
     args.timers.apply(&mut config)?;
+    args.removals.apply(&mut config);
     Ok(config)
 }
 

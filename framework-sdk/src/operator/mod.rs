@@ -3,6 +3,7 @@
 //! [`Client`] asks any master, follows redirects and keeps asking until a deadline.
 
 mod client;
+mod fleet;
 pub(crate) mod tepui_client;
 
 pub use client::{Client, OperatorError};

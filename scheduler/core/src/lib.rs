@@ -18,4 +18,5 @@ pub use master::{
     Config, ConnectionId, Effect, Input, LocalChange, LocalView, Master, MasterIdentity, Now, OperatorCall,
     ProposalId, Reply, RequestId,
 };
+pub use master::{FleetCall, FleetCounters};
 pub use registry::{Change, Envelope, Kind, Operation, Outcome, Registry};

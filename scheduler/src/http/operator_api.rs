@@ -108,6 +108,18 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
         Type::GetMaster => {
             |app, view| Message { get_master: Some(get_master(app, view)), ..of(Answer::GetMaster) }
         }
+        Type::GetMaintenanceSchedule => |_, view| Message {
+            get_maintenance_schedule: Some(response::GetMaintenanceSchedule {
+                schedule: Some(view::maintenance::schedule(&view.registry)),
+            }),
+            ..of(Answer::GetMaintenanceSchedule)
+        },
+        Type::GetMaintenanceStatus => |_, view| Message {
+            get_maintenance_status: Some(response::GetMaintenanceStatus {
+                status: Some(view::maintenance::status(&view.registry, view.local.as_deref())),
+            }),
+            ..of(Answer::GetMaintenanceStatus)
+        },
         other => return Err(Refusal::not_implemented(other.as_str_name())),
     };
     let (bytes, view) = apart::render(app, move |app, view| wire::encode(media, &render(app, view))).await?;
@@ -135,6 +147,9 @@ fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
         Type::UpdateQuota => call.update_quota.is_some(),
         Type::Teardown => call.teardown.is_some(),
         Type::MarkAgentGone => call.mark_agent_gone.is_some(),
+        Type::DrainAgent => call.drain_agent.is_some(),
+        Type::DeactivateAgent => call.deactivate_agent.is_some(),
+        Type::ReactivateAgent => call.reactivate_agent.is_some(),
         _ => true,
     };
     if present {

@@ -6,6 +6,7 @@ use tepui_proto::v1::master::call::Type;
 use tepui_scheduler_core::OperatorCall;
 
 use crate::http::error::Refusal;
+use crate::http::fleet;
 
 /// The change that this call asks for; nothing if it is a read.
 ///
@@ -17,7 +18,7 @@ pub(crate) fn change(kind: Type, call: Call) -> Result<Option<OperatorCall>, Ref
             let id = call.teardown.and_then(|teardown| teardown.framework_id).unwrap_or_default();
             OperatorCall::Teardown((&id).into())
         }
-        _ => return Ok(None),
+        _ => return Ok(fleet::change(kind, call)?.map(OperatorCall::Fleet)),
     };
     Ok(Some(change))
 }

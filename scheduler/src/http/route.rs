@@ -2,6 +2,7 @@
 //! existing clients rely on it (`/api/v1/operator` reaches `/api/v1`). Looks at nothing but the path.
 
 use crate::http::auth::Realm;
+use crate::http::fleet::Plain;
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum Route {
     /// The form that ends a framework.
     Teardown,
     Metrics,
+    /// The plain endpoints that change machines.
+    Machines(Plain),
     /// The plain read endpoints.
     Legacy(Legacy),
     /// A part of the dashboard.
@@ -34,7 +37,9 @@ impl Route {
     pub(crate) fn realm(self) -> Option<Realm> {
         match self {
             Route::Scheduler => Some(Realm::Scheduler),
-            Route::Operator | Route::TepuiOperator | Route::Teardown => Some(Realm::ReadWrite),
+            Route::Operator | Route::TepuiOperator | Route::Teardown | Route::Machines(_) => {
+                Some(Realm::ReadWrite)
+            }
             Route::Events | Route::Metrics | Route::Legacy(_) | Route::Asset(_) => Some(Realm::ReadOnly),
             Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
         }
@@ -50,6 +55,8 @@ pub(crate) enum Legacy {
     Tasks,
     Flags,
     MetricsSnapshot,
+    MaintenanceSchedule,
+    MaintenanceStatus,
 }
 
 /// The files of the dashboard.
@@ -76,6 +83,10 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("frameworks", Tail::Any, Route::Legacy(Legacy::Frameworks)),
     ("frameworks.json", Tail::Any, Route::Legacy(Legacy::Frameworks)),
     ("health", Tail::Any, Route::Health),
+    ("machine/down", Tail::None, Route::Machines(Plain::Down)),
+    ("machine/up", Tail::None, Route::Machines(Plain::Up)),
+    ("maintenance/schedule", Tail::Any, Route::Machines(Plain::Schedule)),
+    ("maintenance/status", Tail::Any, Route::Legacy(Legacy::MaintenanceStatus)),
     ("metrics", Tail::None, Route::Metrics),
     ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
     ("redirect", Tail::None, Route::Redirect),

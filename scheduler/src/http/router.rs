@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
 use crate::http::error::{Refusal, empty};
-use crate::http::route::{self, Route};
+use crate::http::fleet::Plain;
+use crate::http::route::{self, Legacy, Route};
 use crate::http::{
-    App, agent_link, answer, apart, auth, dashboard, events, gzip, legacy, metrics, operator_api, redirect,
-    scheduler_api, teardown, tepui_api,
+    App, agent_link, answer, apart, auth, dashboard, events, fleet, gzip, legacy, metrics, operator_api,
+    redirect, scheduler_api, teardown, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -48,6 +49,10 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
             let (text, _) = apart::render(app, |app, view| app.metrics.render(app, view)).await?;
             Ok(answer::body(metrics::CONTENT_TYPE, text))
         }
+        Route::Machines(Plain::Schedule) if request.method() == Method::GET => {
+            legacy::handle(app, Legacy::MaintenanceSchedule, request).await
+        }
+        Route::Machines(endpoint) => fleet::handle(app, endpoint, request, principal).await,
         Route::Legacy(endpoint) => legacy::handle(app, endpoint, request).await,
         Route::Asset(asset) => Ok(dashboard::asset(asset)),
     }

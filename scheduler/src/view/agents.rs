@@ -58,7 +58,7 @@ pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRe
     let id = record.id();
     Agent {
         agent_info: record.info.clone(),
-        active: Some(registry.agent_connected(record)),
+        active: Some(registry.agent_connected(record) && !record.deactivated),
         version: Some(record.version.clone()),
         pid: pid(record),
         registered_time: instant(record.registered_wall_ms),
@@ -68,9 +68,9 @@ pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRe
         offered_resources: offered.get(id.as_str()).cloned().unwrap_or_default(),
         capabilities: Vec::new(),
         resource_providers: Vec::new(),
-        deactivated: Some(false),
-        drain_info: None,
-        estimated_drain_start_time: None,
+        deactivated: Some(record.deactivated),
+        drain_info: record.drain.as_ref().map(|drain| drain.info()),
+        estimated_drain_start_time: record.drain.as_ref().and_then(|drain| instant(drain.start_wall_ms)),
     }
 }
 

@@ -20,6 +20,10 @@ pub(crate) fn get_frameworks(registry: &Registry, local: Option<&LocalView>) -> 
         let mut shown = framework(registry, record);
         shown.allocated_resources = allocated.get(id).unwrap_or(&nothing).clone();
         shown.offers = offers.get(id.as_str()).cloned().unwrap_or_default();
+        let inverse = local.into_iter().flat_map(|local| local.inverse_offers.values());
+        let inverse =
+            inverse.filter(|offer| offer.framework_id.as_ref().is_some_and(|of| of.value() == id.as_str()));
+        shown.inverse_offers = inverse.map(|offer| offer.as_ref().clone()).collect();
         shown.offered_resources = shown.offers.iter().flat_map(|offer| offer.resources.clone()).collect();
         shown
     });

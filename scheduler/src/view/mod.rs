@@ -7,6 +7,7 @@ pub(crate) mod agents;
 pub(crate) mod amounts;
 pub(crate) mod counts;
 pub(crate) mod frameworks;
+pub(crate) mod maintenance;
 pub(crate) mod master;
 pub(crate) mod tasks;
 

@@ -24,6 +24,7 @@ impl Master {
                 if let Some(session) = self.agents.get_mut(&id) {
                     session.heard();
                 }
+                self.spare(&id);
                 if let Some(launch_seq) = call.accepted_launch_seq {
                     self.note_accepted(&id, launch_seq);
                 }

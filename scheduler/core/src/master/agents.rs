@@ -48,15 +48,15 @@ impl Master {
         else {
             return;
         };
-        if session.unanswered >= self.config.agent_ping_timeouts {
-            self.note(Level::Warn, "agent does not answer pings", vec![("agent_id", id.to_string())]);
-            self.close(connection);
-            self.agent_stream_ended(&id, connection);
-            // The silence was as long as an absence may be.
-            self.propose_unreachable(&id);
-            return;
+        let silent = session.unanswered >= self.config.agent_ping_timeouts;
+        session.unanswered = session.unanswered.saturating_add(1);
+        if silent {
+            // The silence was as long as an absence may be. Whoever has to wait for that may still answer.
+            self.give_up(&id);
+            if !self.waits_to_be_given_up(&id) {
+                return;
+            }
         }
-        session.unanswered += 1;
         let event = Event { r#type: Some(event::Type::Ping as i32), ..Default::default() };
         self.send_on_agent_stream(connection, event);
         self.arm_ping(connection);
@@ -83,13 +83,26 @@ impl Master {
     pub(super) fn agent_is_away(&mut self, id: &AgentId) {
         self.view.connected_agents.remove(id);
         self.withdraw_offers_of_agent(id);
+        self.rescind_inverse_of_agent(id);
         self.tell_allocator_agent(id);
         self.changed(LocalChange::Agent(id.clone()));
         let disconnect = DisconnectAgent { agent_id: id.as_str().to_owned() };
-        self.propose(Operation::DisconnectAgent(disconnect), Pending::AgentLeft);
+        self.propose(Operation::DisconnectAgent(disconnect), Pending::AgentLeft { agent: id.clone() });
         let at_ms = self.now.cluster_ms + self.absence_allowed_ms();
         self.timers.arm(at_ms, Timer::Agent(id.clone()));
         self.supervise(|supervisor, cx| supervisor.agent_lost(cx, id));
+    }
+
+    /// Its absence is committed: what does not outlive a connection is lost.
+    pub(super) fn agent_left(&mut self, id: &AgentId, outcome: Outcome) {
+        let Outcome::Lost(statuses) = outcome else { return };
+        if !statuses.is_empty() {
+            self.holdings.touch(id);
+        }
+        for (framework, status) in statuses {
+            let latest = status.state();
+            self.tell(&framework, status, latest);
+        }
     }
 
     fn absence_allowed_ms(&self) -> u64 {
@@ -130,12 +143,17 @@ impl Master {
         let after_leader_change = deadline_ms
             == self.lead_since_ms().saturating_add(self.config.agent_grace_ms.max(self.absence_allowed_ms()));
         if after_leader_change {
+            if let Some(at_ms) = self.held_until_ms() {
+                self.timers.arm(at_ms, Timer::Agent(id.clone()));
+                return;
+            }
             self.next_give_up_ms = self.now.cluster_ms + UNREACHABLE_SPACING_MS;
+            self.view.counters.recovery_removals += 1;
         }
-        self.propose_unreachable(id);
+        self.give_up(id);
     }
 
-    fn propose_unreachable(&mut self, id: &AgentId) {
+    pub(super) fn propose_unreachable(&mut self, id: &AgentId) {
         let mark = MarkUnreachable { agent_id: id.as_str().to_owned() };
         let pending = Pending::AgentUnreachable { agent: id.clone() };
         self.propose(Operation::MarkUnreachable(mark), pending);
@@ -162,6 +180,7 @@ impl Master {
         self.note(Level::Info, "agent lost", vec![("agent_id", id.to_string())]);
         self.view.connected_agents.remove(id);
         self.withdraw_offers_of_agent(id);
+        self.rescind_inverse_of_agent(id);
         if let Some(session) = self.agents.remove(id) {
             self.close(session.connection);
         }
@@ -175,6 +194,7 @@ impl Master {
         self.tell_failure(scheduler::event::Failure { agent_id: Some(id.to_proto()), ..Default::default() });
         self.supervise(|supervisor, cx| supervisor.agent_lost(cx, id));
         self.changed(LocalChange::Agent(id.clone()));
+        self.refresh_machine_of(id);
     }
 
     /// Sends FAILURE to every connected framework.
@@ -195,7 +215,8 @@ impl Master {
                 let info = record.info.clone().unwrap_or_default();
                 self.allocator.set_agent(id, &info);
                 self.holdings.know(id);
-                if self.agents.get(id).is_none_or(|session| session.registered().is_none()) {
+                let away = self.agents.get(id).is_none_or(|session| session.registered().is_none());
+                if away || record.deactivated {
                     self.allocator.deactivate_agent(id);
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! The order of the checks is a part of the protocol: the first that fails decides the status.
 
+use tepui_proto::v1::allocator::inverse_offer_status::Status;
 use tepui_proto::v1::scheduler::{Call, call, call::Type};
 
 use super::core::Master;
@@ -91,13 +92,16 @@ impl Master {
             }
             Type::Message => self.on_framework_message(id, call.message.unwrap_or_default()),
             Type::Request => self.warn("'request' is ignored: resources are offered without being asked for"),
-            // Operations and inverse offers are not made yet, so there is nothing to acknowledge or to answer.
-            Type::AcknowledgeOperationStatus
-            | Type::AcceptInverseOffers
-            | Type::DeclineInverseOffers
-            | Type::Unknown
-            | Type::Subscribe
-            | Type::UpdateFramework => {}
+            Type::AcceptInverseOffers => {
+                let call = call.accept_inverse_offers.unwrap_or_default();
+                self.on_inverse_answer(id, &call.inverse_offer_ids, call.filters.as_ref(), Status::Accept);
+            }
+            Type::DeclineInverseOffers => {
+                let call = call.decline_inverse_offers.unwrap_or_default();
+                self.on_inverse_answer(id, &call.inverse_offer_ids, call.filters.as_ref(), Status::Decline);
+            }
+            // Operations are not made yet, so there is nothing to acknowledge.
+            Type::AcknowledgeOperationStatus | Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
         }
     }
 

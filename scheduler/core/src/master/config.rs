@@ -29,6 +29,16 @@ pub struct Config {
     pub root_submissions: bool,
     /// A TaskInfo above this size does not enter the log.
     pub max_logged_task_bytes: usize,
+    /// Least time between two agents that are given up for their silence; 0 sets no limit.
+    pub agent_removal_interval_ms: u64,
+    /// After a change of leader, no agent is given up while more than so many of a hundred are missing.
+    pub recovery_agent_removal_limit_percent: u32,
+    /// Between two looks for agents to be forgotten.
+    pub registry_gc_interval_ms: u64,
+    /// Agents that were unreachable or gone for longer are forgotten …
+    pub registry_max_agent_age_ms: u64,
+    /// … and the oldest beyond this number of each kind.
+    pub registry_max_agent_count: usize,
 }
 
 impl Default for Config {
@@ -48,6 +58,11 @@ impl Default for Config {
             masters: String::new(),
             root_submissions: true,
             max_logged_task_bytes: 256 * 1024,
+            agent_removal_interval_ms: 0,
+            recovery_agent_removal_limit_percent: 100,
+            registry_gc_interval_ms: 900_000,
+            registry_max_agent_age_ms: 14 * 24 * 3_600_000,
+            registry_max_agent_count: 102_400,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::agents::AgentSession;
 use super::config::Config;
 use super::drivers::Supervisor;
 use super::effect::{Effect, Level, LocalChange, Note, Reply};
+use super::fleet::Fleet;
 use super::frameworks::FrameworkSession;
 use super::holdings::Holdings;
 use super::input::{ConnectionId, Input, MasterIdentity, Now, RequestId};
@@ -58,6 +59,7 @@ pub struct Master {
     pub(super) supervisor: Supervisor,
     /// What the call in hand asks for in vain.
     pub(super) warnings: Warnings,
+    pub(super) fleet: Fleet,
     /// Requests that wait for a commit.
     pub(super) waiting: BTreeSet<RequestId>,
     /// Tasks too large for the log, until their agent has them.
@@ -97,6 +99,7 @@ impl Master {
             timers: Timers::default(),
             supervisor: Supervisor::default(),
             warnings: Warnings::default(),
+            fleet: Fleet::default(),
             waiting: BTreeSet::new(),
             large_tasks: BTreeMap::new(),
             view: LocalView::default(),
@@ -198,6 +201,7 @@ impl Master {
                 Timer::Framework(id) => self.framework_deadline(&id),
                 Timer::Agent(id) => self.agent_deadline(&id),
                 Timer::Retry => self.retry(),
+                Timer::Fleet(timer) => self.fleet_timer(timer),
                 Timer::Supervisor => self.supervise(|supervisor, cx| supervisor.tick(cx)),
             }
         }

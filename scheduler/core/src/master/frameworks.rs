@@ -144,6 +144,7 @@ impl Master {
             }
             None => self.allocator.remove_framework(id),
         }
+        self.refresh_inverse_of(id);
     }
 }
 

@@ -60,6 +60,7 @@ impl Master {
         for agent in std::mem::take(&mut self.holdings.touched) {
             if self.holdings.knows(&agent) {
                 self.settle_agent(&agent);
+                self.ask_inverse(&agent);
             }
         }
     }

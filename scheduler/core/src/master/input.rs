@@ -3,6 +3,7 @@
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
+use super::fleet::FleetCall;
 use crate::ids::FrameworkId;
 use crate::registry::{Outcome, Registry};
 
@@ -99,4 +100,6 @@ pub enum OperatorCall {
     KillDriver(operator::call::KillDriver),
     StateCas(operator::call::StateCas),
     RenewLease(operator::call::RenewLease),
+    /// Agents and machines.
+    Fleet(FleetCall),
 }

@@ -77,6 +77,7 @@ impl Master {
         let (state, reason) = match refusal {
             Refusal::AgentNotConnected => (TaskState::TaskDropped, Reason::AgentDisconnected),
             Refusal::UnknownAgent | Refusal::AgentRemoved => (TaskState::TaskDropped, Reason::AgentRemoved),
+            Refusal::AgentDraining => (TaskState::TaskDropped, Reason::AgentDraining),
             Refusal::TaskExists | Refusal::Malformed => (TaskState::TaskError, Reason::TaskInvalid),
             _ => (TaskState::TaskDropped, Reason::InvalidOffers),
         };

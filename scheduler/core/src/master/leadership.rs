@@ -102,6 +102,7 @@ impl Master {
                 self.settle_doubts();
             }
             self.supervise(|supervisor, cx| supervisor.applied(cx));
+            self.settle_drains();
         }
     }
 
@@ -134,6 +135,7 @@ impl Master {
             self.arm_agent_deadline(&id);
             self.holdings.touch(&id);
         }
+        self.fleet_took_lead();
         self.supervise(|supervisor, cx| supervisor.take_lead(cx));
     }
 

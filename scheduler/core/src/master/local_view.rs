@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use tepui_proto::v1;
 
+use super::fleet::FleetCounters;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 
 /// Connections and offers of this leadership.
@@ -15,4 +16,8 @@ pub struct LocalView {
     pub offers: OrdMap<OfferId, Arc<v1::Offer>>,
     pub connected_frameworks: OrdSet<FrameworkId>,
     pub connected_agents: OrdSet<AgentId>,
+    pub inverse_offers: OrdMap<OfferId, Arc<v1::InverseOffer>>,
+    /// What frameworks answered about scheduled agents.
+    pub inverse_statuses: OrdMap<(AgentId, FrameworkId), Arc<v1::allocator::InverseOfferStatus>>,
+    pub counters: FleetCounters,
 }

@@ -127,8 +127,7 @@ impl Master {
         let framework = self.registry.frameworks.get(&allocation.framework)?.clone();
         let agent = self.registry.agents.get(&allocation.agent)?.clone();
         let info = agent.info.as_ref()?;
-        let id = OfferId::from(format!("{}-O{}", self.identity.master_id, self.offers.minted));
-        self.offers.minted += 1;
+        let id = self.mint_offer_id();
         let format = if framework.can(Capability::ReservationRefinement) {
             ReservationFormat::Stack
         } else {
@@ -152,6 +151,7 @@ impl Master {
             allocation_info: multi_role
                 .then(|| v1::resource::AllocationInfo { role: Some(allocation.role.to_string()) }),
             domain: info.domain.clone(),
+            unavailability: self.registry.machine_of(&agent).map(|machine| machine.unavailability),
             ..Default::default()
         };
         let offered = Offered {
@@ -169,6 +169,13 @@ impl Master {
         let at_ms = self.now.cluster_ms.saturating_add(self.config.offer_timeout_ms);
         self.timers.arm(at_ms, Timer::OfferExpiry(id));
         Some(offer)
+    }
+
+    /// Inverse offers are numbered along with the others.
+    pub(super) fn mint_offer_id(&mut self) -> OfferId {
+        let id = OfferId::from(format!("{}-O{}", self.identity.master_id, self.offers.minted));
+        self.offers.minted += 1;
+        id
     }
 
     fn executors_on(&self, framework: &FrameworkId, agent: &AgentId) -> Vec<v1::ExecutorId> {

@@ -28,6 +28,7 @@ impl Master {
             OperatorCall::StateCas(call) => {
                 self.supervise(|supervisor, cx| supervisor.state_cas(cx, request, call, token));
             }
+            OperatorCall::Fleet(call) => self.on_fleet_call(request, call),
             OperatorCall::RenewLease(call) => {
                 self.supervise(|supervisor, cx| supervisor.renew_lease(cx, request, call, token));
             }

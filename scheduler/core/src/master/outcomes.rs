@@ -22,16 +22,25 @@ impl Master {
                 self.framework_removed(&framework, request, &outcome);
             }
             Pending::Registration { agent, connection } => self.registered(&agent, connection, outcome),
-            Pending::AgentUnreachable { agent } | Pending::AgentRemoval { agent } => {
+            Pending::AgentUnreachable { agent } => {
+                self.view.counters.removals += 1;
+                self.view.counters.removals_unhealthy += 1;
                 self.agent_lost(&agent, outcome);
             }
+            Pending::AgentRemoval { agent } => {
+                self.view.counters.removals += 1;
+                self.view.counters.removals_unregistered += 1;
+                self.agent_lost(&agent, outcome);
+            }
+            Pending::AgentLeft { agent } => self.agent_left(&agent, outcome),
+            Pending::Fleet(pending) => self.fleet_outcome(pending, outcome),
             Pending::Launch(launch) => self.launched(launch, &outcome),
             Pending::Suppression { framework } => self.suppression_applied(&framework),
             Pending::Reports(batch) => self.reports_applied(batch),
             Pending::Supervisor(tag) => {
                 self.supervise(|supervisor, cx| supervisor.outcome(cx, tag, &outcome));
             }
-            Pending::Tick | Pending::FrameworkLeft | Pending::AgentLeft | Pending::Kill => {}
+            Pending::Tick | Pending::FrameworkLeft | Pending::Kill => {}
         }
     }
 
@@ -62,10 +71,11 @@ impl Master {
             }
             Pending::Registration { agent, connection } => self.registration_failed(&agent, connection),
             // The Registry still shows them as they were; the deadlines come again.
-            Pending::FrameworkLeft | Pending::AgentLeft | Pending::AgentRemoval { .. } => {
+            Pending::FrameworkLeft | Pending::AgentLeft { .. } | Pending::AgentRemoval { .. } => {
                 // Not at once: whatever made this one fail would make the next one fail, and so on without end.
                 self.timers.arm(self.now.cluster_ms + RETRY_MS, Timer::Retry);
             }
+            Pending::Fleet(pending) => self.fleet_failed(pending, reason),
             Pending::AgentUnreachable { agent } => {
                 let at_ms = self.now.cluster_ms + self.config.agent_ping_interval_ms;
                 self.timers.arm(at_ms, Timer::Agent(agent));
@@ -78,6 +88,7 @@ impl Master {
 
     /// Says again who is away although the Registry shows him connected, and who has left although it shows him at all.
     pub(super) fn retry(&mut self) {
+        self.retry_drains();
         for id in self.leaving.clone() {
             self.propose_agent_removal(&id, "the agent left");
         }

@@ -9,6 +9,7 @@ use tepui_proto::v1;
 use super::core::Master;
 use super::drivers::Tag;
 use super::effect::Effect;
+use super::fleet::FleetPending;
 use super::input::{ConnectionId, ProposalId, RequestId};
 use super::reports::Batch;
 use crate::ids::{AgentId, FrameworkId, TaskKey};
@@ -34,7 +35,9 @@ pub(super) enum Pending {
         agent: AgentId,
         connection: ConnectionId,
     },
-    AgentLeft,
+    AgentLeft {
+        agent: AgentId,
+    },
     AgentUnreachable {
         agent: AgentId,
     },
@@ -48,6 +51,7 @@ pub(super) enum Pending {
         framework: FrameworkId,
     },
     Reports(Batch),
+    Fleet(FleetPending),
     Supervisor(Tag),
 }
 
@@ -99,6 +103,11 @@ impl Pipeline {
     /// Cluster time of the last proposal.
     pub(super) fn proposed_ms(&self) -> u64 {
         self.proposed_ms
+    }
+
+    /// Everything that has no outcome yet.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.values()
     }
 
     pub(super) fn take(&mut self, proposal: ProposalId) -> Option<Pending> {

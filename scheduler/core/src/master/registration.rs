@@ -48,6 +48,11 @@ impl Master {
             self.shut_down(connection, "the agent was removed from the cluster");
             return Ok(());
         }
+        let hostname = told.agent_info.as_ref().map_or("", |info| info.hostname());
+        if self.registry.machine_at(hostname, told.ip()).is_some_and(|machine| machine.down) {
+            self.shut_down(connection, "the agent's machine is down for maintenance");
+            return Ok(());
+        }
         let fresh = id.as_str().is_empty();
         let id = if fresh { self.mint_agent_id() } else { id };
         self.connections.insert(connection, Party::Agent(id.clone()));
@@ -114,6 +119,7 @@ impl Master {
             return;
         }
         self.remember_boot(id);
+        self.refresh_machine_of(id);
         // Its word may have changed what is charged, whether or not it is still there.
         self.holdings.touch(id);
         if let Outcome::Reregistered(difference) = &outcome {
@@ -134,6 +140,11 @@ impl Master {
             session.registered = true;
         }
         self.timers.cancel(&Timer::Agent(id.clone()));
+        self.spare(id);
+        match &outcome {
+            Outcome::Reregistered(_) => self.view.counters.reregistrations += 1,
+            _ => self.view.counters.registrations += 1,
+        }
         self.view.connected_agents.insert(id.clone());
         self.withdraw_offers_of_agent(id);
         self.tell_allocator_agent(id);
@@ -156,7 +167,9 @@ impl Master {
         self.arm_ping(connection);
         if let Outcome::Reregistered(difference) = outcome {
             self.settle_tasks(id, difference);
+            self.kill_drained_tasks(id);
         }
+        self.ask_inverse(id);
     }
 
     /// A framework that only this agent remembered, or that has not come back yet, does not stay for ever.
@@ -220,6 +233,9 @@ impl Master {
         let undelivered = record.launch_seq > accepted && !self.registry.is_orphan(&key);
         match info.filter(|_| undelivered && record.unreachable_wall_ms.is_none()) {
             Some(_) if record.kill.is_some() => self.never_sent(&key, record.agent_id()),
+            Some(_) if self.registry.agents.get(id).is_some_and(|agent| agent.draining()) => {
+                self.drop_undelivered(&key, id.clone());
+            }
             Some(info) => self.send_launch(id, &key, info, record.launch_seq),
             None => {
                 let reconcile = event::Reconcile {
@@ -269,6 +285,7 @@ pub(super) fn kill_event(key: &TaskKey, kill_policy: Option<tepui_proto::v1::Kil
             framework_id: Some(key.framework.to_proto()),
             task_id: Some(key.task.to_proto()),
             kill_policy,
+            max_grace_ms: None,
         }),
         ..Default::default()
     }

@@ -51,6 +51,7 @@ impl Master {
             self.holdings.touch(&agent);
         }
         self.touch_all_holding(id);
+        self.refresh_inverse_of(id);
         self.note(Level::Info, "framework removed", vec![("framework_id", id.to_string())]);
         self.changed(LocalChange::Framework(id.clone()));
         if let Some(request) = request {

@@ -16,6 +16,7 @@ impl Master {
         if let Some(roles) = self.roles_meant(id, "revive", asked) {
             let changed = self.differing(id, &roles, false);
             self.allocator.revive(id, &roles);
+            self.revive_inverse(id);
             self.record_suppression(id, changed, false);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fleet::FleetTimer;
 use super::input::ConnectionId;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 
@@ -30,11 +31,14 @@ pub(super) enum Timer {
     Retry,
     /// `TakeLead` is to be proposed again.
     TakeLead,
+    /// Agents that are given up, forgotten, or whose users are asked to leave them.
+    Fleet(FleetTimer),
 }
 
 impl Timer {
     fn is_single(&self) -> bool {
-        self.is_deadline() || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry | Self::Retry)
+        self.is_deadline()
+            || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry | Self::Retry | Self::Fleet(_))
     }
 
     fn is_deadline(&self) -> bool {

@@ -3,6 +3,7 @@
 use tepui_proto::v1::{self, TaskState};
 
 use super::core::Master;
+use super::fleet::drain_status;
 use super::reports::Acknowledgement;
 use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskKey};
 
@@ -35,6 +36,8 @@ impl Master {
         let aware = owner.partition_aware() || framework.as_str() == DRIVERS_FRAMEWORK;
         status.state = Some(status.state().as_told(aware) as i32);
         let latest = latest.as_told(aware);
+        let here = self.registry.agents.get(agent).map(|record| &**record);
+        let latest = drain_status(&self.registry, here, framework, &mut status, latest);
         // The same update again may bring news of what came after it: an end whose resources are free.
         let known = self.reports.seen(&key).map(|seen| seen.latest);
         let known = known.or_else(|| record.as_ref().map(|record| record.state()));

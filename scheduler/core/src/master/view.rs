@@ -174,7 +174,7 @@ pub fn agent(
     let address = url.address.unwrap_or_default();
     response::get_agents::Agent {
         agent_info: record.info.clone(),
-        active: Some(registry.agent_connected(record)),
+        active: Some(registry.agent_connected(record) && !record.deactivated),
         version: Some(record.version.clone()),
         pid: Some(format!("slave(1)@{}:{}", address.ip(), address.port())),
         registered_time: time(record.registered_wall_ms),
@@ -184,6 +184,9 @@ pub fn agent(
             .flat_map(|((_, role), amounts)| amounts.allocate(role).to_proto())
             .collect(),
         offered_resources: offered.cloned().unwrap_or_default(),
+        deactivated: Some(record.deactivated),
+        drain_info: record.drain.as_ref().map(|drain| drain.info()),
+        estimated_drain_start_time: record.drain.as_ref().and_then(|drain| time(drain.start_wall_ms)),
         ..Default::default()
     }
 }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use super::fleet::MaintenanceRecord;
 use super::operation::{Envelope, FORMAT};
 use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
 use super::tables::{RegisterKey, Registry};
@@ -84,6 +85,7 @@ mod kind {
     pub(super) const HISTORY: u8 = 7;
     pub(super) const DRIVER: u8 = 8;
     pub(super) const REGISTER: u8 = 9;
+    pub(super) const MAINTENANCE: u8 = 50;
 }
 
 /// Returns the bytes of a log entry.
@@ -137,6 +139,9 @@ impl Registry {
         }
         writer.all(kind::DRIVER, self.drivers.values())?;
         writer.all(kind::REGISTER, self.registers.values())?;
+        if *self.maintenance != MaintenanceRecord::default() {
+            writer.record(kind::MAINTENANCE, self.maintenance.as_ref())?;
+        }
         writer.finish()
     }
 
@@ -218,6 +223,10 @@ impl Registry {
                     key: Arc::from(record.key.as_str()),
                 };
                 self.registers.insert(key, Arc::new(record));
+            }
+            kind::MAINTENANCE => {
+                self.maintenance = Arc::new(MaintenanceRecord::decode(body)?);
+                self.index_machines();
             }
             _ => return Err(None),
         }

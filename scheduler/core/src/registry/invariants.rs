@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::apply::tasks::untaken;
+use super::apply::tasks::{missed, untaken};
 use super::charges::is_charged;
 use super::tables::Registry;
 use super::{AgentCharges, MAX_ATTEMPTS, MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY};
@@ -15,10 +15,12 @@ impl Registry {
         let mut by_agent: BTreeMap<AgentId, BTreeSet<TaskKey>> = BTreeMap::new();
         let mut charges: BTreeMap<AgentId, AgentCharges> = BTreeMap::new();
         let mut waiting = BTreeSet::new();
+        let mut unreachable = BTreeSet::new();
         for (key, record) in &self.tasks {
             assert_eq!(*key, record.key(), "key of a task");
             by_agent.entry(record.agent_id()).or_default().insert(key.clone());
             waiting.extend(untaken(key, record));
+            unreachable.extend(missed(key, record));
             if is_charged(record) {
                 charges.entry(record.agent_id()).or_default().charge(record);
             }
@@ -30,6 +32,10 @@ impl Registry {
             .collect();
         assert_eq!(by_agent, indexed, "tasks by agent");
         assert_eq!(waiting, self.untaken.iter().cloned().collect(), "launches that nobody has confirmed");
+        assert_eq!(unreachable, self.unreachable.iter().cloned().collect(), "unreachable tasks");
+        let mut again = self.clone();
+        again.index_machines();
+        assert_eq!(again.machines, self.machines, "machines");
         charges.retain(|_, one| !one.is_empty());
         let kept: BTreeMap<AgentId, AgentCharges> =
             self.charges.iter().map(|(agent, one)| (agent.clone(), AgentCharges::clone(one))).collect();

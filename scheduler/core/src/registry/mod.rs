@@ -8,6 +8,7 @@ mod amounts;
 mod apply;
 mod charges;
 mod codec;
+mod fleet;
 mod invariants;
 mod operation;
 mod outcome;
@@ -19,12 +20,13 @@ mod tests;
 
 pub use amounts::unallocated;
 pub use apply::{
-    MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, drivers::MAX_ATTEMPTS,
-    drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,
+    MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, MAX_UNREACHABLE_TASKS,
+    drivers::MAX_ATTEMPTS, drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,
     state_store::MAX_REGISTER_BYTES, state_store::MAX_REGISTERS,
 };
 pub use charges::{AgentCharges, Client, role_of};
 pub use codec::{CodecError, decode_envelope, encode_envelope};
+pub use fleet::*;
 pub use operation::*;
 pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;

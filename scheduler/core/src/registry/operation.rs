@@ -7,6 +7,11 @@ use bytes::Bytes;
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
+use super::fleet::{
+    ActivateAgent, DrainAgent, DrainedAgent, MarkGone, PruneAgents, StartMaintenance, StopMaintenance,
+    UpdateSchedule,
+};
+
 /// The format of envelopes and of snapshots that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -30,7 +35,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 65"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 50, 51, 52, 53, 54, 55, 56, 57, 65"
     )]
     pub operation: Option<Operation>,
 }
@@ -81,6 +86,22 @@ pub enum Operation {
     StateCas(StateCas),
     #[prost(message, tag = "65")]
     SuppressRoles(SuppressRoles),
+    #[prost(message, tag = "50")]
+    DrainAgent(DrainAgent),
+    #[prost(message, tag = "51")]
+    DrainedAgent(DrainedAgent),
+    #[prost(message, tag = "52")]
+    ActivateAgent(ActivateAgent),
+    #[prost(message, tag = "53")]
+    MarkGone(MarkGone),
+    #[prost(message, tag = "54")]
+    UpdateSchedule(UpdateSchedule),
+    #[prost(message, tag = "55")]
+    StartMaintenance(StartMaintenance),
+    #[prost(message, tag = "56")]
+    StopMaintenance(StopMaintenance),
+    #[prost(message, tag = "57")]
+    PruneAgents(PruneAgents),
 }
 
 /// Begins a leadership: raises the epoch by one, whatever the envelope's epoch.

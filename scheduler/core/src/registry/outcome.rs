@@ -23,6 +23,8 @@ pub enum Outcome {
     Launched(Vec<Result<u64, Refusal>>),
     /// An agent is back, and so are its tasks.
     Reregistered(Reregistered),
+    /// Machines were taken down: the agents that are gone with them, and what frameworks are to be told.
+    MachinesDown { agents: Vec<AgentId>, lost: Vec<(FrameworkId, v1::TaskStatus)> },
     /// What the frameworks of an agent that was lost or removed are to be told.
     Lost(Vec<(FrameworkId, v1::TaskStatus)>),
     /// A driver was submitted, or had been before with the same spec.
@@ -68,6 +70,13 @@ pub enum Refusal {
     DriverEnded,
     WrongGeneration,
     TooMany,
+    AgentDraining,
+    NotDraining,
+    NotEmpty,
+    NotDeactivated,
+    StillDraining,
+    MachineDown,
+    WrongMachineMode,
 }
 
 impl fmt::Display for Refusal {
@@ -89,6 +98,13 @@ impl fmt::Display for Refusal {
             Self::DriverEnded => "driver has ended",
             Self::WrongGeneration => "generation is not the current one",
             Self::TooMany => "limit reached",
+            Self::AgentDraining => "agent is being drained",
+            Self::NotDraining => "agent is not being drained",
+            Self::NotEmpty => "agent is not empty",
+            Self::NotDeactivated => "agent is not deactivated",
+            Self::StillDraining => "agent is still being drained",
+            Self::MachineDown => "machine is down for maintenance",
+            Self::WrongMachineMode => "machine is not in the mode that this needs",
         })
     }
 }

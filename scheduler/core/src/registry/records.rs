@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tepui_proto::tepui::operator;
 use tepui_proto::v1;
 
+use super::fleet::DrainRecord;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 
 /// Who leads, since when.
@@ -68,9 +69,20 @@ pub struct AgentRecord {
     /// Under which the agent's own endpoints are reached, with the port of `info`.
     #[prost(string, tag = "12")]
     pub ip: String,
+    /// Being emptied, or empty.
+    #[prost(message, optional, tag = "50")]
+    pub drain: Option<DrainRecord>,
+    /// Nothing of it is offered, by an operator's wish.
+    #[prost(bool, tag = "51")]
+    pub deactivated: bool,
 }
 
 impl AgentRecord {
+    /// Whether it is being emptied: it takes no launches.
+    pub fn draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
     pub fn id(&self) -> AgentId {
         ids::of(self.info.as_ref().and_then(|info| info.id.as_ref()))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet, Vector};
 
 use super::charges::AgentCharges;
+use super::fleet::{Machine, MachineKey, MaintenanceRecord};
 use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
 use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
 
@@ -41,6 +42,12 @@ pub struct Registry {
     pub history: OrdMap<FrameworkId, Vector<Arc<TaskRecord>>>,
     pub drivers: OrdMap<Arc<str>, Arc<DriverRecord>>,
     pub registers: OrdMap<RegisterKey, Arc<RegisterRecord>>,
+    /// What operators have announced of machines.
+    pub maintenance: Arc<MaintenanceRecord>,
+    /// Derived: the machines of the schedule.
+    pub machines: OrdMap<MachineKey, Machine>,
+    /// Derived: unreachable tasks by framework and wall clock, milliseconds since 1970.
+    pub unreachable: OrdSet<(FrameworkId, u64, TaskKey)>,
     /// Derived: the keys of `tasks` by agent.
     pub tasks_by_agent: OrdMap<AgentId, OrdSet<TaskKey>>,
     /// Derived: launches whose agent has not said that it has them, by agent and number.
@@ -85,6 +92,13 @@ impl Registry {
             .take_while(|key| key.framework == *framework)
             .cloned()
             .collect()
+    }
+
+    /// A framework's unreachable tasks, the longest unreachable first.
+    pub fn unreachable_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a TaskKey> {
+        let first = (framework.clone(), 0, TaskKey::new("", ""));
+        let entries = self.unreachable.range(first..);
+        entries.take_while(move |(id, _, _)| id == framework).map(|(_, _, key)| key)
     }
 
     /// Returns the keys of an agent's tasks, in order.

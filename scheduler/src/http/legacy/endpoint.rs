@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tepui_proto::plain::pairs;
+use tepui_proto::{MediaType, wire};
 
 use super::{metrics_snapshot, records, state};
 use crate::http::error::Refusal;
@@ -97,6 +98,13 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
             ]))
         }
         Legacy::Tasks => bytes(&BTreeMap::from([("tasks", tasks(view, asked))])),
+        Legacy::MaintenanceSchedule => {
+            wire::encode(MediaType::Json, &crate::view::maintenance::schedule(&view.registry))
+        }
+        Legacy::MaintenanceStatus => {
+            let status = crate::view::maintenance::status(&view.registry, view.local.as_deref());
+            wire::encode(MediaType::Json, &status)
+        }
         Legacy::Flags => bytes(&json!({ "flags": flags(app) })),
         Legacy::MetricsSnapshot => {
             let numbers: Map<String, Value> =

@@ -63,6 +63,10 @@ pub(super) struct Agent<'a> {
     unreserved_resources: Amounts,
     active: bool,
     deactivated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_info: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_drain_start_time_seconds: Option<f64>,
     version: &'a str,
     capabilities: [&'static str; 0],
 }
@@ -140,7 +144,8 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
         let info = record.info.as_ref()?;
         let id = record.id();
         let used = allocated(registry, &id);
-        let active = registry.agent_connected(record);
+        let active = registry.agent_connected(record) && !record.deactivated;
+        let drain = record.drain.as_ref();
         Some(Agent {
             id: text(info.id.as_ref().and_then(|id| id.value.as_deref())),
             hostname: text(info.hostname.as_deref()),
@@ -156,7 +161,9 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
             reserved_resources: reserved(&info.resources),
             unreserved_resources: Amounts::of(info.resources.iter().filter(|one| reserved_role(one) == "*")),
             active,
-            deactivated: false,
+            deactivated: record.deactivated,
+            drain_info: drain.and_then(|drain| serde_json::to_value(drain.info()).ok()),
+            estimated_drain_start_time_seconds: drain.map(|drain| seconds(drain.start_wall_ms)),
             version: &record.version,
             capabilities: [],
         })

@@ -3,13 +3,16 @@
 mod accept;
 mod admission;
 mod agents;
+mod drains;
 mod frameworks;
 mod kills;
 mod leadership;
+mod machines;
 mod offers;
 mod pipeline;
 mod reconciliation;
 mod registration;
+mod removals;
 mod sizes;
 mod suppression;
 mod updates;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tepui_proto::tepui::agent_link::AgentTask;
 use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
+use super::Step;
+use super::fleet::Ending;
 use super::observe::write_status;
-use super::{MAX_GONE_AGENTS, Step};
 use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskId, TaskKey};
 use crate::registry::operation::{
     AdmitAgent, DisconnectAgent, MarkUnreachable, RemoveAgent, ReregisterAgent,
@@ -28,6 +29,7 @@ impl Step<'_> {
         if self.tables.is_gone(&id) {
             return Err(Refusal::AgentRemoved);
         }
+        self.refuse_down(admit.info.as_ref(), &admit.ip)?;
         self.put_agent(
             id,
             AgentRecord {
@@ -51,6 +53,7 @@ impl Step<'_> {
         if self.tables.is_gone(&id) {
             return Err(Refusal::AgentRemoved);
         }
+        self.refuse_down(word.info.as_ref(), &word.ip)?;
         let old = self.tables.agents.get(&id).cloned().unwrap_or_default();
         let known = self.tables.agents.contains_key(&id);
         let wall_ms = self.tables.wall_ms;
@@ -70,6 +73,8 @@ impl Step<'_> {
                 accepted_launch_seq: old.accepted_launch_seq.max(word.accepted_launch_seq),
                 registered_wall_ms: if known { old.registered_wall_ms } else { wall_ms },
                 reregistered_wall_ms: wall_ms,
+                drain: old.drain.clone(),
+                deactivated: old.deactivated,
             },
         );
         for framework in &word.frameworks {
@@ -93,7 +98,14 @@ impl Step<'_> {
                     self.take_word(&key, &record, told);
                 }
                 Some(_) => result.foreign.push(key),
-                None => self.adopt_task(id, key, told),
+                None => {
+                    self.adopt_task(id, key.clone(), told);
+                    let owner = self.tables.frameworks.get(&key.framework);
+                    if self.tables.tasks.contains_key(&key) && owner.is_some_and(|one| !one.recovered) {
+                        // It was lost or unreachable for so long that it was forgotten.
+                        result.returned.push(key);
+                    }
+                }
             }
         }
         let held = self.tables.tasks_by_agent.get(id).cloned().unwrap_or_default();
@@ -123,6 +135,11 @@ impl Step<'_> {
         new.info = None;
         new.unreachable_wall_ms = None;
         let state = told.state.and_then(|state| TaskState::try_from(state).ok());
+        let drained = self.tables.agents.get(&record.agent_id()).cloned();
+        let state = state.map(|state| match &drained {
+            Some(agent) => self.tables.drained_state(agent, &key.framework, state),
+            None => state,
+        });
         if let Some(task) = &mut new.task {
             task.state = Some(state.unwrap_or_else(|| task.state()) as i32);
             if record.unreachable_wall_ms.is_some() {
@@ -177,8 +194,8 @@ impl Step<'_> {
         if record.disconnected_ms.is_none() {
             record.disconnected_ms = Some(self.tables.cluster_ms);
         }
-        self.put_agent(id, record);
-        Ok(Outcome::Done)
+        self.put_agent(id.clone(), record);
+        Ok(Outcome::Lost(self.end_unchecked_tasks_on(&id)))
     }
 
     pub(super) fn mark_unreachable(&mut self, mark: &MarkUnreachable) -> Result<Outcome, Refusal> {
@@ -188,6 +205,7 @@ impl Step<'_> {
             return Ok(Outcome::Lost(Vec::new()));
         }
         let mut lost = Vec::new();
+        let mut frameworks = BTreeSet::new();
         let (cluster_ms, wall_ms) = (self.tables.cluster_ms, self.tables.wall_ms);
         record.connected_epoch = 0;
         record.disconnected_ms.get_or_insert(cluster_ms);
@@ -219,44 +237,32 @@ impl Step<'_> {
                 lost.push((key.framework.clone(), status.clone()));
             }
             self.put_task(&key, Some(new));
+            frameworks.insert(key.framework);
         }
+        self.bound_unreachable(frameworks);
         Ok(Outcome::Lost(lost))
     }
 
     pub(super) fn remove_agent(&mut self, remove: &RemoveAgent) -> Result<Outcome, Refusal> {
         let id = AgentId::from(remove.agent_id.as_str());
         self.agent(&id)?;
-        let mut lost = Vec::new();
-        for key in self.tables.tasks_on(&id) {
-            let Some(old) = self.tables.tasks.get(&key).cloned() else { continue };
-            let Some(aware) = self.partition_aware(&key.framework) else {
-                self.put_task(&key, None);
-                continue;
-            };
-            let mut new = TaskRecord::clone(&old);
-            if !old.state().is_terminal() {
-                self.conclude(
-                    &mut new,
-                    Verdict {
-                        state: TaskState::TaskGone.as_told(aware),
-                        reason: Reason::AgentRemoved,
-                        message: "agent is gone",
-                        wall_ms: self.tables.wall_ms,
-                    },
-                );
-                lost.extend(new.last_status.clone().map(|status| (key.framework.clone(), status)));
-            }
-            self.finish(&key, &new);
-        }
-        self.tables.agents.remove(&id);
-        self.tables.gone_agents.insert(id.clone(), self.tables.cluster_ms);
-        if self.tables.gone_agents.len() > MAX_GONE_AGENTS {
-            let oldest = self.tables.gone_agents.iter().min_by_key(|(_, at_ms)| **at_ms);
-            let oldest = oldest.map(|(id, _)| id.clone());
-            self.tables.gone_agents.remove(&oldest.unwrap_or_else(|| id.clone()));
-        }
-        self.changes.push(Change::Agent(id));
+        let lost = self.end_tasks_on(
+            &id,
+            Ending {
+                states: (TaskState::TaskGone, TaskState::TaskLost),
+                reason: Reason::AgentRemoved,
+                message: "agent is gone",
+            },
+        );
+        self.drop_agent(&id);
+        self.remember_gone(&id);
         Ok(Outcome::Lost(lost))
+    }
+
+    /// Agents on a machine that is down are refused.
+    fn refuse_down(&self, info: Option<&v1::AgentInfo>, ip: &str) -> Result<(), Refusal> {
+        let machine = self.tables.machine_at(info.map_or("", |info| info.hostname()), ip);
+        if machine.is_some_and(|machine| machine.down) { Err(Refusal::MachineDown) } else { Ok(()) }
     }
 
     pub(super) fn agent(&self, id: &AgentId) -> Result<Arc<AgentRecord>, Refusal> {
@@ -269,7 +275,7 @@ impl Step<'_> {
     }
 
     /// Returns whether the framework knows the finer states of loss; nothing if there is no such framework any more.
-    fn partition_aware(&self, id: &FrameworkId) -> Option<bool> {
+    pub(super) fn partition_aware(&self, id: &FrameworkId) -> Option<bool> {
         let record = self.tables.frameworks.get(id)?;
         Some(id.as_str() == DRIVERS_FRAMEWORK || record.partition_aware())
     }

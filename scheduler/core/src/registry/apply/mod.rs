@@ -5,7 +5,9 @@
 
 mod agents;
 pub(super) mod drivers;
+mod fleet;
 pub(super) mod frameworks;
+mod machines;
 mod observe;
 pub(super) mod state_store;
 pub(super) mod tasks;
@@ -22,7 +24,9 @@ pub const MAX_COMPLETED_FRAMEWORKS: usize = 50;
 /// Most ended tasks kept for each framework.
 pub const MAX_HISTORY: usize = 1000;
 /// Most agents remembered as gone for good.
-pub const MAX_GONE_AGENTS: usize = 10_000;
+pub const MAX_GONE_AGENTS: usize = 102_400;
+/// Most unreachable tasks kept for each framework.
+pub const MAX_UNREACHABLE_TASKS: usize = 1000;
 /// Most statuses kept of one task.
 pub const MAX_STATUSES: usize = 16;
 
@@ -78,6 +82,14 @@ impl Step<'_> {
             Operation::ObserveDriver(observe) => self.observe_driver(observe),
             Operation::StateCas(cas) => self.state_cas(cas),
             Operation::SuppressRoles(suppress) => self.suppress_roles(suppress),
+            Operation::DrainAgent(drain) => self.drain_agent(drain),
+            Operation::DrainedAgent(drained) => self.drained_agent(drained),
+            Operation::ActivateAgent(activate) => self.activate_agent(activate),
+            Operation::MarkGone(mark) => self.mark_gone(mark),
+            Operation::UpdateSchedule(update) => self.update_schedule(update),
+            Operation::StartMaintenance(start) => self.start_maintenance(start),
+            Operation::StopMaintenance(stop) => self.stop_maintenance(stop),
+            Operation::PruneAgents(prune) => Ok(self.prune_agents(prune)),
         }
     }
 

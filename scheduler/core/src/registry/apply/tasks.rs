@@ -79,6 +79,9 @@ impl Step<'_> {
         if !self.tables.agent_connected(&agent) {
             return Err(Refusal::AgentNotConnected);
         }
+        if agent.draining() {
+            return Err(Refusal::AgentDraining);
+        }
         let task = item.task.as_ref().ok_or(Refusal::Malformed)?;
         let named = task.task_id.as_ref().is_some_and(|id| !id.value().is_empty());
         let ours = task.framework_id.as_ref().is_some_and(|id| id.value() == framework.as_str());
@@ -137,6 +140,12 @@ impl Registry {
         if let Some(entry) = new.as_deref().and_then(|record| untaken(key, record)) {
             self.untaken.insert(entry);
         }
+        if let Some(entry) = old.as_deref().and_then(|record| missed(key, record)) {
+            self.unreachable.remove(&entry);
+        }
+        if let Some(entry) = new.as_deref().and_then(|record| missed(key, record)) {
+            self.unreachable.insert(entry);
+        }
         let (before, after) = (old.map(|record| record.agent_id()), new.map(|record| record.agent_id()));
         if before == after {
             return;
@@ -183,6 +192,11 @@ impl Registry {
 /// The place of a task in the index of launches that nobody has confirmed, if it belongs there.
 pub(in crate::registry) fn untaken(key: &TaskKey, record: &TaskRecord) -> Option<(AgentId, u64, TaskKey)> {
     record.info.is_some().then(|| (record.agent_id(), record.launch_seq, key.clone()))
+}
+
+/// The place of a task in the index of unreachable ones, if it belongs there.
+pub(in crate::registry) fn missed(key: &TaskKey, record: &TaskRecord) -> Option<(FrameworkId, u64, TaskKey)> {
+    Some((key.framework.clone(), record.unreachable_wall_ms?, key.clone()))
 }
 
 fn same_needs(old: &TaskRecord, new: &TaskRecord) -> bool {

@@ -1,7 +1,5 @@
 //! Agents in the tables.
 
-use tepui_proto::tepui::agent_link::AgentTask;
-
 use super::*;
 use crate::registry::{Refusal, Reregistered};
 
@@ -99,7 +97,7 @@ fn unreachable_tasks_come_back() {
 fn a_launch_on_an_absent_agent_is_refused() {
     let mut story = running();
     let left = DisconnectAgent { agent_id: "a".to_owned() };
-    assert_eq!(story.apply(Operation::DisconnectAgent(left)), Outcome::Done);
+    assert_eq!(story.apply(Operation::DisconnectAgent(left)), Outcome::Lost(Vec::new()));
     let outcome = story.launch("f", "a", &[("v", "cpus:1")]);
     assert_eq!(outcome, Outcome::Launched(vec![Err(Refusal::AgentNotConnected)]));
     assert_eq!(story.charged("a"), "cpus:2", "its tasks go on");

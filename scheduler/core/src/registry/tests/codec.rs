@@ -40,6 +40,24 @@ fn full() -> Registry {
         ..Default::default()
     }));
     assert_eq!(story.registry.registers.len(), 1);
+    story.apply(Operation::DrainAgent(DrainAgent {
+        agent_id: "b".to_owned(),
+        max_grace_ms: Some(1_000),
+        mark_gone: true,
+    }));
+    let machine = |name: &str| v1::MachineId { hostname: Some(name.to_owned()), ip: None };
+    let window = v1::maintenance::Window {
+        machine_ids: vec![machine("x"), machine("y")],
+        unavailability: Some(v1::Unavailability {
+            start: Some(v1::TimeInfo { nanoseconds: Some(3) }),
+            duration: Some(v1::DurationInfo { nanoseconds: Some(4) }),
+        }),
+    };
+    let schedule = Some(v1::maintenance::Schedule { windows: vec![window] });
+    story.apply(Operation::UpdateSchedule(UpdateSchedule { schedule }));
+    story.apply(Operation::StartMaintenance(StartMaintenance { machines: vec![machine("x")] }));
+    story.apply(Operation::MarkUnreachable(MarkUnreachable { agent_id: "a".to_owned() }));
+    assert_eq!((story.registry.machines.len(), story.registry.unreachable.len()), (2, 1));
     story.registry
 }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod codec;
 mod drivers;
+mod fleet;
 mod frameworks;
 mod leadership;
 mod observe;
@@ -10,8 +11,10 @@ mod replicas;
 mod state_store;
 mod tasks;
 
+use tepui_proto::tepui::agent_link::AgentTask;
 use tepui_proto::v1::{self, TaskState};
 
+use super::fleet::*;
 use super::operation::*;
 use super::{Change, Outcome, Registry};
 use crate::ids::TaskKey;

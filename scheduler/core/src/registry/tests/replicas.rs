@@ -1,7 +1,6 @@
 //! Replicas that apply the same log are equal, whether or not one went through a snapshot; and nobody is over-allocated.
 
 use proptest::prelude::*;
-use tepui_proto::tepui::agent_link::AgentTask;
 use tepui_proto::tepui::operator::DriverState;
 
 use super::*;
@@ -137,6 +136,42 @@ fn driver_operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn fleet_operation() -> impl Strategy<Value = Operation> {
+    let machine = |name: String| v1::MachineId { hostname: Some(name), ip: None };
+    let machines = || prop::collection::vec(name("a", 4), 0..3);
+    let list = move |names: Vec<String>| names.into_iter().map(machine).collect::<Vec<_>>();
+    let schedule = prop::collection::vec(machines(), 0..3).prop_map(move |windows| {
+        let windows = windows.into_iter().map(|names| v1::maintenance::Window {
+            machine_ids: list(names),
+            unavailability: Some(v1::Unavailability {
+                start: Some(v1::TimeInfo { nanoseconds: Some(1) }),
+                duration: None,
+            }),
+        });
+        let schedule = Some(v1::maintenance::Schedule { windows: windows.collect() });
+        Operation::UpdateSchedule(UpdateSchedule { schedule })
+    });
+    prop_oneof![
+        (name("a", 3), any::<bool>(), prop::option::of(0_u64..9)).prop_map(
+            |(agent_id, mark_gone, max_grace_ms)| {
+                Operation::DrainAgent(DrainAgent { agent_id, max_grace_ms, mark_gone })
+            }
+        ),
+        name("a", 3).prop_map(|agent_id| Operation::DrainedAgent(DrainedAgent { agent_id })),
+        (name("a", 3), any::<bool>())
+            .prop_map(|(agent_id, active)| Operation::ActivateAgent(ActivateAgent { agent_id, active })),
+        name("a", 9).prop_map(|agent_id| Operation::MarkGone(MarkGone { agent_id })),
+        schedule,
+        machines().prop_map(move |names| {
+            Operation::StartMaintenance(StartMaintenance { machines: list(names) })
+        }),
+        machines()
+            .prop_map(move |names| Operation::StopMaintenance(StopMaintenance { machines: list(names) })),
+        (machines(), machines())
+            .prop_map(|(unreachable, gone)| { Operation::PruneAgents(PruneAgents { unreachable, gone }) }),
+    ]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         1 => (1_u64..4).prop_map(|node_id| Operation::TakeLead(TakeLead { node_id, ..Default::default() })),
@@ -170,6 +205,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             agent_id,
             reason: String::new(),
         })),
+        3 => fleet_operation(),
         6 => launches(),
         1 => (name("f", 3), name("t", 8)).prop_map(|(framework_id, task_id)| Operation::MarkKill(MarkKill {
             framework_id,
