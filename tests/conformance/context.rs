@@ -14,8 +14,9 @@ use tepui_proto::v1::master;
 use tepui_proto::v1::master::call::Type;
 use tepui_proto::v1::scheduler::{Call, Event, event};
 
-use super::wire::messages::{Named, subscribe};
-use super::wire::{Framework, Http, SCHEDULER, Stream, next_in_time};
+use super::scenarios;
+use super::wire::messages::{Named, reactivate, subscribe};
+use super::wire::{Answer, Framework, Http, SCHEDULER, Stream, next_in_time};
 use super::{Needs, PATIENCE};
 
 /// Heartbeats of the masters under test come this often.
@@ -24,6 +25,10 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 pub(crate) const ALLOCATION_INTERVAL: Duration = Duration::from_millis(500);
 /// An agent of the quick cluster is given up after this long without an answer.
 pub(crate) const GIVEN_UP: Duration = Duration::from_millis(1_200);
+/// Between two agents that are given up in the limited cluster.
+pub(crate) const REMOVAL_PAUSE: Duration = Duration::from_secs(3);
+/// An unreachable agent of the limited cluster is forgotten after this long.
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(8);
 /// An offer of the quick cluster is taken back after this long.
 pub(crate) const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Long enough for anything that should not happen to have happened: several allocations and batches.
@@ -54,7 +59,8 @@ impl Context {
         let folder = tempfile::Builder::new().prefix("tepui-conformance-").tempdir()?;
         let mut options = Options::new(executable, folder.path().join("cluster"));
         options.masters = if needs == Needs::Trio { 3 } else { 1 };
-        options.agents = 2;
+        options.agents = if needs == Needs::Limited { 3 } else { 2 };
+        options.distinct_hosts = true;
         options.resources = format!("cpus:{};mem:{};disk:1024;ports:[31000-31009]", AGENT.0, AGENT.1);
         options.master_args = crate::harness::slow_timers();
         let mut flag = |name: &str, value: String| options.master_args.extend([name.to_owned(), value]);
@@ -62,10 +68,16 @@ impl Context {
         flag("--allocation-interval", format!("{}ms", ALLOCATION_INTERVAL.as_millis()));
         match needs {
             Needs::Calm => {}
-            Needs::Quick => {
+            Needs::Quick | Needs::Limited => {
                 flag("--agent-ping-timeout", format!("{}ms", GIVEN_UP.as_millis() / 4));
                 flag("--max-agent-ping-timeouts", "4".to_owned());
                 flag("--offer-timeout", format!("{}ms", OFFER_TIMEOUT.as_millis()));
+                if needs == Needs::Limited {
+                    flag("--agent-removal-rate-limit", format!("1/{}ms", REMOVAL_PAUSE.as_millis()));
+                    flag("--registry-gc-interval", "300ms".to_owned());
+                    flag("--registry-max-agent-count", "1".to_owned());
+                    flag("--registry-max-agent-age", format!("{}ms", FORGOTTEN.as_millis()));
+                }
                 options.agent_args = ["--update-retry-min", "500ms"].map(str::to_owned).to_vec();
             }
             Needs::Trio => {
@@ -110,7 +122,39 @@ impl Context {
                 self.cluster.start_agent(index)?;
             }
         }
+        self.leader().await?;
+        self.undo_operators().await?;
         self.settled().await
+    }
+
+    /// Takes back what operators wanted of agents and machines.
+    async fn undo_operators(&self) -> anyhow::Result<()> {
+        let status = self.ask(Type::GetMaintenanceStatus).await?.get_maintenance_status.unwrap_or_default();
+        let status = status.status.unwrap_or_default();
+        if !status.down_machines.is_empty() {
+            self.operate(&scenarios::h_maintenance::stop(status.down_machines)).await?;
+        }
+        if !status.draining_machines.is_empty() {
+            self.operate(&scenarios::h_maintenance::update(Vec::new())).await?;
+        }
+        for agent in self.agents().await?.iter().filter(|agent| agent.deactivated()) {
+            let id = agent.agent_info.as_ref().map_or("", |info| info.id.named());
+            self.operate(&reactivate(id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes an operator call at the leading master, whatever comes of it.
+    pub(crate) async fn operate(&self, call: &master::Call) -> anyhow::Result<Answer> {
+        self.http.post(&self.leader().await?, "/api/v1", &[], call).await
+    }
+
+    /// Whether the process of an agent has ended by itself.
+    pub(crate) fn agent_has_exited(&self, index: usize) -> bool {
+        let Some(pid) = self.cluster.agent_pid(index) else { return true };
+        // Nobody has asked for its end yet, so what is left of it is a zombie.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        status.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
     }
 
     /// Waits until a master leads, all agents are there, and nothing is left of earlier frameworks, which it ends.

@@ -31,6 +31,8 @@ pub enum Needs {
     Calm,
     /// The same with very short ones: agents are given up and offers are taken back within seconds.
     Quick,
+    /// Like `Quick` with three agents, of which one at a time is given up and few are remembered for long.
+    Limited,
     /// Three masters and two agents.
     Trio,
 }

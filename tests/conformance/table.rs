@@ -1,12 +1,12 @@
 //! The list of all scenarios, with those that wait and why. The numbers never change.
 
 use Encodings::{Both, Json};
-use Needs::{Calm, Quick, Trio};
+use Needs::{Calm, Limited, Quick, Trio};
 
 use super::scenarios::{
     a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks, c_validation,
-    d_frameworks, d_reconnect, e_reconciliation, f_agents, f_partitions, g_failover, g_leaders, h_endpoints,
-    h_events,
+    d_frameworks, d_reconnect, e_reconciliation, f_agents, f_fates, f_partitions, g_failover, g_leaders,
+    h_drain, h_endpoints, h_events, h_maintenance,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -182,7 +182,7 @@ static TABLE: &[Scenario] = &[
     built!("81", "partitioned_agent", Quick, Both, f_partitions::partitioned),
     built!("82", "partitioned_agent_returns", Quick, Both, f_partitions::comes_back),
     built!("83", "task_ends_during_partition", Quick, Json, f_partitions::ended_meanwhile),
-    later("84", "rate_limited_removal", "removals are rate-limited only after a change of leader"),
+    built!("84", "rate_limited_removal", Limited, Both, f_fates::limited_removals),
     built!("85", "agent_never_back", Quick, Json, f_agents::never_back),
     built!(
         "86",
@@ -194,10 +194,10 @@ static TABLE: &[Scenario] = &[
     ),
     later("87", "agent_recovery", EXECUTORS),
     built!("88", "lost_launch", Calm, Json, f_agents::lost_launch),
-    later("89", "agent_gone", "MARK_AGENT_GONE is not built yet"),
+    built!("89", "agent_gone", Quick, Both, f_fates::agent_gone),
     later("90", "reconfigured_agent", "agents cannot change their resources yet"),
     later("91", "reservations_survive_restarts", RESERVATIONS),
-    later("92", "forgotten_agents", "unreachable agents are not forgotten yet"),
+    built!("92", "forgotten_agents", Limited, Json, f_fates::forgotten_agents),
     later("93", "agent_unavailable_during_recovery", "recovery is over before an outsider could ask"),
     // G: the leading master fails.
     built!("94", "tasks_survive_the_leader", Trio, Both, g_failover::tasks_survive),
@@ -209,7 +209,7 @@ static TABLE: &[Scenario] = &[
         Trio,
         Json,
         g_leaders::exact_agents,
-        "quota, weights, maintenance and drain are not built yet"
+        "without quota and weights"
     ),
     built!("98", "former_leader", Trio, Json, g_leaders::former_leader, "masters are paused, not cut off"),
     built!("99", "absent_framework_is_torn_down", Trio, Json, g_leaders::absent_framework),
@@ -218,8 +218,8 @@ static TABLE: &[Scenario] = &[
     later("101", "quota", WEIGHTS),
     later("102", "weights_by_operators", WEIGHTS),
     later("103", "reservations", RESERVATIONS),
-    later("104", "maintenance", "maintenance is not built yet"),
-    later("105", "draining", "draining is not built yet"),
+    built!("104", "maintenance", Calm, Both, h_maintenance::maintenance),
+    built!("105", "draining", Quick, Both, h_drain::draining),
     built!(
         "106",
         "operator_events",

@@ -35,6 +35,8 @@ pub struct Options {
     /// Further arguments of each master and each agent.
     pub master_args: Vec<String>,
     pub agent_args: Vec<String>,
+    /// Names each agent's host after its number, so that each is on a machine of its own.
+    pub distinct_hosts: bool,
     /// Log filter of the servers.
     pub log: String,
     /// Ports on this host under which the masters reach each other, if those lead to them through somebody who may interrupt.
@@ -52,6 +54,7 @@ impl Options {
             resources: "cpus:2;mem:2048;disk:4096;ports:[31000-32000]".to_owned(),
             master_args: Vec::new(),
             agent_args: Vec::new(),
+            distinct_hosts: false,
             log: crate::logging::SERVER_LOG.to_owned(),
             peer_gateways: Vec::new(),
         }
@@ -148,6 +151,9 @@ impl LocalCluster {
         for id in 1..=options.agents {
             let mut node = Node::new(&options, "agent", id, port()?, &secret);
             node.arguments.extend(["--masters", &list, "--resources", &options.resources].map(str::to_owned));
+            if options.distinct_hosts {
+                node.arguments.extend(["--hostname".to_owned(), format!("host-{id}.test")]);
+            }
             node.arguments.extend(options.agent_args.iter().cloned());
             agents.push(node);
         }

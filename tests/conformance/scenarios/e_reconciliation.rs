@@ -13,7 +13,11 @@ use crate::conformance::wire::messages::{
 };
 
 /// Asks for one task and returns the answer.
-async fn ask(framework: &mut Framework, id: &str, agent: Option<&str>) -> anyhow::Result<v1::TaskStatus> {
+pub(super) async fn ask(
+    framework: &mut Framework,
+    id: &str,
+    agent: Option<&str>,
+) -> anyhow::Result<v1::TaskStatus> {
     let known = framework.updates_of(id).count();
     framework.call(reconcile(&[(id, agent)])).await?;
     let answer = framework.next_update(id, known).await?;

@@ -161,6 +161,41 @@ pub(crate) fn suppress(roles: &[&str]) -> Call {
     Call { suppress: Some(call::Suppress { roles }), ..of(call::Type::Suppress) }
 }
 
+fn operator(kind: v1::master::call::Type) -> v1::master::Call {
+    v1::master::Call { r#type: Some(kind as i32), ..Default::default() }
+}
+
+/// DRAIN_AGENT with the longest grace in seconds.
+pub(crate) fn drain(agent: &str, seconds: Option<f64>, mark_gone: bool) -> v1::master::Call {
+    let max_grace_period = seconds.map(|seconds| tepui_proto::google::protobuf::Duration {
+        seconds: Some(seconds as i64),
+        nanos: Some((seconds.fract() * 1e9) as i32),
+    });
+    let drain = v1::master::call::DrainAgent {
+        agent_id: Some(agent_id(agent)),
+        max_grace_period,
+        mark_gone: Some(mark_gone),
+    };
+    v1::master::Call { drain_agent: Some(drain), ..operator(v1::master::call::Type::DrainAgent) }
+}
+
+pub(crate) fn deactivate(agent: &str) -> v1::master::Call {
+    let deactivate = v1::master::call::DeactivateAgent { agent_id: Some(agent_id(agent)) };
+    let kind = v1::master::call::Type::DeactivateAgent;
+    v1::master::Call { deactivate_agent: Some(deactivate), ..operator(kind) }
+}
+
+pub(crate) fn reactivate(agent: &str) -> v1::master::Call {
+    let reactivate = v1::master::call::ReactivateAgent { agent_id: Some(agent_id(agent)) };
+    let kind = v1::master::call::Type::ReactivateAgent;
+    v1::master::Call { reactivate_agent: Some(reactivate), ..operator(kind) }
+}
+
+pub(crate) fn mark_gone(agent: &str) -> v1::master::Call {
+    let gone = v1::master::call::MarkAgentGone { agent_id: Some(agent_id(agent)) };
+    v1::master::Call { mark_agent_gone: Some(gone), ..operator(v1::master::call::Type::MarkAgentGone) }
+}
+
 /// The text of an id inside a message.
 pub(crate) trait Named {
     fn named(&self) -> &str;

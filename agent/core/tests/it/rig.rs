@@ -147,7 +147,23 @@ impl Rig {
         let kill_policy = grace_ms.map(|ms| v1::KillPolicy {
             grace_period: Some(v1::DurationInfo { nanoseconds: Some(ms * 1_000_000) }),
         });
-        let kill = event::KillTask { framework_id: framework_id(), task_id: task_id(task), kill_policy };
+        let kill = event::KillTask {
+            framework_id: framework_id(),
+            task_id: task_id(task),
+            kill_policy,
+            ..Default::default()
+        };
+        self.event(event::Type::KillTask, |event| event.kill_task = Some(kill));
+    }
+
+    /// A kill by a master that drains this agent.
+    pub(crate) fn drain(&mut self, task: &str, max_grace_ms: u64) {
+        let kill = event::KillTask {
+            framework_id: framework_id(),
+            task_id: task_id(task),
+            max_grace_ms: Some(max_grace_ms),
+            ..Default::default()
+        };
         self.event(event::Type::KillTask, |event| event.kill_task = Some(kill));
     }
 

@@ -122,6 +122,16 @@ fn a_kill_while_it_starts_reaches_it_with_what_is_left_of_the_grace() {
 }
 
 #[test]
+fn a_drain_cuts_the_grace_that_only_the_agent_knows() {
+    for (max_ms, expected) in [(500, 500), (60_000, 3_000)] {
+        let mut rig = Rig::registered();
+        rig.running("t", 1);
+        rig.drain("t", max_ms);
+        assert_eq!(rig.kills(), [expected]);
+    }
+}
+
+#[test]
 fn a_nearer_end_wins_and_a_later_one_is_ignored() {
     let mut rig = Rig::registered();
     rig.running("t", 1);

@@ -152,7 +152,6 @@ impl Master {
                 .then(|| v1::resource::AllocationInfo { role: Some(allocation.role.to_string()) }),
             domain: info.domain.clone(),
             unavailability: self.registry.machine_of(&agent).map(|machine| machine.unavailability),
-            ..Default::default()
         };
         let offered = Offered {
             offer: Arc::new(offer.clone()),
