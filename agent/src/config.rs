@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A text that must not reach a log: it prints as dots.
@@ -24,6 +25,27 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// Sets how much this process logs: 0 is what it was started with, 1 adds debugging, more adds tracing.
+#[derive(Clone)]
+pub struct LogLevel(Arc<dyn Fn(u32) + Send + Sync>);
+
+impl LogLevel {
+    /// Takes what changes the level; it is called with the new one, and must not block.
+    pub fn new(set: impl Fn(u32) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(set))
+    }
+
+    pub(crate) fn set(&self, level: u32) {
+        (self.0)(level);
+    }
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogLevel(…)")
     }
 }
 
@@ -92,6 +114,10 @@ pub struct Config {
     pub executable: Option<PathBuf>,
     /// Program and first arguments that lead to [`crate::supervise_main`]; by default `<executable> supervise`.
     pub supervisor_command: Option<Vec<OsString>>,
+    /// Where this process logs to, if to a file: shown as `/slave/log`.
+    pub log_file: Option<PathBuf>,
+    /// Lets operators change how much is logged; without it they are told that they cannot.
+    pub log_level: Option<LogLevel>,
     pub timers: Timers,
 }
 
@@ -109,6 +135,8 @@ impl Config {
             secret: None,
             executable: None,
             supervisor_command: None,
+            log_file: None,
+            log_level: None,
             timers: Timers::default(),
         }
     }

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
@@ -13,10 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Timers;
 use crate::layout::Layout;
-use crate::runtime::Handle;
+use crate::runtime::{Count, Handle, Observed};
 
 /// Looks at all sandboxes again and again until `stop`.
-pub(crate) async fn run(layout: Layout, handle: Handle, timers: Timers, stop: CancellationToken) {
+pub(crate) async fn run(
+    layout: Layout,
+    handle: Handle,
+    timers: Timers,
+    observed: Arc<Observed>,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(timers.gc_interval) => {}
@@ -28,7 +35,10 @@ pub(crate) async fn run(layout: Layout, handle: Handle, timers: Timers, stop: Ca
         let Some(known) = known.await else { return };
         let (layout, delay) = (layout.clone(), timers.gc_delay);
         let swept = tokio::task::spawn_blocking(move || sweep(&layout, &known, delay)).await;
-        if let Ok(removed @ 1..) = swept {
+        let Ok(Swept { removed, stuck }) = swept else { continue };
+        observed.add(Count::SandboxesRemoved, removed);
+        observed.add(Count::SandboxesStuck, stuck);
+        if removed > 0 {
             tracing::info!(removed, "removed old sandboxes");
         }
     }
@@ -44,9 +54,16 @@ pub(crate) fn restart_age(sandbox: &Path) {
     let _too_early = folder.and_then(|folder: File| folder.set_modified(SystemTime::now()));
 }
 
-/// Removes sandboxes that nobody knows and that were last changed before `delay`. Returns how many.
-pub(crate) fn sweep(layout: &Layout, known: &BTreeSet<String>, delay: Duration) -> usize {
-    let mut removed = 0;
+/// How many sandboxes a sweep removed, and how many it could not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) removed: u64,
+    pub(crate) stuck: u64,
+}
+
+/// Removes sandboxes that nobody knows and that were last changed before `delay`.
+pub(crate) fn sweep(layout: &Layout, known: &BTreeSet<String>, delay: Duration) -> Swept {
+    let mut swept = Swept::default();
     let all_runs = all_runs(&layout.sandboxes());
     for run in all_runs.iter().flat_map(|runs| entries(runs)) {
         let name = run.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -55,8 +72,11 @@ pub(crate) fn sweep(layout: &Layout, known: &BTreeSet<String>, delay: Duration) 
             continue;
         }
         match fs::remove_dir_all(&run) {
-            Ok(()) => removed += 1,
-            Err(error) => tracing::warn!(path = %run.display(), %error, "failed to remove a sandbox"),
+            Ok(()) => swept.removed += 1,
+            Err(error) => {
+                swept.stuck += 1;
+                tracing::warn!(path = %run.display(), %error, "failed to remove a sandbox");
+            }
         }
     }
     // Of all executors, so that what an interrupted sweep left goes as well.
@@ -64,7 +84,7 @@ pub(crate) fn sweep(layout: &Layout, known: &BTreeSet<String>, delay: Duration) 
         let _alone = layout.prune_parents();
         prune(&runs);
     }
-    removed
+    swept
 }
 
 /// Removes a `runs` folder and those above it, up to the framework's, as far as nothing is in them.
@@ -130,8 +150,8 @@ mod tests {
         let (_folder, layout) = layout();
         let (old, kept) = (sandbox(&layout, "t", "old"), sandbox(&layout, "t", "known"));
         let known = BTreeSet::from(["known".to_owned()]);
-        assert_eq!(sweep(&layout, &known, HOUR), 0);
-        assert_eq!(sweep(&layout, &known, Duration::ZERO), 1);
+        assert_eq!(sweep(&layout, &known, HOUR).removed, 0);
+        assert_eq!(sweep(&layout, &known, Duration::ZERO), Swept { removed: 1, stuck: 0 });
         assert!(kept.join("stdout").exists() && !old.exists());
         assert!(kept.with_file_name("latest").exists(), "it leads to one that stays");
     }
@@ -144,9 +164,9 @@ mod tests {
             set_age(&path, 2 * HOUR);
         }
         restart_age(&run);
-        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR), 0);
+        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR).removed, 0);
         set_age(&run, 2 * HOUR);
-        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR), 1);
+        assert_eq!(sweep(&layout, &BTreeSet::new(), HOUR).removed, 1);
     }
 
     #[test]

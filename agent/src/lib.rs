@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod containerizer;
 mod error;
+mod flags;
 mod gc;
 mod http;
 mod layout;
@@ -21,7 +22,7 @@ mod runtime;
 mod server;
 mod supervise;
 
-pub use config::{Config, Secret, Timers};
+pub use config::{Config, LogLevel, Secret, Timers};
 pub use error::Error;
 pub use server::Server;
 pub use supervise::supervise_main;

@@ -20,8 +20,8 @@ use crate::config::{Config, Timers};
 use crate::containerizer::{self, Containerizer, Settings};
 use crate::layout::{Layout, WorkDirLock, write_atomically};
 use crate::master_link::MasterLink;
-use crate::runtime::{EventLoop, Handle, Parts};
-use crate::{Error, PRODUCT_VERSION, gc, http, resources};
+use crate::runtime::{EventLoop, Handle, Observed, Parts};
+use crate::{Error, PRODUCT_VERSION, flags, gc, http, resources};
 
 /// A running agent.
 pub struct Server {
@@ -54,37 +54,53 @@ impl Server {
         let host = advertised_ip(&config);
         let advertised = SocketAddr::new(host, address.port());
 
+        let tracker = TaskTracker::new();
+        let (stop_outside, stop) = (CancellationToken::new(), CancellationToken::new());
+        // If anything fails from here on, what has begun by then ends.
+        let given_up = (stop_outside.clone().drop_guard(), stop.clone().drop_guard());
+        let (handle, messages) = Handle::new();
+        let observed = Observed::new();
+        // Before the recovery: whoever asks meanwhile is told to come again instead of finding nobody.
+        let facts = http::Facts {
+            layout: layout.clone(),
+            address: advertised,
+            flags: flags::flags(&config, address),
+            log_file: config.log_file.clone(),
+            log_level: config.log_level.clone(),
+            gc_delay: config.timers.gc_delay,
+        };
+        let app =
+            http::App::new(facts, handle.clone(), observed.clone(), tracker.clone(), stop_outside.clone());
+        tracker.spawn(http::serve(listener, app, stop_outside.clone()));
+        let endpoint = format!("{{\"api\":\"{advertised}\",\"pid\":{}}}\n", std::process::id());
+        write_atomically(&layout.endpoint(), endpoint.as_bytes())
+            .map_err(Error::file("write", &layout.endpoint()))?;
         let recovery = {
             let (layout, state) = (layout.clone(), state.clone());
             tokio::task::spawn_blocking(move || containerizer::recover(&layout, &state)).await
         };
         let (processes, adopted) = recovery.map_err(|_| Error::Ended("recovery"))??;
 
-        let tracker = TaskTracker::new();
-        let (stop_outside, stop) = (CancellationToken::new(), CancellationToken::new());
-        let (handle, messages) = Handle::new();
         let settings = settings(&config, layout.clone(), advertised)?;
         let containers = Containerizer::new(settings, handle.clone(), tracker.clone(), stop.clone());
         containers.adopt(adopted);
         let core = core_config(&config, host, address.port(), resources, attributes);
-        let link = MasterLink::new(&config, core.tasks_max, handle.clone())?;
+        let link = MasterLink::new(&config, core.tasks_max, handle.clone(), observed.clone())?;
         let (journal, durable, write) = Journal::new(file);
         let journal_task = tokio::task::spawn_blocking(write);
 
         let has_tasks = !state.tasks.is_empty();
         let agent = Agent::new(core, state);
-        let parts = Parts { agent, messages, journal, durable, containers, stop: stop.clone() };
+        let observe = observed.clone();
+        let parts =
+            Parts { agent, messages, journal, durable, containers, observed: observe, stop: stop.clone() };
         let first = if has_tasks { vec![Input::Recovered { processes }] } else { Vec::new() };
         // Both are owned by this server, which awaits them.
         let event_loop = tracker.spawn(EventLoop::new(parts).run(first));
 
-        let endpoint = format!("{{\"api\":\"{advertised}\",\"pid\":{}}}\n", std::process::id());
-        write_atomically(&layout.endpoint(), endpoint.as_bytes())
-            .map_err(Error::file("write", &layout.endpoint()))?;
-        let app = http::App::new(handle.clone(), layout.clone(), advertised);
-        tracker.spawn(http::serve(listener, app, stop_outside.clone()));
-        tracker.spawn(gc::run(layout, handle, config.timers.clone(), stop_outside.clone()));
+        tracker.spawn(gc::run(layout, handle, config.timers.clone(), observed, stop_outside.clone()));
         tracker.spawn(link.run(stop_outside.clone()));
+        drop((given_up.0.disarm(), given_up.1.disarm()));
         tracing::info!(%address, work_dir = %config.work_dir.display(), "agent started");
         Ok(Self {
             address,

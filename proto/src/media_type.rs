@@ -34,7 +34,13 @@ impl MediaType {
         if accept.trim().is_empty() {
             return Some(Self::Json);
         }
-        [Self::Json, Self::Protobuf].into_iter().find(|media| is_acceptable(accept, *media))
+        [Self::Json, Self::Protobuf].into_iter().find(|media| is_acceptable(accept, media.as_str()))
+    }
+
+    /// Returns whether an `Accept` allows this type of content, which may be another than the two. No header allows any.
+    #[must_use]
+    pub fn accepts(accept: Option<&str>, name: &str) -> bool {
+        accept.is_none_or(|accept| accept.trim().is_empty() || is_acceptable(accept, name))
     }
 }
 
@@ -45,12 +51,12 @@ impl std::fmt::Display for MediaType {
 }
 
 /// The most specific range that names the type decides; `q=0` refuses.
-fn is_acceptable(accept: &str, media: MediaType) -> bool {
+fn is_acceptable(accept: &str, wanted: &str) -> bool {
     let mut best: Option<(u8, bool)> = None;
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let specificity = if name.eq_ignore_ascii_case(media.as_str()) {
+        let specificity = if name.eq_ignore_ascii_case(wanted) {
             2
         } else if name.eq_ignore_ascii_case("application/*") {
             1
@@ -59,14 +65,14 @@ fn is_acceptable(accept: &str, media: MediaType) -> bool {
         } else {
             continue;
         };
-        let wanted = !parts.any(is_zero_quality);
+        let allowed = !parts.any(is_zero_quality);
         best = match best {
             Some((known, _)) if known > specificity => best,
-            Some((known, before)) if known == specificity => Some((known, before || wanted)),
-            _ => Some((specificity, wanted)),
+            Some((known, before)) if known == specificity => Some((known, before || allowed)),
+            _ => Some((specificity, allowed)),
         };
     }
-    best.is_some_and(|(_, wanted)| wanted)
+    best.is_some_and(|(_, allowed)| allowed)
 }
 
 fn is_zero_quality(parameter: &str) -> bool {
@@ -119,6 +125,22 @@ mod tests {
         ];
         for (accept, expected) in cases {
             assert_eq!(MediaType::negotiate(accept), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn other_types_can_be_asked_about() {
+        let cases = [
+            (None, true),
+            (Some(" "), true),
+            (Some("application/recordio"), true),
+            (Some("application/json, Application/RecordIO;q=0.5"), true),
+            (Some("*/*"), true),
+            (Some("application/recordio;q=0, */*"), false),
+            (Some("application/json"), false),
+        ];
+        for (accept, expected) in cases {
+            assert_eq!(MediaType::accepts(accept, "application/recordio"), expected, "{accept:?}");
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Agent {
     /// Updates about tasks that this agent does not have; they live as long as the registration.
     pub(crate) answers: BTreeMap<TaskKey, Outbox>,
     pub(crate) completed: VecDeque<CompletedTask>,
+    /// Frameworks without tasks, for those who ask about the past; the oldest first.
+    pub(crate) completed_frameworks: VecDeque<v1::FrameworkInfo>,
     pub(crate) timers: Timers,
     pub(crate) ids: Ids,
     /// The processes of the checkpoint's tasks are known.
@@ -119,6 +121,7 @@ impl Agent {
             tasks,
             answers: BTreeMap::new(),
             completed: VecDeque::new(),
+            completed_frameworks: VecDeque::new(),
             timers: Timers::default(),
             ids,
             leaving: None,

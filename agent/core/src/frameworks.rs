@@ -1,4 +1,4 @@
-//! What the agent knows of the frameworks of its tasks. Owns nothing beyond that; a framework without tasks is forgotten.
+//! What the agent knows of the frameworks of its tasks. A framework without tasks is forgotten but for a line in the history.
 
 use tepui_proto::v1;
 
@@ -6,7 +6,20 @@ use crate::TaskKey;
 use crate::agent::{Agent, Turn};
 use crate::checkpoint::Kind;
 
+/// Frameworks without tasks that stay visible, as in Mesos.
+const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+
 impl Agent {
+    /// Moves a framework to the history.
+    pub(crate) fn forget_framework(&mut self, framework_id: &str) {
+        let Some(info) = self.frameworks.remove(framework_id) else { return };
+        self.completed_frameworks.retain(|known| known.id != info.id);
+        while self.completed_frameworks.len() >= COMPLETED_FRAMEWORKS_MAX {
+            self.completed_frameworks.pop_front();
+        }
+        self.completed_frameworks.push_back(info);
+    }
+
     pub(crate) fn on_update_framework(&mut self, turn: &mut Turn<'_>, info: v1::FrameworkInfo) {
         let id = info.id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
         if self.frameworks.get(&id).is_some_and(|known| *known != info) {

@@ -128,7 +128,7 @@ impl Agent {
         let forgotten = Forgotten { framework_id: key.framework_id.clone(), task_id: key.task_id.clone() };
         self.checkpoint(turn, Kind::Forgotten(forgotten));
         if !self.tasks.keys().any(|other| other.framework_id == key.framework_id) {
-            self.frameworks.remove(&key.framework_id);
+            self.forget_framework(&key.framework_id);
         }
         turn.push(Effect::Forgotten { task: key.clone(), container_id: task.container_id.clone() });
         while self.completed.len() >= self.config.completed_tasks_max.max(1) {

@@ -67,6 +67,17 @@ impl Agent {
         self.frameworks.values()
     }
 
+    /// Returns frameworks that had tasks here and have none now, oldest first.
+    pub fn completed_frameworks(&self) -> impl Iterator<Item = &v1::FrameworkInfo> {
+        let gone = |info: &&v1::FrameworkInfo| {
+            info.id
+                .as_ref()
+                .and_then(|id| id.value.as_ref())
+                .is_none_or(|id| !self.frameworks.contains_key(id))
+        };
+        self.completed_frameworks.iter().filter(gone)
+    }
+
     pub fn tasks(&self) -> impl Iterator<Item = TaskView<'_>> {
         self.tasks.values().map(|task| TaskView {
             key: &task.key,

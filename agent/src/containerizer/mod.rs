@@ -10,7 +10,11 @@ mod environment;
 mod isolators;
 mod launcher;
 mod recovery;
+mod signals;
+mod usage;
 mod watch;
 
 pub(crate) use container::{Containerizer, Settings};
 pub(crate) use recovery::recover;
+pub(crate) use signals::signal_container;
+pub(crate) use usage::{Sample, Sampler};

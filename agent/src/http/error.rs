@@ -1,7 +1,8 @@
 //! Answers that are not data: plain text with a status. Decides no status by itself.
 
+use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, HeaderValue};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use tepui_proto::wire::DecodeError;
 
@@ -10,12 +11,12 @@ use tepui_proto::wire::DecodeError;
 pub(super) struct Refusal {
     status: StatusCode,
     reason: String,
-    allow: Option<&'static str>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into(), allow: None }
+        Self { status, reason: reason.into(), header: None }
     }
 
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {
@@ -28,14 +29,22 @@ impl Refusal {
 
     /// The agent is going down.
     pub(super) fn unavailable() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
+        Self::soon("the agent is stopping")
+    }
+
+    /// The agent does not know yet what runs on it.
+    pub(super) fn recovering() -> Self {
+        Self::soon("the agent is recovering the tasks of its earlier run")
+    }
+
+    fn soon(reason: &str) -> Self {
+        let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
+        Self { header, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason) }
     }
 
     pub(super) fn method(allowed: &'static str) -> Self {
-        Self {
-            allow: Some(allowed),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("expecting {allowed}"))
-        }
+        let header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        Self { header, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("expecting {allowed}")) }
     }
 }
 
@@ -47,9 +56,11 @@ impl From<DecodeError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, self.reason).into_response();
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        let mut response = Response::new(Body::from(self.reason));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
         }
         response
     }

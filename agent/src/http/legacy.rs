@@ -1,191 +1,137 @@
-//! `/state` and `/version` with the names that old pages know. Owns those names.
+//! `/state`, `/flags` and `/version` with the names that old pages know. Owns those names.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use axum::response::Response;
 use serde_json::{Map, Value, json};
-use tepui_agent_core::{Agent, TaskKey};
-use tepui_proto::resources::Resources;
 use tepui_proto::v1;
 
 use super::error::Refusal;
+use super::known::{self, Executor, Framework, Known, Stage};
 use super::query::Query;
+use super::values::{add, allocation_role, attributes, reserved_and_not, resources, task};
 use super::{Inner, json};
-use crate::layout::Layout;
 use crate::{MESOS_VERSION, PRODUCT_VERSION};
 
+/// What this build understands of what Mesos' agents announce.
+const CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"];
+
 pub(super) fn version(query: &Query) -> Response {
-    let version = json!({
+    json(&build(), query)
+}
+
+fn build() -> Value {
+    json!({
         "version": MESOS_VERSION,
         "build_date": "",
         "build_time": 0.0,
         "build_user": "",
         "tepui_version": PRODUCT_VERSION,
-    });
-    json(&version, query)
+    })
+}
+
+pub(super) fn flags(app: &Inner, query: &Query) -> Response {
+    json(&json!({ "flags": flag_object(app) }), query)
+}
+
+fn flag_object(app: &Inner) -> Map<String, Value> {
+    app.facts.flags.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
 }
 
 pub(super) async fn state(app: &Arc<Inner>, query: &Query) -> Result<Response, Refusal> {
-    let inner = app.clone();
-    let state = app.handle.look(move |agent| render(&inner, agent)).await.ok_or_else(Refusal::unavailable)?;
-    Ok(json(&state, query))
+    let known = known::look(app).await?;
+    Ok(json(&render(app, &known), query))
 }
 
-fn render(app: &Inner, agent: &Agent) -> Value {
-    let info = &agent.config().agent_info;
+fn render(app: &Inner, known: &Known) -> Value {
+    let info = &known.info;
     let start_time = app.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    json!({
-        "version": MESOS_VERSION,
-        "tepui_version": PRODUCT_VERSION,
-        "id": agent.agent_id(),
-        "pid": format!("slave(1)@{}", app.address),
+    let mut shown = build();
+    let members = json!({
+        "id": known.agent_id,
+        "pid": format!("slave(1)@{}", app.facts.address),
         "hostname": info.hostname(),
         "start_time": start_time,
-        "registered": agent.is_registered(),
+        "registered": known.registered,
+        "capabilities": CAPABILITIES,
         "resources": resources(&info.resources),
         "attributes": attributes(&info.attributes),
-        "flags": { "work_dir": app.layout.work_dir().display().to_string() },
-        "frameworks": frameworks(&app.layout, agent),
-        "completed_frameworks": [],
-    })
-}
-
-fn frameworks(layout: &Layout, agent: &Agent) -> Vec<Value> {
-    let mut running: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for task in agent.tasks() {
-        let shown = task_json(agent, task.key, task.info, task.state, task.latest);
-        let mut executor = executor(layout, agent, task.key, task.info, task.container_id);
-        let list = match () {
-            () if task.queued => "queued_tasks",
-            () if task.state.is_terminal() => "completed_tasks",
-            () => "tasks",
-        };
-        executor.insert(list.to_owned(), json!([shown]));
-        running.entry(&task.key.framework_id).or_default().push(executor.into());
-    }
-    let mut completed: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for task in agent.completed_tasks() {
-        let state = task.latest.as_ref().map_or(v1::TaskState::TaskLost, v1::TaskStatus::state);
-        let shown = task_json(agent, &task.key, &task.info, state, task.latest.as_ref());
-        let mut executor = executor(layout, agent, &task.key, &task.info, &task.container_id);
-        executor.insert("completed_tasks".to_owned(), json!([shown]));
-        completed.entry(&task.key.framework_id).or_default().push(executor.into());
-    }
-    let infos: BTreeMap<&str, &v1::FrameworkInfo> =
-        agent.frameworks().filter_map(|info| Some((info.id.as_ref()?.value.as_deref()?, info))).collect();
-    let ids: std::collections::BTreeSet<&str> = running.keys().chain(completed.keys()).copied().collect();
-    ids.into_iter()
-        .map(|id| {
-            let info = infos.get(id).copied();
-            json!({
-                "id": id,
-                "name": info.map(v1::FrameworkInfo::name).unwrap_or_default(),
-                "user": info.map(v1::FrameworkInfo::user).unwrap_or_default(),
-                "roles": info.map(|info| info.roles.clone()).unwrap_or_default(),
-                "executors": running.remove(id).unwrap_or_default(),
-                "completed_executors": completed.remove(id).unwrap_or_default(),
-            })
-        })
-        .collect()
-}
-
-fn executor(
-    layout: &Layout,
-    agent: &Agent,
-    key: &TaskKey,
-    info: &v1::TaskInfo,
-    container_id: &str,
-) -> Map<String, Value> {
-    let runs = layout.runs(agent.agent_id(), &key.framework_id, &key.task_id);
-    let shown = json!({
-        "id": key.task_id,
-        "name": format!("Command Executor (Task: {})", key.task_id),
-        "source": key.task_id,
-        "container": container_id,
-        "directory": runs.join(container_id).display().to_string(),
-        "resources": resources(&info.resources),
-        "tasks": [],
-        "queued_tasks": [],
-        "completed_tasks": [],
+        "flags": flag_object(app),
+        "frameworks": known.frameworks.iter().map(framework).collect::<Vec<_>>(),
+        "completed_frameworks": known.completed_frameworks.iter().map(framework).collect::<Vec<_>>(),
     });
-    match shown {
-        Value::Object(object) => object,
-        _ => Map::new(),
+    if let (Some(shown), Value::Object(members)) = (shown.as_object_mut(), members) {
+        shown.extend(members);
     }
+    for (name, value) in reserved_and_not(&info.resources) {
+        add(&mut shown, name, Some(value));
+    }
+    let held: Vec<v1::Resource> =
+        known.executors().filter(|(_, one)| one.is_live()).flat_map(|(_, one)| one.resources()).collect();
+    let [reserved, _, unreserved, _] = reserved_and_not(&held);
+    add(&mut shown, "reserved_resources_allocated", Some(reserved.1));
+    add(&mut shown, "unreserved_resources_allocated", Some(unreserved.1));
+    let master = app.observed.master();
+    let host = master.as_deref().and_then(|address| address.rsplit_once(':'));
+    add(&mut shown, "master_hostname", host.map(|(host, _)| json!(host)));
+    let log_dir = app.facts.log_file.as_deref().and_then(|path| path.parent());
+    add(&mut shown, "log_dir", log_dir.map(|path| json!(path.display().to_string())));
+    let domain = info.domain.as_ref().map(|domain| json!(domain));
+    add(&mut shown, "domain", domain);
+    shown
 }
 
-fn task_json(
-    agent: &Agent,
-    key: &TaskKey,
-    info: &v1::TaskInfo,
-    state: v1::TaskState,
-    latest: Option<&v1::TaskStatus>,
-) -> Value {
-    let statuses: Vec<Value> = latest
-        .map(|status| {
-            json!({
-                "state": status.state().as_str_name(),
-                "timestamp": status.timestamp(),
-                "container_status": status.container_status,
-                "message": status.message,
-            })
-        })
-        .into_iter()
-        .collect();
-    json!({
-        "id": key.task_id,
+fn framework(framework: &Framework) -> Value {
+    let info = &framework.info;
+    let mut shown = json!({
+        "id": framework.id,
         "name": info.name(),
-        "framework_id": key.framework_id,
-        "executor_id": "",
-        "slave_id": agent.agent_id(),
-        "state": state.as_str_name(),
-        "resources": resources(&info.resources),
-        "labels": info.labels,
-        "discovery": info.discovery,
-        "statuses": statuses,
-    })
+        "user": info.user(),
+        "failover_timeout": info.failover_timeout(),
+        "checkpoint": info.checkpoint(),
+        "hostname": info.hostname(),
+        "executors": framework.executors.iter().map(executor).collect::<Vec<_>>(),
+        "completed_executors": framework.completed_executors.iter().map(executor).collect::<Vec<_>>(),
+    });
+    add(&mut shown, "principal", info.principal.as_ref().map(|principal| json!(principal)));
+    let is_multi_role =
+        info.capabilities.iter().any(|one| one.r#type() == v1::framework_info::capability::Type::MultiRole);
+    match is_multi_role {
+        true => add(&mut shown, "roles", Some(json!(info.roles))),
+        false => add(&mut shown, "role", Some(json!(info.role()))),
+    }
+    shown
 }
 
-/// Returns amounts by name; the usual scalars are there even if they are nothing.
-pub(super) fn resources(list: &[v1::Resource]) -> Value {
-    let mut shown: Map<String, Value> =
-        ["cpus", "mem", "disk", "gpus"].map(|name| (name.to_owned(), json!(0.0))).into_iter().collect();
-    // What does not add up was refused before it came here.
-    let all = Resources::from_proto(list).unwrap_or_default();
-    for (name, amount) in all.scalars() {
-        shown.insert(name.to_string(), json!(amount.to_f64()));
-    }
-    for name in all.names() {
-        let ranges = all.ranges(name);
-        if !ranges.is_empty() {
-            let text: Vec<String> = ranges.iter().map(|(begin, end)| format!("{begin}-{end}")).collect();
-            shown.insert(name.to_owned(), json!(format!("[{}]", text.join(", "))));
-        }
-    }
-    shown.into()
-}
-
-fn attributes(list: &[v1::Attribute]) -> Value {
-    let shown: Map<String, Value> = list
+fn executor(executor: &Executor) -> Value {
+    let of = |wanted: &[Stage]| -> Vec<Value> {
+        let chosen = executor.tasks.iter().filter(|one| wanted.contains(&one.stage));
+        chosen.map(|one| task(&one.task)).collect()
+    };
+    let all: Vec<v1::Resource> = executor
+        .tasks
         .iter()
-        .map(|attribute| {
-            let value = match (&attribute.scalar, &attribute.text, &attribute.ranges) {
-                (Some(scalar), _, _) => json!(scalar.value()),
-                (_, Some(text), _) => json!(text.value()),
-                (_, _, Some(ranges)) => {
-                    let text: Vec<String> = ranges
-                        .range
-                        .iter()
-                        .map(|range| format!("{}-{}", range.begin(), range.end()))
-                        .collect();
-                    json!(format!("[{}]", text.join(", ")))
-                }
-                (None, None, None) => Value::Null,
-            };
-            (attribute.name().to_owned(), value)
-        })
+        .flat_map(|one| &one.task.resources)
+        .chain(&executor.info.resources)
+        .cloned()
         .collect();
-    shown.into()
+    let held = if executor.is_live() { executor.resources() } else { Vec::new() };
+    let mut shown = json!({
+        "id": executor.id(),
+        "name": executor.info.name(),
+        "source": executor.info.source(),
+        "container": executor.container_id,
+        "directory": executor.directory.display().to_string(),
+        "resources": resources(&held),
+        "tasks": of(&[Stage::Launched]),
+        "queued_tasks": of(&[Stage::Queued]),
+        // Those whose end is not acknowledged are among them, as in Mesos.
+        "completed_tasks": of(&[Stage::Completed, Stage::Terminated]),
+    });
+    add(&mut shown, "role", allocation_role(&all).map(|role| json!(role)));
+    add(&mut shown, "labels", executor.info.labels.as_ref().map(|labels| json!(labels.labels)));
+    let kind = executor.info.r#type.and_then(|kind| v1::executor_info::Type::try_from(kind).ok());
+    add(&mut shown, "type", kind.map(|kind| json!(kind.as_str_name())));
+    shown
 }

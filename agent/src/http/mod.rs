@@ -2,41 +2,56 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/health`, `/version`, `/state`, `/metrics`, `/metrics/snapshot` | the agent itself |
-//! | `/files/read`, `/files/browse`, `/files/download` | sandboxes, by virtual path or by the directory that `/state` names |
+//! | `/health`, `/version`, `/flags`, `/state`, `/metrics`, `/metrics/snapshot` | the agent itself |
+//! | `/containers`, `/monitor/statistics` | containers and what they use |
+//! | `/files/read`, `/files/browse`, `/files/download`, `/files/debug` | sandboxes, by virtual path or by the directory that `/state` names |
 //! | `POST /api/v1` | the operator calls of Mesos' agents |
 //! | `/tepui/v1/sandbox` | a part of one file of a task |
 //!
-//! Each also answers below `/slave(1)` and with `.json` behind it, as old tools ask. Owns routes and status codes; decides
-//! nothing.
+//! Owns the ways in: routes, what is answered during the recovery, compression. Decides nothing.
 
+mod admission;
+mod containers;
 mod error;
 mod files;
+mod gzip;
+mod known;
 mod legacy;
+mod listener;
+mod logging;
 mod metrics;
 mod operator_api;
 mod query;
+mod route;
 mod sandbox_api;
 mod tasks;
+mod values;
+mod within;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::error::Refusal;
+use self::logging::Logging;
+use self::route::Route;
+use crate::LogLevel;
+use crate::containerizer::Sampler;
 use crate::layout::Layout;
-use crate::runtime::Handle;
+use crate::runtime::{Handle, Observed};
+
+pub(crate) use self::listener::serve;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -44,69 +59,100 @@ pub(crate) struct App {
     inner: Arc<Inner>,
 }
 
+/// What never changes while an agent runs.
+pub(crate) struct Facts {
+    pub(crate) layout: Layout,
+    /// Where others reach the agent.
+    pub(crate) address: SocketAddr,
+    pub(crate) flags: Vec<(String, String)>,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_level: Option<LogLevel>,
+    pub(crate) gc_delay: Duration,
+}
+
 struct Inner {
+    facts: Facts,
     handle: Handle,
-    layout: Layout,
-    address: SocketAddr,
-    started: Instant,
+    observed: Arc<Observed>,
+    sampler: Sampler,
+    logging: Logging,
     started_at: SystemTime,
+    /// Owns what goes on after an answer.
+    tracker: TaskTracker,
+    /// The agent goes down: nobody waits any longer.
+    stop: CancellationToken,
 }
 
 impl App {
-    pub(crate) fn new(handle: Handle, layout: Layout, address: SocketAddr) -> Self {
-        let inner = Inner { handle, layout, address, started: Instant::now(), started_at: SystemTime::now() };
+    pub(crate) fn new(
+        mut facts: Facts,
+        handle: Handle,
+        observed: Arc<Observed>,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let logging = Logging::new(facts.log_level.take());
+        let inner = Inner {
+            facts,
+            handle,
+            observed,
+            sampler: Sampler::default(),
+            logging,
+            started_at: SystemTime::now(),
+            tracker,
+            stop,
+        };
         Self { inner: Arc::new(inner) }
     }
 }
 
-/// Answers requests until `stop`.
-pub(crate) async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection may answer late");
-        }
-    });
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::warn!(%error, "the agent's endpoints failed");
-    }
-}
-
 fn router(app: App) -> Router {
+    // One fallback instead of axum's routes: Mesos matches by the longest prefix, and what reads does not mind the method.
     Router::new().fallback(dispatch).with_state(app)
 }
 
 async fn dispatch(State(app): State<App>, request: Request) -> Response {
-    match route(&app.inner, request).await {
+    let wants_gzip = gzip::is_wanted(request.headers());
+    match handle(&app.inner, request).await {
+        Ok(response) if wants_gzip => gzip::compress(response).await,
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn route(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
-    let path = request.uri().path().to_owned();
-    let path = path.strip_prefix("/slave(1)").or_else(|| path.strip_prefix("/slave")).unwrap_or(&path);
-    let path = path.strip_suffix(".json").unwrap_or(path).trim_end_matches('/');
+async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
+    // Clients may write the parentheses of the process' name in either way.
+    let path = query::decoded_path(request.uri().path());
     let query = query::Query::new(request.uri().query());
-    if path == "/api/v1" || path.starts_with("/api/v1/operator") {
-        return operator_api::handle(app, request).await;
+    let route = route::find(&path).ok_or_else(|| Refusal::not_found("there is nothing here"))?;
+    match route {
+        Route::Health => return Ok(empty(StatusCode::OK)),
+        Route::Version => return Ok(legacy::version(&query)),
+        _ if !app.observed.is_recovered() => return Err(Refusal::recovering()),
+        _ => {}
     }
-    // As in Mesos, endpoints that only read do not mind how they are asked; but nothing is changed here by any method.
-    if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
-        return Err(Refusal::method("GET"));
+    match route {
+        Route::Health | Route::Version => Err(Refusal::unavailable()),
+        Route::Operator => Box::pin(operator_api::handle(app, request)).await,
+        Route::State => legacy::state(app, &query).await,
+        Route::Flags => Ok(legacy::flags(app, &query)),
+        Route::Containers => containers::list(app, &query).await,
+        Route::Statistics => containers::monitor(app, &query).await,
+        Route::Metrics => metrics::prometheus(app).await,
+        Route::Snapshot => metrics::snapshot(app, &query).await,
+        Route::Browse => files::browse(app, &query).await,
+        Route::Read => files::read(app, &query).await,
+        Route::Download => files::download(app, &query).await,
+        Route::Debug => files::debug(app, &query).await,
+        Route::Sandbox => sandbox_api::read(app, &query).await,
     }
-    match path {
-        "/health" => Ok(StatusCode::OK.into_response()),
-        "/version" => Ok(legacy::version(&query)),
-        "/state" => legacy::state(app, &query).await,
-        "/metrics" => metrics::prometheus(app).await,
-        "/metrics/snapshot" => metrics::snapshot(app, &query).await,
-        "/files/read" => files::read(app, &query).await,
-        "/files/browse" => files::browse(app, &query).await,
-        "/files/download" => files::download(app, &query).await,
-        "/tepui/v1/sandbox" => sandbox_api::read(app, &query).await,
-        _ => Err(Refusal::not_found("there is nothing here")),
-    }
+}
+
+/// Returns an answer without a body and therefore without a type: some clients take that for a stream.
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 /// Returns an answer with this type and body.

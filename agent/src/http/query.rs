@@ -36,6 +36,11 @@ impl Query {
     }
 }
 
+/// Returns a path without percent-encoding; a plus stands for itself there.
+pub(super) fn decoded_path(path: &str) -> String {
+    decoded(&path.replace('+', "%2B"))
+}
+
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -71,5 +76,6 @@ mod unit {
         assert_eq!(query.get("flag"), Some(""));
         assert!(query.required("flag").is_err());
         assert!(query.get("e").unwrap().starts_with("%zz"));
+        assert_eq!(decoded_path("/slave%281%29/a+b%2"), "/slave(1)/a+b%2");
     }
 }

@@ -11,8 +11,9 @@ use axum::response::Response;
 use tepui_agent_core::{Agent, TaskKey};
 
 use super::error::Refusal;
-use super::files::{blocking, inside, read_part};
+use super::files::blocking;
 use super::query::Query;
+use super::within::{self, Place};
 use super::{Inner, answer};
 
 const LENGTH_DEFAULT: u64 = 64 << 10;
@@ -41,13 +42,10 @@ pub(super) async fn read(app: &Arc<Inner>, query: &Query) -> Result<Response, Re
     let length: u64 = query.number("length")?.unwrap_or(LENGTH_DEFAULT).min(LENGTH_MAX);
     let wanted = key.clone();
     let known = app.handle.look(move |agent| know(agent, &wanted)).await.ok_or_else(Refusal::unavailable)?;
-    let runs = app.layout.runs(&known.agent_id, &key.framework_id, &key.task_id);
+    let runs = app.facts.layout.runs(&known.agent_id, &key.framework_id, &key.task_id);
     let sandbox = runs.join(known.container_id.as_deref().unwrap_or("latest"));
-    let part = blocking(move || {
-        let file = inside(&sandbox, &sandbox.join(path))?;
-        read_part(&file, offset, length)
-    });
-    let part = part.await?;
+    let place = Place { wanted: sandbox.join(path), root: sandbox };
+    let part = blocking(move || within::read(&place, offset, length)).await?;
     let mut response = answer("application/octet-stream", part.data);
     let headers = response.headers_mut();
     headers.insert(FILE_SIZE, HeaderValue::from(part.size));

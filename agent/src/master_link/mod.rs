@@ -8,6 +8,7 @@
 mod candidates;
 mod session;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::candidates::Candidates;
 use self::session::{Ended, Session};
 use crate::config::{Config, Timers};
-use crate::runtime::Handle;
+use crate::runtime::{Handle, Observed};
 use crate::{Error, Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +28,7 @@ pub(crate) struct MasterLink {
     secret: Option<Secret>,
     timers: Timers,
     handle: Handle,
+    observed: Arc<Observed>,
     tasks_max: usize,
 }
 
@@ -35,7 +37,12 @@ impl MasterLink {
     ///
     /// # Errors
     /// There is no HTTP client to be had, or no master to be asked.
-    pub(crate) fn new(config: &Config, tasks_max: usize, handle: Handle) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: &Config,
+        tasks_max: usize,
+        handle: Handle,
+        observed: Arc<Observed>,
+    ) -> Result<Self, Error> {
         if config.masters.is_empty() {
             return Err(Error::Config("no masters are given".to_owned()));
         }
@@ -53,6 +60,7 @@ impl MasterLink {
             secret: config.secret.clone(),
             timers: config.timers.clone(),
             handle,
+            observed,
             tasks_max,
         })
     }
@@ -69,6 +77,7 @@ impl MasterLink {
                 secret: self.secret.as_ref(),
                 timers: &self.timers,
                 handle: &self.handle,
+                observed: &self.observed,
                 attempt,
                 tasks_max: self.tasks_max,
             };

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::candidates::{Candidates, address_of};
 use crate::Secret;
 use crate::config::Timers;
-use crate::runtime::{Handle, LinkNews};
+use crate::runtime::{Handle, LinkNews, Observed};
 
 const PATH: &str = "/tepui/v1/agent";
 const STREAM_ID: &str = "tepui-agent-stream-id";
@@ -38,6 +38,7 @@ pub(super) struct Session<'a> {
     pub(super) secret: Option<&'a Secret>,
     pub(super) timers: &'a Timers,
     pub(super) handle: &'a Handle,
+    pub(super) observed: &'a Observed,
     pub(super) attempt: u64,
     /// How many tasks the agent may hold.
     pub(super) tasks_max: usize,
@@ -69,7 +70,12 @@ impl Session<'_> {
             return Ended::AgentStops;
         }
         let ended = match self.open(candidates, &mut calls).await {
-            Ok(stream) => Ended::Served { reason: self.serve(stream, &mut calls).await },
+            Ok(stream) => {
+                self.observed.set_master(Some(candidates.current().to_owned()));
+                let reason = self.serve(stream, &mut calls).await;
+                self.observed.set_master(None);
+                Ended::Served { reason }
+            }
             Err(reason) => Ended::Failed { reason },
         };
         self.handle.link(self.attempt, LinkNews::Closed).await;

@@ -29,7 +29,10 @@ impl EventLoop {
             }
             Effect::WakeAt { mono_ms } => self.set_wake(mono_ms),
             Effect::Shutdown { message } => self.leaving = Some(message),
-            Effect::Note(note) => log(&note),
+            Effect::Note(note) => {
+                self.observed.see_note(&note);
+                log(&note);
+            }
         }
         Ok(())
     }

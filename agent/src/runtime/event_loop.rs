@@ -1,5 +1,6 @@
 //! The only owner of the core. Owns the order: one input at a time, its effects carried out before the next.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tepui_agent_core::{Agent, Effect, Input};
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::handle::{LinkNews, Message};
+use super::observed::Observed;
 use crate::Error;
 use crate::checkpoint::Journal;
 use crate::containerizer::Containerizer;
@@ -20,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) durable: watch::Receiver<u64>,
     pub(crate) containers: Containerizer,
+    pub(crate) observed: Arc<Observed>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -27,6 +30,7 @@ pub(crate) struct EventLoop {
     pub(super) agent: Agent,
     pub(super) journal: Journal,
     pub(super) containers: Containerizer,
+    pub(super) observed: Arc<Observed>,
     messages: mpsc::Receiver<Message>,
     durable: watch::Receiver<u64>,
     stop: CancellationToken,
@@ -43,11 +47,12 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { agent, messages, journal, durable, containers, stop } = parts;
+        let Parts { agent, messages, journal, durable, containers, observed, stop } = parts;
         Self {
             agent,
             journal,
             containers,
+            observed,
             messages,
             durable,
             stop,
@@ -68,6 +73,7 @@ impl EventLoop {
         for input in first {
             self.handle(input).await?;
         }
+        self.observed.set_recovered();
         while self.leaving.is_none() {
             let wake_at = self.wake_at;
             let wake = async move {
@@ -123,6 +129,7 @@ impl EventLoop {
     async fn handle(&mut self, input: Input) -> Result<(), Error> {
         let mut next = Some(input);
         while let Some(input) = next.take() {
+            self.observed.see_input(&input);
             let mut effects: Vec<Effect> = Vec::new();
             self.agent.handle(self.clock.now(), input, &mut effects);
             for effect in effects {

@@ -1,10 +1,12 @@
-//! What makes the core run: the event loop that owns it, the way into that loop, and the clock.
+//! What makes the core run: the event loop that owns it, the way into that loop, the clock, and what was seen on the way.
 
 mod clock;
 mod effects;
 mod event_loop;
 mod handle;
+mod observed;
 
 pub(crate) use clock::milliseconds;
 pub(crate) use event_loop::{EventLoop, Parts};
 pub(crate) use handle::{Handle, LinkNews};
+pub(crate) use observed::{Count, Observed};

@@ -21,6 +21,12 @@ pub(crate) struct Stat {
     pub(crate) start_time: u64,
     /// It has ended and waits for its parent.
     pub(crate) zombie: bool,
+    /// Time on a processor, its own and that of ended children it has waited for, in clock ticks.
+    pub(crate) user_ticks: u64,
+    pub(crate) system_ticks: u64,
+    pub(crate) threads: u32,
+    /// Memory in use, in pages.
+    pub(crate) rss_pages: u64,
 }
 
 /// Returns what is known of a process, or `None` if there is none.
@@ -28,16 +34,22 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may contain anything, parentheses too.
     let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_whitespace().collect();
+    let number = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     Some(Stat {
         pid,
         zombie: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
+        user_ticks: number(11).saturating_add(number(13)),
+        system_ticks: number(12).saturating_add(number(14)),
+        threads: u32::try_from(number(17)).unwrap_or(u32::MAX),
+        rss_pages: number(21),
     })
 }
 
-fn all() -> Vec<Stat> {
+/// Returns all processes of the host that this one may see.
+pub(crate) fn all() -> Vec<Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(Result::ok)

@@ -24,13 +24,19 @@ async fn the_agent_describes_itself() {
     let (_master, rig) = with_task().await;
     assert_eq!(rig.get("/health").await.0, 200);
     assert_eq!(rig.get_json("/version").await["version"], "1.11.0");
-    for path in ["/state", "/state.json", "/slave(1)/state"] {
+    for path in ["/state", "/state.json", "/slave(1)/state", "/slave%281%29/state.json", "/state/more"] {
         let state = rig.get_json(path).await;
         assert_eq!(state["id"], "master-S0");
         assert_eq!(state["pid"], format!("slave(1)@{}", rig.address));
         assert_eq!(state["resources"]["cpus"], 4.0);
         assert_eq!(state["resources"]["ports"], "[31000-32000]");
         assert_eq!(state["attributes"], json!({"rack": "a", "zone": 3.0}));
+        assert_eq!(state["unreserved_resources"], state["resources"]);
+        assert_eq!(state["reserved_resources"], json!({}));
+        assert_eq!(state["unreserved_resources_full"].as_array().unwrap().len(), 4);
+        assert_eq!(state["master_hostname"], "127.0.0.1");
+        assert_eq!(state["flags"]["resources"], "cpus:4;mem:1024;disk:1024;ports:[31000-32000]");
+        assert_eq!(state["frameworks"][0]["role"], "*");
         let executor = &state["frameworks"][0]["executors"][0];
         assert_eq!(executor["tasks"][0]["state"], "TASK_RUNNING");
         let directory = executor["directory"].as_str().unwrap();
@@ -52,7 +58,7 @@ async fn sandboxes_are_read_and_nothing_else() {
     let read = |rest: &str| format!("/files/read?path={run}/{rest}");
     assert_eq!(rig.get_json(&read("stdout&offset=0&length=2")).await, json!({"data": "he", "offset": 0}));
     assert_eq!(rig.get_json(&read("stdout&offset=4")).await, json!({"data": "o\n", "offset": 4}));
-    assert_eq!(rig.get_json(&read("stdout&offset=99")).await, json!({"data": "", "offset": 99}));
+    assert_eq!(rig.get_json(&read("stdout&offset=99")).await, json!({"data": "", "offset": 6}));
     assert_eq!(rig.get_json(&read("stdout&offset=-1")).await, json!({"data": "", "offset": 6}));
     let listed = rig.get_json(&format!("/files/browse?path={run}")).await;
     let names: Vec<&str> =
@@ -89,6 +95,77 @@ async fn sandboxes_are_read_and_nothing_else() {
         assert_eq!(status, expected, "{path}: {}", String::from_utf8_lossy(&body));
         assert!(!body.is_empty() && !body.starts_with(b"root:"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn old_pages_get_their_forms() {
+    let (_master, rig) = with_task().await;
+    let (status, headers, body) = rig.get("/state?jsonp=angular.callbacks._0").await;
+    assert_eq!((status, headers["content-type"].as_bytes()), (200, &b"text/javascript"[..]));
+    let inner = body.strip_prefix(b"angular.callbacks._0(").and_then(|rest| rest.strip_suffix(b");"));
+    assert!(serde_json::from_slice::<serde_json::Value>(inner.unwrap()).is_ok());
+    assert_eq!(rig.get("/state?jsonp=alert(1)").await.1["content-type"], "application/json");
+    // Reads do not mind how they are asked.
+    for method in [reqwest::Method::POST, reqwest::Method::PUT, reqwest::Method::DELETE] {
+        let request = rig.client.request(method, format!("http://{}/flags", rig.address));
+        let flags: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(flags["flags"]["work_dir"], rig.folder.path().to_str().unwrap());
+    }
+    let debug = rig.get_json("/files/debug").await;
+    let directory = rig.get_json("/state").await["frameworks"][0]["executors"][0]["directory"].clone();
+    assert_eq!(debug[directory.as_str().unwrap()], directory);
+    assert_eq!(rig.get("/files/read?path=/slave/log").await.0, 404);
+    for name in
+        ["slave/cpus_total", "slave/executors_running", "system/mem_total_bytes", "gc/path_removals_failed"]
+    {
+        assert!(rig.get_json("/metrics/snapshot?timeout=5secs").await[name].is_number(), "{name}");
+    }
+    assert_eq!(rig.get("/metrics/snapshot?timeout=soon").await.0, 400);
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_those_who_ask() {
+    use std::io::Read;
+    let (_master, rig) = with_task().await;
+    let zeros = rig.sandbox("t1").join("zeros");
+    std::fs::write(&zeros, vec![b'0'; 5000]).unwrap();
+    let run = "/frameworks/fw/executors/t1/runs/latest";
+    let get = async |path: String, coding: &str| {
+        let request = rig.client.get(format!("http://{}{path}", rig.address));
+        let response = request.header("accept-encoding", coding).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let headers = response.headers().clone();
+        assert_eq!(
+            headers["content-length"].to_str().unwrap().parse::<usize>().unwrap(),
+            response.content_length().map_or(0, |length| usize::try_from(length).unwrap())
+        );
+        (headers, response.bytes().await.unwrap())
+    };
+    let (headers, small) = get(format!("/files/read?path={run}/zeros&offset=0"), "gzip").await;
+    assert_eq!(headers["content-encoding"], "gzip");
+    let mut plain = String::new();
+    flate2::read::GzDecoder::new(&small[..]).read_to_string(&mut plain).unwrap();
+    let (headers, whole) = get(format!("/files/read?path={run}/zeros&offset=0"), "identity").await;
+    assert!(headers.get("content-encoding").is_none());
+    assert!(plain.as_bytes() == whole && small.len() < 200, "{}", small.len());
+    for path in ["/version".to_owned(), format!("/files/download?path={run}/zeros")] {
+        assert!(get(path, "gzip").await.0.get("content-encoding").is_none());
+    }
+}
+
+#[tokio::test]
+async fn the_agents_log_is_read_where_it_has_a_file() {
+    let master = Master::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("agent.log");
+    std::fs::write(&log, "line\n").unwrap();
+    let rig =
+        Rig::start_with(vec![master.address.clone()], |config| config.log_file = Some(log.clone())).await;
+    let read = rig.get_json("/files/read?path=/slave/log&offset=0").await;
+    assert_eq!(read, json!({"data": "line\n", "offset": 0}));
+    assert_eq!(rig.get("/files/read?path=/slave/log/x&offset=0").await.0, 404);
+    assert_eq!(rig.get_json("/files/debug").await["/slave/log"], log.to_str().unwrap());
+    assert_eq!(rig.get_json("/state").await["log_dir"], folder.path().to_str().unwrap());
 }
 
 #[tokio::test]

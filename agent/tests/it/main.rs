@@ -7,5 +7,6 @@ mod endpoints;
 mod kills;
 mod links;
 mod master;
+mod operator;
 mod restarts;
 mod rig;

@@ -10,6 +10,47 @@ use tepui_proto::v1::task_status::Reason;
 use crate::master::{Master, PATIENCE, shell};
 use crate::rig::{Rig, lines, wait_for};
 
+/// While the agent does not know what became of its tasks, it says so.
+#[tokio::test]
+async fn an_agent_that_recovers_answers_for_itself_only() {
+    let master = Master::start().await;
+    let mut rig = Rig::start(&master).await;
+    master.registration(1).await;
+    master.run(shell("t1", "sleep 1000"), 1).await;
+    master.update("t1", State::TaskRunning).await;
+    let port: u16 = rig.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    rig.stop_agent().await;
+    // The supervising process holds its lock, but has not said that it started: the recovery waits for it.
+    let container = std::fs::read_dir(rig.work_dir().join("meta/containers")).unwrap().next().unwrap();
+    let started = container.unwrap().path().join("started");
+    let away = started.with_extension("away");
+    std::fs::rename(&started, &away).unwrap();
+    let (client, address) = (rig.client.clone(), rig.address.clone());
+    let starting = rig.start_agent(move |config| config.port = port);
+    let asking = async {
+        let get = async |path: &str| {
+            let answer = client.get(format!("http://{address}{path}")).send().await;
+            answer.ok().map(|answer| answer.status().as_u16())
+        };
+        while get("/health").await != Some(200) {
+            tokio::task::yield_now().await;
+        }
+        for path in
+            ["/state", "/slave(1)/state", "/flags", "/containers", "/metrics/snapshot", "/files/debug"]
+        {
+            assert_eq!(get(path).await, Some(503), "{path}");
+        }
+        assert_eq!((get("/version").await, get("/none").await), (Some(200), Some(404)));
+        let call = client.post(format!("http://{address}/api/v1")).header("content-type", "application/json");
+        let answer = call.body(r#"{"type":"GET_HEALTH"}"#).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+        std::fs::rename(&away, &started).unwrap();
+    };
+    tokio::join!(starting, asking);
+    let state = rig.get_json("/state").await;
+    assert_eq!(state["frameworks"][0]["executors"][0]["tasks"][0]["id"], "t1");
+}
+
 #[tokio::test]
 async fn a_task_runs_on_while_its_agent_is_away() {
     let master = Master::start().await;

@@ -94,6 +94,7 @@ fn config(args: &AgentArgs) -> anyhow::Result<Config> {
         }
         None => None,
     };
+    config.log_file.clone_from(&args.log.log_file);
     let set = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
     set(&mut config.timers.reconnect_max, args.timers.registration_backoff_max);
     set(&mut config.timers.update_retry_min, args.timers.update_retry_min);

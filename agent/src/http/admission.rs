@@ -1,0 +1,253 @@
+//! What `POST /api/v1` checks before it looks at a call: method, types of content, and the body's size and pace.
+//!
+//! Owns the rules of `application/recordio`, which needs the type of its records in a header of its own, and in no other case
+//! may that header be there. Looks into no call.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tepui_proto::MediaType;
+use tepui_proto::recordio::Decoder;
+
+use super::error::Refusal;
+
+const RECORDIO: &str = "application/recordio";
+const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
+const MESSAGE_ACCEPT: &str = "message-accept";
+
+/// No call that is answered here comes near it.
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long a body, or the first record of a stream, may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many times the limit of a body that is too long is read and thrown away: a client that is still sending when the
+/// connection closes would not see the answer.
+const DISCARDED_LIMITS: usize = 4;
+
+/// The form of a body: one message, or a stream of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole(MediaType),
+    Records(MediaType),
+}
+
+/// A request whose outer form is right.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) content: Form,
+    pub(super) answer: Form,
+    pub(super) body: Body,
+}
+
+/// Lets a POST through whose headers agree with each other.
+///
+/// # Errors
+/// 405, 400, 415 or 406.
+pub(super) fn post(request: Request) -> Result<Admitted, Refusal> {
+    if request.method() != Method::POST {
+        return Err(Refusal::method("POST"));
+    }
+    let content = content(request.headers())?;
+    let answer = answer(request.headers())?;
+    Ok(Admitted { content, answer, body: request.into_body() })
+}
+
+fn content(headers: &HeaderMap) -> Result<Form, Refusal> {
+    let unsupported = |reason: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+    let value = text(headers, CONTENT_TYPE.as_str());
+    let value = value.ok_or_else(|| Refusal::bad_request("expecting 'Content-Type' to be present"))?;
+    let inner = text(headers, MESSAGE_CONTENT_TYPE);
+    if is_recordio(&value) {
+        let inner = inner.ok_or_else(|| {
+            Refusal::bad_request(format!("expecting 'Message-Content-Type' to be present with {RECORDIO}"))
+        })?;
+        let media = MediaType::from_content_type(&inner);
+        return media.map(Form::Records).ok_or_else(|| {
+            let (json, protobuf) = (MediaType::Json, MediaType::Protobuf);
+            unsupported(format!("expecting 'Message-Content-Type' of {json} or {protobuf}"))
+        });
+    }
+    let media = MediaType::from_content_type(&value).ok_or_else(|| {
+        let (json, protobuf) = (MediaType::Json, MediaType::Protobuf);
+        unsupported(format!("expecting 'Content-Type' of {json}, {protobuf} or {RECORDIO}"))
+    })?;
+    match inner {
+        None => Ok(Form::Whole(media)),
+        Some(_) => {
+            Err(unsupported(format!("'Message-Content-Type' belongs to a 'Content-Type' of {RECORDIO}")))
+        }
+    }
+}
+
+fn answer(headers: &HeaderMap) -> Result<Form, Refusal> {
+    let refused = |reason: String| Refusal::new(StatusCode::NOT_ACCEPTABLE, reason);
+    let accept = text(headers, ACCEPT.as_str());
+    let inner = text(headers, MESSAGE_ACCEPT);
+    match MediaType::negotiate(accept.as_deref()) {
+        Some(media) => match inner {
+            None => Ok(Form::Whole(media)),
+            Some(_) => Err(refused(format!("'Message-Accept' belongs to an 'Accept' of {RECORDIO} alone"))),
+        },
+        None if MediaType::accepts(accept.as_deref(), RECORDIO) => {
+            MediaType::negotiate(inner.as_deref()).map(Form::Records).ok_or_else(|| {
+                let (json, protobuf) = (MediaType::Json, MediaType::Protobuf);
+                refused(format!("expecting 'Message-Accept' to allow {json} or {protobuf}"))
+            })
+        }
+        None => {
+            let (json, protobuf) = (MediaType::Json, MediaType::Protobuf);
+            Err(refused(format!("expecting 'Accept' to allow {json}, {protobuf} or {RECORDIO}")))
+        }
+    }
+}
+
+fn is_recordio(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(RECORDIO))
+}
+
+/// Returns a header as text. Several of one name mean the same as one with commas; what is not text stands for nothing known.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let first = values.next()?.to_owned();
+    Some(values.fold(first, |all, value| all + "," + value))
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 above [`BODY_BYTES_MAX`], 408 if it takes too long, 400 if it breaks off.
+pub(super) async fn whole(mut body: Body) -> Result<Bytes, Refusal> {
+    let reading = async {
+        let mut bytes = BytesMut::new();
+        let mut length = 0_usize;
+        while length <= BODY_BYTES_MAX * DISCARDED_LIMITS {
+            let Some(data) = piece(&mut body).await? else { break };
+            length = length.saturating_add(data.len());
+            if length <= BODY_BYTES_MAX {
+                bytes.extend_from_slice(&data);
+            } else {
+                bytes = BytesMut::new();
+            }
+        }
+        if length > BODY_BYTES_MAX {
+            let reason = format!("the body exceeds {BODY_BYTES_MAX} bytes");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+        }
+        Ok(bytes.freeze())
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| slow())?
+}
+
+/// Reads the first record of a stream.
+///
+/// # Errors
+/// 400 if there is none, 408 if it takes too long.
+pub(super) async fn first_record(mut body: Body) -> Result<Bytes, Refusal> {
+    let broken = |error: tepui_proto::recordio::RecordError| Refusal::bad_request(error.to_string());
+    let reading = async {
+        let mut decoder = Decoder::new(BODY_BYTES_MAX);
+        loop {
+            if let Some(record) = decoder.next_record().map_err(broken)? {
+                return Ok(record);
+            }
+            match piece(&mut body).await? {
+                Some(data) => decoder.push(&data),
+                None => {
+                    decoder.finish().map_err(broken)?;
+                    return Err(Refusal::bad_request("expecting a record in the body"));
+                }
+            }
+        }
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| slow())?
+}
+
+/// Returns the next piece of a body; trailers are none.
+async fn piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let Some(frame) = body.frame().await else { return Ok(None) };
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("failed to read the body: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+}
+
+fn slow() -> Refusal {
+    let reason = format!("the body did not come within {} seconds", BODY_TIMEOUT.as_secs());
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
+}
+
+#[cfg(test)]
+mod unit {
+    use MediaType::{Json, Protobuf};
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    fn admitted(headers: &[(&str, &str)]) -> Result<(Form, Form), u16> {
+        let mut request = axum::http::Request::builder().method("POST");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let admitted = post(request.body(Body::empty()).unwrap());
+        admitted
+            .map(|admitted| (admitted.content, admitted.answer))
+            .map_err(|refusal| refusal.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn the_types_of_records_are_named_with_records_only() {
+        let json = ("content-type", "application/json");
+        let records = ("content-type", "Application/RecordIO; x=y");
+        let inner = ("message-content-type", "application/x-protobuf");
+        let wants = ("accept", "application/recordio");
+        let cases: &[(&[(&str, &str)], Result<(Form, Form), u16>)] = &[
+            (&[], Err(400)),
+            (&[("content-type", "text/plain")], Err(415)),
+            (&[json], Ok((Form::Whole(Json), Form::Whole(Json)))),
+            (&[json, inner], Err(415)),
+            (&[records], Err(400)),
+            (&[records, ("message-content-type", "text/plain")], Err(415)),
+            (&[records, ("message-content-type", "application/recordio")], Err(415)),
+            (&[records, inner], Ok((Form::Records(Protobuf), Form::Whole(Json)))),
+            (&[json, ("accept", "text/html")], Err(406)),
+            (&[json, wants], Ok((Form::Whole(Json), Form::Records(Json)))),
+            (
+                &[json, wants, ("message-accept", "application/x-protobuf")],
+                Ok((Form::Whole(Json), Form::Records(Protobuf))),
+            ),
+            (&[json, wants, ("message-accept", "text/plain")], Err(406)),
+            (&[json, ("message-accept", "application/json")], Err(406)),
+            (&[json, ("accept", "*/*"), ("message-accept", "application/json")], Err(406)),
+            (
+                &[json, wants, ("accept", "application/x-protobuf")],
+                Ok((Form::Whole(Json), Form::Whole(Protobuf))),
+            ),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(admitted(headers), *expected, "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_record_is_read_and_nothing_but_records() {
+        let first = |bytes: &'static [u8]| first_record(Body::from(bytes));
+        assert_eq!(first(b"2\n{}5\nabc").await.unwrap(), Bytes::from_static(b"{}"));
+        for wrong in [&b""[..], b"{}", b"5\nab", b"0\n", b"99999999\n"] {
+            assert_eq!(first(wrong).await.unwrap_err().into_response().status(), 400, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_limit() {
+        let of = |length: usize| whole(Body::from(vec![b' '; length]));
+        assert_eq!(of(BODY_BYTES_MAX).await.unwrap().len(), BODY_BYTES_MAX);
+        assert_eq!(of(BODY_BYTES_MAX + 1).await.unwrap_err().into_response().status(), 413);
+    }
+}

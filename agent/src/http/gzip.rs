@@ -1,0 +1,84 @@
+//! Compresses whole answers for clients that ask for it. Owns when: a long body of known length. Streams never are.
+
+use std::io::Write;
+
+use axum::body::{Body, HttpBody, to_bytes};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Shorter bodies gain nothing, as in Mesos.
+const BYTES_MIN: u64 = 1024;
+
+/// Whether the client takes gzip.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut codings = values.flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_named && !parts.any(is_zero_quality)
+    })
+}
+
+fn is_zero_quality(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(name, value)| {
+        name.trim().eq_ignore_ascii_case("q")
+            && value.trim().parse::<f64>().is_ok_and(|quality| quality <= 0.0)
+    })
+}
+
+/// Compresses the body if that is worth it.
+pub(super) async fn compress(response: Response) -> Response {
+    let is_long = response.body().size_hint().exact().is_some_and(|length| length >= BYTES_MIN);
+    let is_encoded = response.headers().contains_key(CONTENT_ENCODING);
+    if response.status() != StatusCode::OK || !is_long || is_encoded {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // It is in memory as a whole: nothing can fail, nor take long.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let plain = bytes.clone();
+    let body = match tokio::task::spawn_blocking(move || gzip(&plain)).await {
+        Ok(Ok(compressed)) => {
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+            parts.headers.remove(CONTENT_LENGTH);
+            compressed
+        }
+        Ok(Err(_)) | Err(_) => bytes,
+    };
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn gzip(plain: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    encoder.write_all(plain)?;
+    Ok(encoder.finish()?.into())
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn the_header_is_understood() {
+        let cases = [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip; Q=0.0, deflate", false),
+            ("identity", false),
+            ("xgzip", false),
+            ("", false),
+        ];
+        for (text, expected) in cases {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(text))]);
+            assert_eq!(is_wanted(&headers), expected, "{text}");
+        }
+        assert!(!is_wanted(&HeaderMap::new()));
+    }
+}
