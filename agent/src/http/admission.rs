@@ -207,7 +207,8 @@ mod unit {
         let records = ("content-type", "Application/RecordIO; x=y");
         let inner = ("message-content-type", "application/x-protobuf");
         let wants = ("accept", "application/recordio");
-        let cases: &[(&[(&str, &str)], Result<(Form, Form), u16>)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], Result<(Form, Form), u16>);
+        let cases: &[Case<'_>] = &[
             (&[], Err(400)),
             (&[("content-type", "text/plain")], Err(415)),
             (&[json], Ok((Form::Whole(Json), Form::Whole(Json)))),

@@ -9,31 +9,21 @@ use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-
-/// Shorter bodies gain nothing, as in Mesos.
-const BYTES_MIN: u64 = 1024;
+use tepui_proto::plain;
 
 /// Whether the client takes gzip.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut codings = values.flat_map(|value| value.split(','));
-    codings.any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        is_named && !parts.any(is_zero_quality)
-    })
-}
-
-fn is_zero_quality(parameter: &str) -> bool {
-    parameter.split_once('=').is_some_and(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("q")
-            && value.trim().parse::<f64>().is_ok_and(|quality| quality <= 0.0)
-    })
+    let mut values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| plain::accepts_gzip(Some(value)))
 }
 
 /// Compresses the body if that is worth it.
 pub(super) async fn compress(response: Response) -> Response {
-    let is_long = response.body().size_hint().exact().is_some_and(|length| length >= BYTES_MIN);
+    let is_long = response
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length >= plain::COMPRESSED_FROM_BYTES as u64);
     let is_encoded = response.headers().contains_key(CONTENT_ENCODING);
     if response.status() != StatusCode::OK || !is_long || is_encoded {
         return response;
@@ -58,27 +48,4 @@ fn gzip(plain: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
     encoder.write_all(plain)?;
     Ok(encoder.finish()?.into())
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    #[test]
-    fn the_header_is_understood() {
-        let cases = [
-            ("gzip", true),
-            ("deflate, GZIP;q=0.5", true),
-            ("gzip;q=0", false),
-            ("gzip; Q=0.0, deflate", false),
-            ("identity", false),
-            ("xgzip", false),
-            ("", false),
-        ];
-        for (text, expected) in cases {
-            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(text))]);
-            assert_eq!(is_wanted(&headers), expected, "{text}");
-        }
-        assert!(!is_wanted(&HeaderMap::new()));
-    }
 }

@@ -40,6 +40,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tepui_proto::plain;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -165,16 +166,8 @@ fn answer(content_type: &'static str, body: impl Into<Bytes>) -> Response {
 /// Returns JSON, or a call of the function that an old page wants around it.
 fn json(value: &serde_json::Value, query: &query::Query) -> Response {
     let bytes = tepui_proto::json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
-    let is_name = |name: &&str| {
-        !name.is_empty()
-            && name.len() <= 100
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
-    };
-    match query.get("jsonp").filter(is_name) {
-        Some(name) => {
-            let body = [name.as_bytes(), b"(", &bytes, b");"].concat();
-            answer("text/javascript", body)
-        }
+    match &query.callback {
+        Some(callback) => answer("text/javascript", plain::wrapped(callback, &bytes)),
         None => answer("application/json", bytes),
     }
 }
