@@ -137,6 +137,7 @@ impl Master {
             kill_policy: Some(v1::KillPolicy {
                 grace_period: Some(v1::DurationInfo { nanoseconds: Some(grace_ms * 1_000_000) }),
             }),
+            ..Default::default()
         };
         self.send(event::Type::KillTask, |event| event.kill_task = Some(kill)).await;
     }
