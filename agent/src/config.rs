@@ -108,6 +108,8 @@ pub struct Config {
     pub resources: Option<String>,
     /// `rack:a;zone:1`
     pub attributes: Option<String>,
+    /// Region and zone.
+    pub domain: Option<tepui_proto::v1::DomainInfo>,
     /// Shown to the masters.
     pub secret: Option<Secret>,
     /// Given to tasks as TEPUI_BIN; by default the running executable.
@@ -132,6 +134,7 @@ impl Config {
             work_dir: work_dir.into(),
             resources: None,
             attributes: None,
+            domain: None,
             secret: None,
             executable: None,
             supervisor_command: None,

@@ -211,6 +211,7 @@ fn core_config(
         port: Some(port.into()),
         resources,
         attributes,
+        domain: config.domain.clone(),
         ..Default::default()
     };
     let mut seed = [0; 32];

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Maintenance(commands::maintenance::MaintenanceArgs),
     /// Show frameworks.
     Frameworks(commands::frameworks::FrameworksArgs),
+    /// Tell why a framework is not getting offers.
+    Explain(commands::explain::ExplainArgs),
     /// Show tasks.
     Tasks(commands::tasks::TasksArgs),
     /// Show what a task or a driver has written.
@@ -152,6 +154,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Agents(args) => Box::pin(commands::agents::run(args)).await,
         Command::Maintenance(args) => Box::pin(commands::maintenance::run(args)).await,
         Command::Frameworks(args) => Box::pin(commands::frameworks::run(args)).await,
+        Command::Explain(args) => Box::pin(commands::explain::run(args)).await,
         Command::Tasks(args) => Box::pin(commands::tasks::run(args)).await,
         Command::Logs(args) => Box::pin(commands::logs::run(args)).await,
         Command::Raft(args) => Box::pin(commands::raft::run(args)).await,

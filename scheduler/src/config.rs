@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
 use tepui_raft_store::{NodeId, Timing};
+use tepui_scheduler_core::allocator::Minimums;
 
 /// A text that must not reach a log: it prints as dots.
 #[derive(Clone, PartialEq, Eq)]
@@ -203,6 +204,27 @@ pub struct Authentication {
     pub credentials: Credentials,
 }
 
+/// What is offered to whom, as far as it is set for the whole cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offers {
+    /// `cpus:0.01|mem:32`: what an offer must hold, one of the alternatives; no text is no minimum.
+    pub min_allocatable_resources: String,
+    /// Kinds of resources that do not count for shares.
+    pub fair_sharing_excluded_resource_names: Vec<String>,
+    /// Hides agents with GPUs from frameworks that do not know them.
+    pub filter_gpu_resources: bool,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            min_allocatable_resources: "cpus:0.01|mem:32".to_owned(),
+            fair_sharing_excluded_resource_names: Vec::new(),
+            filter_gpu_resources: true,
+        }
+    }
+}
+
 /// Everything a master is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -229,6 +251,11 @@ pub struct Config {
     pub root_submissions: bool,
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
+    /// Region and zone of this master.
+    pub domain: Option<tepui_proto::v1::DomainInfo>,
+    /// File with the hosts whose agents may be offered; all without it.
+    pub whitelist: Option<PathBuf>,
+    pub offers: Offers,
     pub raft_timing: Timing,
     /// A snapshot is taken after this many applied entries; `None` leaves it to the store.
     pub raft_snapshot_entries: Option<u64>,
@@ -249,6 +276,10 @@ pub enum ConfigError {
     Hostname(String),
     #[error("authentication is switched on, but credentials name nobody who could come in")]
     NoCredentials,
+    #[error("min_allocatable_resources cannot be used: {0}")]
+    MinAllocatable(String),
+    #[error("domain cannot be used: it needs the name of a region and of a zone")]
+    Domain,
     #[error("{0} must not be zero")]
     Zero(&'static str),
 }
@@ -269,6 +300,9 @@ impl Config {
             authentication: Authentication::default(),
             root_submissions: true,
             cluster: None,
+            domain: None,
+            whitelist: None,
+            offers: Offers::default(),
             raft_timing: Timing::default(),
             raft_snapshot_entries: None,
             timers: Timers::default(),
@@ -298,6 +332,10 @@ impl Config {
         let Authentication { readonly, readwrite, frameworks, credentials } = &self.authentication;
         if (*readonly || *readwrite || *frameworks) && credentials.is_empty() {
             return Err(ConfigError::NoCredentials);
+        }
+        Minimums::parse(&self.offers.min_allocatable_resources).map_err(ConfigError::MinAllocatable)?;
+        if self.domain.as_ref().is_some_and(|domain| !is_complete(domain)) {
+            return Err(ConfigError::Domain);
         }
         let timers = &self.timers;
         let intervals = [
@@ -337,6 +375,14 @@ impl Config {
             ip => ip.to_string(),
         })
     }
+}
+
+/// Whether a domain says where it is.
+fn is_complete(domain: &tepui_proto::v1::DomainInfo) -> bool {
+    let fault = domain.fault_domain.as_ref();
+    let region = fault.and_then(|fault| fault.region.as_ref()).is_some_and(|one| !one.name().is_empty());
+    let zone = fault.and_then(|fault| fault.zone.as_ref()).is_some_and(|one| !one.name().is_empty());
+    region && zone
 }
 
 #[cfg(test)]

@@ -18,5 +18,5 @@ mod server;
 mod settings;
 mod view;
 
-pub use config::{Authentication, Config, ConfigError, Limits, MasterAddress, Secret, Timers};
+pub use config::{Authentication, Config, ConfigError, Limits, MasterAddress, Offers, Secret, Timers};
 pub use server::{Addresses, Server, ServerError};

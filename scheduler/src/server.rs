@@ -5,7 +5,7 @@
 //!   stop    refuse new work (503) → hand over → close streams, drain connections → leave raft
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use crate::runtime::registrar::Registrar;
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
-use crate::runtime::{events, timers};
+use crate::runtime::{events, timers, whitelist};
 use crate::settings;
 use crate::view::master::MESOS_VERSION;
 
@@ -113,7 +113,15 @@ impl Server {
         write_endpoint(&config, &addresses)?;
 
         let masters: Vec<String> = members.into_values().map(|peer| peer.api_addr).collect();
-        let parts = Assembly { board, event_feed, operator_feed, masters: masters.join(",") };
+        let whitelist = match &config.whitelist {
+            Some(path) => Some(whitelist::read(path).map_err(|source| ServerError::File {
+                what: "read",
+                path: path.clone(),
+                source,
+            })?),
+            None => None,
+        };
+        let parts = Assembly { board, event_feed, operator_feed, masters: masters.join(","), whitelist };
         let server = assemble(config, addresses, store, listener, parts);
         tracing::info!(api = %server.addresses.api, peer = %server.addresses.peer, "master started");
         Ok(server)
@@ -178,6 +186,7 @@ struct Assembly {
     event_feed: Arc<ChangeFeed>,
     operator_feed: Arc<ChangeFeed>,
     masters: String,
+    whitelist: Option<BTreeSet<String>>,
 }
 
 fn assemble(
@@ -187,7 +196,7 @@ fn assemble(
     listener: TcpListener,
     parts: Assembly,
 ) -> Server {
-    let Assembly { board, event_feed, operator_feed, masters } = parts;
+    let Assembly { board, event_feed, operator_feed, masters, whitelist } = parts;
     let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Arc::new(Metrics::new()));
     let replica: Arc<dyn Replica> = Arc::new(store.clone());
     let (role_sender, role) = watch::channel(Role::Following { leader: None });
@@ -199,7 +208,7 @@ fn assemble(
     let info = info(&config, &addresses);
     let event_loop = EventLoop::new(event_loop::Parts {
         master: Master::new(settings::core(&config, masters)),
-        identity: identity(&info),
+        identity: MasterIdentity { domain: config.domain.clone(), ..identity(&info) },
         node_id: config.node_id,
         replica: replica.clone(),
         board: board.clone(),
@@ -209,6 +218,7 @@ fn assemble(
         role: role_sender,
         metrics: metrics.clone(),
         proposals_in_flight: limits.proposals_in_flight,
+        whitelist: whitelist.clone(),
         stop: stop.clone(),
     });
     let (streams, gone) = Streams::new(bounds);
@@ -250,6 +260,9 @@ fn assemble(
     });
 
     let event_loop = tracker.spawn(event_loop.run());
+    if let (Some(path), Some(hosts)) = (config.whitelist.clone(), whitelist) {
+        tracker.spawn(whitelist::watch(path, hosts, handle.clone(), stop.clone()));
+    }
     tracker.spawn(operator_events.run(stop.clone()));
     let hub_stop = stop.clone();
     tracker.spawn(async move { hub.run(hub_stop).await });
@@ -283,6 +296,7 @@ fn identity(info: &Info) -> MasterIdentity {
         port: info.port,
         version: MESOS_VERSION.to_owned(),
         cluster_id: String::new(),
+        domain: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tepui_raft_store::Peer;
+use tepui_scheduler_core::allocator::{Minimums, Options};
 
 use crate::config::Config;
 
@@ -28,6 +29,18 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
         allocation_interval_ms: ms(timers.allocation_interval),
         offer_timeout_ms: timers.offer_timeout.map_or(NEVER_MS, ms),
         driver_lease_ms: ms(timers.driver_lease),
+        allocator: Options {
+            // Checked with the configuration.
+            minimum: Minimums::parse(&config.offers.min_allocatable_resources).unwrap_or_default(),
+            excluded_from_shares: config
+                .offers
+                .fair_sharing_excluded_resource_names
+                .iter()
+                .cloned()
+                .collect(),
+            filter_gpus: config.offers.filter_gpu_resources,
+            region: None,
+        },
         masters,
         root_submissions: config.root_submissions,
         agent_removal_interval_ms: ms(timers.agent_removal_interval),
@@ -90,6 +103,13 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("registry_gc_interval", secs(timers.registry_gc_interval)),
         ("registry_max_agent_age", secs(timers.registry_max_agent_age)),
         ("registry_max_agent_count", text(&config.limits.registry_max_agent_count)),
+        ("min_allocatable_resources", config.offers.min_allocatable_resources.clone()),
+        (
+            "fair_sharing_excluded_resource_names",
+            config.offers.fair_sharing_excluded_resource_names.join(","),
+        ),
+        ("filter_gpu_resources", text(&config.offers.filter_gpu_resources)),
+        ("agent_whitelist", config.whitelist.as_ref().map(|path| text(&path.display())).unwrap_or_default()),
         ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
         ("max_body_bytes", text(&config.limits.body_bytes)),
     ];

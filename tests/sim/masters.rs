@@ -171,6 +171,7 @@ impl World {
             port: 5050,
             version: "1.11.0".to_owned(),
             cluster_id: "simulated".to_owned(),
+            domain: None,
         };
         let seed = self.chance.seed();
         let found = &mut self.nodes[node];

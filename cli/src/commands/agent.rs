@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tepui_agent::{Config, Secret, Server};
+use tepui_proto::v1::DomainInfo;
 use tepui_sdk::environment::parse_masters;
 
+use super::offer_flags::parse_domain;
 use super::signals::interrupted;
 use crate::args::parse_duration;
 use crate::logging::LogArgs;
@@ -43,6 +45,9 @@ pub struct AgentArgs {
     /// What frameworks may choose by, such as `rack:a;zone:1`.
     #[arg(long, value_name = "ATTRIBUTES")]
     attributes: Option<String>,
+    /// Region and zone of this agent as DomainInfo in JSON; the masters need a domain, too.
+    #[arg(long, value_name = "JSON", value_parser = parse_domain)]
+    domain: Option<DomainInfo>,
     /// File with the secret that masters and agents of this cluster share.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -86,6 +91,7 @@ fn config(args: &AgentArgs) -> anyhow::Result<Config> {
     config.hostname = args.hostname.clone();
     config.resources = args.resources.clone();
     config.attributes = args.attributes.clone();
+    config.domain.clone_from(&args.domain);
     config.secret = match &args.secret_file {
         Some(path) => {
             let text = std::fs::read_to_string(path)

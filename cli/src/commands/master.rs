@@ -10,6 +10,7 @@ use tepui_raft_store::Timing;
 use tepui_scheduler::{Config, MasterAddress, Secret, Server};
 
 use super::master_http::HttpArgs;
+use super::offer_flags::OfferArgs;
 use super::removal_flags::RemovalArgs;
 use super::signals::interrupted;
 use crate::args::parse_duration;
@@ -58,6 +59,8 @@ pub struct MasterArgs {
     cluster: Option<String>,
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    offers: OfferArgs,
     #[command(flatten)]
     timers: TimerArgs,
     #[command(flatten)]
@@ -153,6 +156,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
         None => None,
     };
     args.http.apply(&mut config)?;
+    args.offers.apply(&mut config);
     args.timers.apply(&mut config)?;
     args.removals.apply(&mut config);
     Ok(config)

@@ -70,6 +70,14 @@ impl Client {
         response.state_get.ok_or(OperatorError::Incomplete("state_get"))
     }
 
+    /// Tells why a framework gets no offers, or which it gets, role by role.
+    pub async fn explain_offers(&self, framework_id: &str) -> Result<response::ExplainOffers, OperatorError> {
+        let framework_id = Some(crate::v1::FrameworkId { value: Some(framework_id.to_owned()) });
+        let explain_offers = Some(call::ExplainOffers { framework_id });
+        let response = self.tepui(&Call { explain_offers, ..new(Type::ExplainOffers) }).await?;
+        response.explain_offers.ok_or(OperatorError::Incomplete("explain_offers"))
+    }
+
     /// Returns what one master knows about replication.
     pub async fn get_raft(&self, address: &str) -> Result<response::GetRaft, OperatorError> {
         let response = self.tepui_at(address, &new(Type::GetRaft)).await?;

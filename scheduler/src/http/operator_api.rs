@@ -102,9 +102,16 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             get_roles: Some(view::frameworks::get_roles(&view.registry)),
             ..of(Answer::GetRoles)
         },
-        Type::GetWeights => {
-            |_, _| Message { get_weights: Some(response::GetWeights::default()), ..of(Answer::GetWeights) }
-        }
+        Type::GetWeights => |_, view| Message {
+            get_weights: Some(view::settings::get_weights(&view.registry)),
+            ..of(Answer::GetWeights)
+        },
+        Type::GetQuota => |_, view| Message {
+            get_quota: Some(response::GetQuota {
+                status: Some(view::settings::quota_status(&view.registry)),
+            }),
+            ..of(Answer::GetQuota)
+        },
         Type::GetMaster => {
             |app, view| Message { get_master: Some(get_master(app, view)), ..of(Answer::GetMaster) }
         }
@@ -145,6 +152,8 @@ fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
         Type::StartMaintenance => call.start_maintenance.is_some(),
         Type::StopMaintenance => call.stop_maintenance.is_some(),
         Type::UpdateQuota => call.update_quota.is_some(),
+        Type::SetQuota => call.set_quota.is_some(),
+        Type::RemoveQuota => call.remove_quota.is_some(),
         Type::Teardown => call.teardown.is_some(),
         Type::MarkAgentGone => call.mark_agent_gone.is_some(),
         Type::DrainAgent => call.drain_agent.is_some(),

@@ -18,6 +18,19 @@ pub(crate) fn change(kind: Type, call: Call) -> Result<Option<OperatorCall>, Ref
             let id = call.teardown.and_then(|teardown| teardown.framework_id).unwrap_or_default();
             OperatorCall::Teardown((&id).into())
         }
+        Type::UpdateWeights => {
+            OperatorCall::UpdateWeights(call.update_weights.unwrap_or_default().weight_infos)
+        }
+        Type::UpdateQuota => {
+            let update = call.update_quota.unwrap_or_default();
+            OperatorCall::UpdateQuota { force: update.force(), configs: update.quota_configs }
+        }
+        Type::SetQuota => {
+            OperatorCall::SetQuota(call.set_quota.unwrap_or_default().quota_request.unwrap_or_default())
+        }
+        Type::RemoveQuota => {
+            OperatorCall::RemoveQuota(call.remove_quota.unwrap_or_default().role.unwrap_or_default())
+        }
         _ => return Ok(fleet::change(kind, call)?.map(OperatorCall::Fleet)),
     };
     Ok(Some(change))

@@ -27,6 +27,8 @@ pub(crate) enum Route {
     Machines(Plain),
     /// The plain read endpoints.
     Legacy(Legacy),
+    /// What operators set for roles.
+    Setting(Setting),
     /// A part of the dashboard.
     Asset(Asset),
 }
@@ -37,13 +39,22 @@ impl Route {
     pub(crate) fn realm(self) -> Option<Realm> {
         match self {
             Route::Scheduler => Some(Realm::Scheduler),
-            Route::Operator | Route::TepuiOperator | Route::Teardown | Route::Machines(_) => {
-                Some(Realm::ReadWrite)
-            }
+            Route::Operator
+            | Route::TepuiOperator
+            | Route::Teardown
+            | Route::Machines(_)
+            | Route::Setting(_) => Some(Realm::ReadWrite),
             Route::Events | Route::Metrics | Route::Legacy(_) | Route::Asset(_) => Some(Realm::ReadOnly),
             Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
         }
     }
+}
+
+/// The plain endpoints that read and change settings of roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    Weights,
+    Quota,
 }
 
 /// The plain read endpoints that render the state.
@@ -89,6 +100,7 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("maintenance/status", Tail::Any, Route::Legacy(Legacy::MaintenanceStatus)),
     ("metrics", Tail::None, Route::Metrics),
     ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("quota", Tail::Any, Route::Setting(Setting::Quota)),
     ("redirect", Tail::None, Route::Redirect),
     ("slaves", Tail::Any, Route::Legacy(Legacy::Agents)),
     ("slaves.json", Tail::Any, Route::Legacy(Legacy::Agents)),
@@ -104,6 +116,7 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("tepui/v1/events", Tail::None, Route::Events),
     ("tepui/v1/operator", Tail::None, Route::TepuiOperator),
     ("version", Tail::Any, Route::Version),
+    ("weights", Tail::Any, Route::Setting(Setting::Weights)),
 ];
 
 /// Finds what answers `path`; `None` is a 404. The process name in front (`/master/state`) makes no difference.

@@ -54,6 +54,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         }
         Route::Machines(endpoint) => fleet::handle(app, endpoint, request, principal).await,
         Route::Legacy(endpoint) => legacy::handle(app, endpoint, request).await,
+        Route::Setting(setting) => legacy::settings::handle(app, setting, request, principal).await,
         Route::Asset(asset) => Ok(dashboard::asset(asset)),
     }
 }

@@ -35,6 +35,10 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
         }
         Type::KillDriver => OperatorCall::KillDriver(member(call.kill_driver, "kill_driver")?),
         Type::StateCas => OperatorCall::StateCas(member(call.state_cas, "state_cas")?),
+        Type::ExplainOffers => {
+            let id = member(call.explain_offers, "explain_offers")?.framework_id.unwrap_or_default();
+            OperatorCall::ExplainOffers((&id).into())
+        }
         Type::RenewLease => OperatorCall::RenewLease(member(call.renew_lease, "renew_lease")?),
         Type::Unknown => return Err(Refusal::bad_request("expecting 'type' to be present")),
     };

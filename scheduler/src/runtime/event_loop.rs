@@ -12,6 +12,7 @@
 //!   alarm ──────┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand::RngCore;
@@ -46,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) role: watch::Sender<Role>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) proposals_in_flight: usize,
+    /// Hosts whose agents may be offered; nothing means all.
+    pub(crate) whitelist: Option<BTreeSet<String>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -168,6 +171,7 @@ impl EventLoop {
         self.session = Some(Session { lead, clock: Clock::start(registry.cluster_ms, Instant::now()) });
         self.parts.metrics.elections.inc();
         self.turn(Input::Elected { registry, identity, seed });
+        self.turn(Input::Whitelist(self.parts.whitelist.clone()));
     }
 
     fn depose(&mut self) {
@@ -211,6 +215,11 @@ impl EventLoop {
             self.draining = true;
             return;
         }
+        if let Message::Whitelist(hosts) = message {
+            self.parts.whitelist.clone_from(&hosts);
+            self.turn(Input::Whitelist(hosts));
+            return;
+        }
         if !self.parts.master.serving() || self.session.is_none() {
             return;
         }
@@ -238,7 +247,7 @@ impl EventLoop {
             Message::Operator { call, principal, driver_token, reply } => {
                 Input::Operator { request: hands.expect_reply(reply), call: *call, principal, driver_token }
             }
-            Message::Drain => return,
+            Message::Drain | Message::Whitelist(_) => return,
         };
         self.turn(input);
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns the messages of the bounded queue between them and how long a caller waits. Looks into no call.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tepui_proto::MediaType;
@@ -55,6 +56,8 @@ pub(crate) enum Message {
         driver_token: Option<String>,
         reply: oneshot::Sender<Reply>,
     },
+    /// Only agents on these hosts may be offered, or all.
+    Whitelist(Option<BTreeSet<String>>),
     /// No more work is to be taken: the process is about to stop.
     Drain,
 }
@@ -121,6 +124,11 @@ impl Handle {
     ) -> Result<Reply, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.ask(Message::Operator { call: Box::new(call), principal, driver_token, reply }, answer).await
+    }
+
+    /// Tells the event loop which hosts may be offered.
+    pub(crate) async fn whitelist(&self, hosts: Option<BTreeSet<String>>) -> Result<(), Unavailable> {
+        self.messages.send(Message::Whitelist(hosts)).await.map_err(|_| Unavailable)
     }
 
     /// Tells the event loop to take no more work.

@@ -101,6 +101,7 @@ impl Fixture {
             closed,
             role: role_sender,
             metrics: Arc::new(Metrics::new()),
+            whitelist: None,
             proposals_in_flight: 16,
             stop: stop.clone(),
         });

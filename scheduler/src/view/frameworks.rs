@@ -53,7 +53,7 @@ pub(crate) fn framework(registry: &Registry, record: &FrameworkRecord) -> Framew
         allocated_resources: Vec::new(),
         offered_resources: Vec::new(),
         recovered: Some(record.recovered),
-        offer_constraints: None,
+        offer_constraints: record.offer_constraints.clone(),
     }
 }
 
@@ -92,6 +92,11 @@ pub(crate) fn get_roles(registry: &Registry) -> GetRoles {
         for ((_, name), resources) in &charges.by_client {
             let shown = roles.entry(name.to_string()).or_insert_with(|| role(name));
             shown.resources.extend(resources.to_proto());
+        }
+    }
+    for (name, weight) in &registry.weights {
+        if let Some(shown) = roles.get_mut(&**name) {
+            shown.weight = Some(*weight);
         }
     }
     GetRoles { roles: roles.into_values().collect() }

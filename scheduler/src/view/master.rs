@@ -28,6 +28,7 @@ pub(crate) fn master_info(leader: &LeaderRecord) -> MasterInfo {
             ip: Some(leader.ip.clone()),
             port: Some(port),
         }),
+        domain: leader.domain.clone(),
         ..Default::default()
     }
 }

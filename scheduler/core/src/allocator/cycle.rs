@@ -52,28 +52,36 @@ impl Cycle {
         self.all || !self.dirty.is_empty() || !self.steps.is_empty()
     }
 
-    /// Returns the next steps, at most `budget`; begins a new cycle if the last one is done. `everybody` is asked for all
-    /// agents with something to give, in order, if they are meant.
-    pub(crate) fn next_slice<I: Iterator<Item = AgentId>>(
+    /// Begins a new cycle if the last one is done. `everybody` is asked for all agents with something to give, in order, if
+    /// they are meant.
+    pub(crate) fn begin<I: Iterator<Item = AgentId>>(
         &mut self,
-        budget: usize,
         guarantees: bool,
         everybody: impl FnOnce() -> I,
-    ) -> Vec<Step> {
-        if self.steps.is_empty() {
-            let mut dirty = std::mem::take(&mut self.dirty);
-            if std::mem::take(&mut self.all) {
-                dirty.extend(everybody());
-            }
-            let mut agents: Vec<AgentId> = dirty.into_iter().collect();
-            self.shuffle(&mut agents);
-            let stages = if guarantees { &[Stage::Guarantees, Stage::All][..] } else { &[Stage::All] };
-            for stage in stages {
-                self.steps.extend(agents.iter().map(|id| Step { stage: *stage, agent_id: id.clone() }));
-            }
+    ) {
+        if !self.steps.is_empty() {
+            return;
         }
-        let count = budget.max(1).min(self.steps.len());
-        self.steps.drain(..count).collect()
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.all) {
+            dirty.extend(everybody());
+        }
+        let mut agents: Vec<AgentId> = dirty.into_iter().collect();
+        self.shuffle(&mut agents);
+        let stages = if guarantees { &[Stage::Guarantees, Stage::All][..] } else { &[Stage::All] };
+        for stage in stages {
+            self.steps.extend(agents.iter().map(|id| Step { stage: *stage, agent_id: id.clone() }));
+        }
+    }
+
+    /// What is left of this cycle.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// So many steps are done.
+    pub(crate) fn done(&mut self, count: usize) {
+        self.steps.drain(..count.min(self.steps.len()));
     }
 
     /// Each order equally likely, and the same one for the same seed.
@@ -98,6 +106,14 @@ impl Cycle {
 mod tests {
     use super::*;
 
+    /// Takes the next steps.
+    fn next(cycle: &mut Cycle, count: usize, guarantees: bool, all: Vec<AgentId>) -> Vec<Step> {
+        cycle.begin(guarantees, || all.into_iter());
+        let steps: Vec<Step> = cycle.steps().take(count).cloned().collect();
+        cycle.done(steps.len());
+        steps
+    }
+
     fn order(seed: u64, budget: usize, guarantees: bool) -> Vec<(Stage, String)> {
         let mut cycle = Cycle::new(seed);
         for agent in 0..20 {
@@ -105,7 +121,7 @@ mod tests {
         }
         let mut all = Vec::new();
         while cycle.has_work() {
-            let slice = cycle.next_slice(budget, guarantees, std::iter::empty);
+            let slice = next(&mut cycle, budget, guarantees, vec![]);
             assert!(slice.len() <= budget && !slice.is_empty());
             all.extend(slice.into_iter().map(|step| (step.stage, step.agent_id.to_string())));
         }
@@ -136,10 +152,10 @@ mod tests {
         cycle.mark(&AgentId::from("a"));
         cycle.mark_all();
         cycle.mark_all();
-        let all = || ["a", "b"].map(AgentId::from).into_iter();
-        assert_eq!(cycle.next_slice(5, false, all).len(), 2);
+        let all = || ["a", "b"].map(AgentId::from).to_vec();
+        assert_eq!(next(&mut cycle, 5, false, all()).len(), 2);
         assert!(!cycle.has_work());
-        assert!(cycle.next_slice(5, false, all).is_empty());
+        assert!(next(&mut cycle, 5, false, all()).is_empty());
     }
 
     #[test]
@@ -147,12 +163,12 @@ mod tests {
         let mut cycle = Cycle::new(1);
         cycle.mark(&AgentId::from("a"));
         cycle.mark(&AgentId::from("b"));
-        let first = cycle.next_slice(1, false, std::iter::empty);
+        let first = next(&mut cycle, 1, false, vec![]);
         cycle.mark(&first[0].agent_id);
-        let second = cycle.next_slice(5, false, std::iter::empty);
+        let second = next(&mut cycle, 5, false, vec![]);
         assert_eq!(second.len(), 1);
         assert_ne!(second, first);
-        assert_eq!(cycle.next_slice(5, false, std::iter::empty), first);
+        assert_eq!(next(&mut cycle, 5, false, vec![]), first);
         assert!(!cycle.has_work());
     }
 }

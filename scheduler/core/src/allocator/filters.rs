@@ -122,15 +122,12 @@ impl Filters {
         self.deadlines.retain(|(_, agent_id)| by_agent.contains_key(agent_id));
     }
 
-    /// Live filters of a framework in a role, for metrics and explanations.
-    pub(crate) fn count(&self, framework_id: &str, role: &str, now_ms: u64) -> usize {
-        self.by_agent
-            .values()
-            .flat_map(|agent| &agent.by_client)
-            .filter(|((framework, in_role), _)| framework.as_str() == framework_id && &**in_role == role)
-            .flat_map(|(_, filters)| filters)
-            .filter(|filter| filter.until_ms > now_ms)
-            .count()
+    /// How many live filters a framework has in a role, and when the last one ends.
+    pub(crate) fn summary(&self, framework_id: &str, role: &str, now_ms: u64) -> (usize, Option<u64>) {
+        let key = (FrameworkId::from(framework_id), Arc::from(role));
+        let mine = self.by_agent.values().filter_map(|agent| agent.by_client.get(&key)).flatten();
+        let live = mine.map(|filter| filter.until_ms).filter(|until_ms| *until_ms > now_ms);
+        live.fold((0, None), |(count, last), until_ms| (count + 1, last.max(Some(until_ms))))
     }
 }
 
@@ -143,6 +140,12 @@ impl AgentFilters {
             .filter(|filter| filter.until_ms > now_ms && filter.refused.contains(offered))
             .map(|filter| filter.until_ms)
             .max()
+    }
+
+    /// Returns when the last live filter of this framework in this role ends.
+    pub(crate) fn last_end(&self, client: &ClientKey, now_ms: u64) -> Option<u64> {
+        let ends = self.by_client.get(client)?.iter().map(|filter| filter.until_ms);
+        ends.filter(|until_ms| *until_ms > now_ms).max()
     }
 
     fn retain(&mut self, keep: impl Fn(&Filter) -> bool) {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tepui_proto::resources::{Millis, Resources};
 use tepui_proto::v1::framework_info::capability::Type as Capability;
+use tepui_proto::v1::scheduler::OfferConstraints;
 use tepui_proto::v1::{self, FrameworkInfo};
 
+use super::constraints::{self, Compiled};
 use super::ledger::{Place, Traits};
 use super::state::Allocator;
 use super::supply::Minimum;
@@ -22,7 +24,12 @@ pub(super) struct Framework {
     gpus: bool,
     revocable: bool,
     shared: bool,
+    refined: bool,
+    region_aware: bool,
     info: FrameworkInfo,
+    /// As they were given, and by role.
+    asked: Option<OfferConstraints>,
+    constraints: Compiled,
 }
 
 impl Framework {
@@ -42,7 +49,11 @@ impl Framework {
             gpus: can(Capability::GpuResources),
             revocable: can(Capability::RevocableResources),
             shared: can(Capability::SharedResources),
+            refined: can(Capability::ReservationRefinement),
+            region_aware: can(Capability::RegionAware),
             info: info.clone(),
+            asked: None,
+            constraints: Compiled::new(),
         }
     }
 
@@ -51,26 +62,32 @@ impl Framework {
         self.active && self.roles.contains(role) && !self.suppressed.contains(role)
     }
 
-    fn minimum(&self, role: &str) -> Minimum {
-        let filter = self.info.offer_filters.get(role).and_then(|one| one.min_allocatable_resources.as_ref());
-        let Some(minimums) = filter else { return Minimum::Default };
+    /// What the framework said about this role itself.
+    fn own_minimum(&self, role: &str) -> Option<Minimum> {
+        let filter = self.info.offer_filters.get(role)?;
+        let minimums = filter.min_allocatable_resources.as_ref()?;
         let amounts = |one: &v1::offer_filters::ResourceQuantities| {
             let amount = |(name, scalar): (&String, &v1::value::Scalar)| {
                 (Arc::from(name.as_str()), Millis::from_f64(scalar.value()).unwrap_or(Millis(i64::MAX)))
             };
             one.quantities.iter().map(amount).collect()
         };
-        Minimum::AnyOf(minimums.quantities.iter().map(amounts).collect())
+        Some(Minimum::AnyOf(minimums.quantities.iter().map(amounts).collect()))
     }
 
-    fn traits(&self, id: &FrameworkId, role: &Arc<str>) -> Traits {
+    fn traits(&self, id: &FrameworkId, role: &Arc<str>, minimum: &Minimum) -> Traits {
+        let own_minimum = self.own_minimum(role);
         Traits {
             key: (id.clone(), role.clone()),
             name: Arc::from(id.as_str()),
             gpus: self.gpus,
             revocable: self.revocable,
             shared: self.shared,
-            minimum: self.minimum(role),
+            refined: self.refined,
+            region_aware: self.region_aware,
+            constraints: self.constraints.get(role).cloned(),
+            own_minimum: own_minimum.is_some(),
+            minimum: own_minimum.unwrap_or_else(|| minimum.clone()),
         }
     }
 }
@@ -85,7 +102,11 @@ impl Allocator {
         suppressed: &[String],
         active: bool,
     ) {
-        let new = Framework::new(info, suppressed, active);
+        let mut new = Framework::new(info, suppressed, active);
+        if let Some(old) = self.frameworks.get(id) {
+            new.asked.clone_from(&old.asked);
+            new.constraints.clone_from(&old.constraints);
+        }
         let old = self.frameworks.insert(id.clone(), new.clone());
         if let Some(old) = &old {
             for role in &old.roles {
@@ -100,9 +121,26 @@ impl Allocator {
             }
         }
         for role in &new.roles {
-            self.ledger.set_client(new.traits(id, role), new.wants(role));
+            self.ledger.set_client(new.traits(id, role, &self.minimum), new.wants(role));
         }
         if active {
+            self.mark_all();
+        }
+    }
+
+    /// Which agents a known framework wants to hear of from now on; what cannot be used, constrains nothing.
+    pub fn set_constraints(&mut self, id: &FrameworkId, asked: Option<&OfferConstraints>) {
+        let Some(framework) = self.frameworks.get_mut(id).filter(|known| known.asked.as_ref() != asked)
+        else {
+            return;
+        };
+        framework.asked = asked.cloned();
+        framework.constraints = asked.and_then(|asked| constraints::compile(asked).ok()).unwrap_or_default();
+        let framework = framework.clone();
+        for role in &framework.roles {
+            self.ledger.set_client(framework.traits(id, role, &self.minimum), framework.wants(role));
+        }
+        if framework.active {
             self.mark_all();
         }
     }
@@ -168,7 +206,7 @@ impl Allocator {
 
     /// Live refusals of a framework in a role.
     pub fn filter_count(&self, id: &FrameworkId, role: &str, now_ms: u64) -> usize {
-        self.filters.count(id.as_str(), role, now_ms)
+        self.filters.summary(id.as_str(), role, now_ms).0
     }
 
     /// The place of a framework in a role; one that nobody subscribed holds something, but is never served.
@@ -182,7 +220,11 @@ impl Allocator {
             gpus: false,
             revocable: false,
             shared: false,
-            minimum: Minimum::Default,
+            refined: false,
+            region_aware: false,
+            constraints: None,
+            minimum: self.minimum.clone(),
+            own_minimum: false,
         };
         self.ledger.set_client(traits, false)
     }
@@ -203,7 +245,7 @@ impl Allocator {
         } else {
             framework.suppressed.remove(&role);
         }
-        let (traits, wants) = (framework.traits(id, &role), framework.wants(&role));
+        let (traits, wants) = (framework.traits(id, &role, &self.minimum), framework.wants(&role));
         self.ledger.set_client(traits, wants);
     }
 }

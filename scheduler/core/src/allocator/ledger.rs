@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::constraints::RoleConstraints;
 use super::filters::ClientKey;
-use super::quantities::Quantities;
+use super::quantities::{Counted, Quantities};
 use super::quota::Quota;
 use super::share::{Rank, Share, Weight};
 use super::supply::Minimum;
@@ -40,7 +41,12 @@ pub(crate) struct Traits {
     pub(crate) gpus: bool,
     pub(crate) revocable: bool,
     pub(crate) shared: bool,
+    pub(crate) refined: bool,
+    pub(crate) region_aware: bool,
+    pub(crate) constraints: Option<Arc<RoleConstraints>>,
     pub(crate) minimum: Minimum,
+    /// Its minimum is not the cluster's.
+    pub(crate) own_minimum: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,11 +64,17 @@ pub(crate) struct Node {
     /// The path with `/.` behind it.
     virtual_path: Arc<str>,
     parent: Option<usize>,
+    /// The top-level role above it, or itself: quotas are there.
+    top: usize,
     children: usize,
     weight: Weight,
     pub(crate) quota: Option<Arc<Quota>>,
     /// Held in the whole subtree.
     pub(crate) allocated: Quantities,
+    /// Of that: what was not reserved and nobody will take back.
+    unreserved: Quantities,
+    /// Reserved on agents for roles of the subtree, held or not; counted for top-level roles only.
+    reserved: Quantities,
     allocations: u64,
     /// Held by the frameworks of exactly this role, and their queue as a virtual leaf.
     own_allocated: Quantities,
@@ -74,6 +86,8 @@ pub(crate) struct Node {
     clients: Vec<Option<Client>>,
     slots: Arc<BTreeMap<FrameworkId, usize>>,
     queue: BTreeMap<Rank, usize>,
+    /// Nobody of exactly this role can be served for now: a planner put it aside.
+    benched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -85,18 +99,28 @@ pub(crate) struct Ledger {
     unused: Vec<usize>,
     /// The totals changed since the queues were sorted.
     stale: bool,
+    /// What guarantees still claim beyond what their roles use, and how many roles claim something.
+    required: Quantities,
+    owing: usize,
+    /// Roles with a guarantee.
+    guaranteed: usize,
+    /// Clients with a minimum of their own.
+    own_minimums: usize,
 }
 
 impl Node {
-    fn new(path: Arc<str>, parent: Option<usize>) -> Node {
+    fn new(path: Arc<str>, parent: Option<usize>, top: usize) -> Node {
         Node {
             virtual_path: Arc::from(format!("{path}/.")),
             path,
             parent,
+            top,
             children: 0,
             weight: Weight::ONE,
             quota: None,
             allocated: Quantities::default(),
+            unreserved: Quantities::default(),
+            reserved: Quantities::default(),
             allocations: 0,
             own_allocated: Quantities::default(),
             own_allocations: 0,
@@ -106,7 +130,22 @@ impl Node {
             clients: Vec::new(),
             slots: Arc::default(),
             queue: BTreeMap::new(),
+            benched: false,
         }
+    }
+
+    /// What counts for the quota of a top-level role: its reservations, held or not, and whatever else it holds.
+    pub(crate) fn consumed(&self) -> Quantities {
+        self.reserved.plus(&self.unreserved)
+    }
+
+    /// Whether something is reserved for roles of this top-level role.
+    pub(crate) fn has_reservations(&self) -> bool {
+        !self.reserved.is_zero()
+    }
+
+    fn owed(&self) -> Option<Quantities> {
+        self.quota.as_deref().map(|quota| quota.unsatisfied(&self.consumed()))
     }
 
     pub(crate) fn client(&self, slot: usize) -> Option<&Client> {
@@ -123,10 +162,14 @@ impl Ledger {
     pub(crate) fn new() -> Ledger {
         Ledger {
             totals: Quantities::default(),
-            nodes: vec![Arc::new(Node::new(Arc::from(""), None))],
+            nodes: vec![Arc::new(Node::new(Arc::from(""), None, ROOT))],
             by_path: Arc::default(),
             unused: Vec::new(),
             stale: false,
+            required: Quantities::default(),
+            owing: 0,
+            guaranteed: 0,
+            own_minimums: 0,
         }
     }
 
@@ -144,8 +187,42 @@ impl Ledger {
 
     pub(crate) fn set_quota(&mut self, role: &str, quota: Option<Quota>) {
         let node = self.ensure(role);
-        self.edit(node).quota = quota.map(Arc::new);
+        self.change_top(node, |at| at.quota = quota.map(Arc::new));
         self.prune(node);
+    }
+
+    /// More is reserved on some agent for this top-level role, or for roles below it.
+    pub(crate) fn add_reserved(&mut self, role: &str, amounts: &Quantities) {
+        let node = self.ensure(role);
+        self.change_top(node, |at| at.reserved = at.reserved.plus(amounts));
+    }
+
+    pub(crate) fn remove_reserved(&mut self, role: &str, amounts: &Quantities) {
+        let Some(node) = self.by_path.get(role).copied() else { return };
+        self.change_top(node, |at| at.reserved = at.reserved.minus(amounts));
+        self.prune(node);
+    }
+
+    /// Changes what bears on a quota, and what is owed in all.
+    fn change_top(&mut self, node: usize, change: impl FnOnce(&mut Node)) {
+        let before = self.nodes[node].owed();
+        let guaranteed = |node: &Node| node.quota.as_ref().is_some_and(|quota| !quota.guarantees.is_zero());
+        self.guaranteed -= usize::from(guaranteed(&self.nodes[node]));
+        change(self.edit(node));
+        self.guaranteed += usize::from(guaranteed(&self.nodes[node]));
+        self.owe_again(node, before);
+    }
+
+    fn owe_again(&mut self, node: usize, before: Option<Quantities>) {
+        let after = self.nodes[node].owed();
+        if let Some(before) = before {
+            self.required = self.required.minus(&before);
+            self.owing -= usize::from(!before.is_zero());
+        }
+        if let Some(after) = after {
+            self.required = self.required.plus(&after);
+            self.owing += usize::from(!after.is_zero());
+        }
     }
 
     /// Adds a framework to a role, or replaces what is known of it; `active` puts it in the queue.
@@ -164,8 +241,11 @@ impl Ledger {
                 slot
             }
         };
+        let mut own_minimums = usize::from(traits.own_minimum);
+        let mut old_minimums = 0;
         let (allocated, allocations) = match &mut at.clients[slot] {
             Some(old) => {
+                old_minimums = usize::from(old.traits.own_minimum);
                 if let Some(rank) = old.rank.take() {
                     at.queue.remove(&rank);
                 }
@@ -174,6 +254,8 @@ impl Ledger {
             None => (Quantities::default(), 0),
         };
         at.clients[slot] = Some(Client { traits: Arc::new(traits), allocated, allocations, rank: None });
+        own_minimums += self.own_minimums;
+        self.own_minimums = own_minimums - old_minimums;
         let place = Place { node, slot };
         if active {
             self.enqueue(place);
@@ -191,8 +273,10 @@ impl Ledger {
             at.queue.remove(&rank);
         }
         if client.allocated.is_zero() {
+            let own_minimum = client.traits.own_minimum;
             at.clients[place.slot] = None;
             Arc::make_mut(&mut at.slots).remove(framework_id);
+            self.own_minimums -= usize::from(own_minimum);
         }
         self.resort_upwards(place.node);
         self.prune(place.node);
@@ -210,15 +294,24 @@ impl Ledger {
 
     /// The quota that binds a role, with the node that counts for it. Only top-level roles have one.
     pub(crate) fn quota_of(&self, node: usize) -> Option<(&Node, &Quota)> {
-        let mut top = node;
-        while let Some(parent) = self.nodes[top].parent {
-            if parent == ROOT {
-                break;
+        let top = self.top(node);
+        top.quota.as_deref().map(|quota| (top, quota))
+    }
+
+    /// The top-level role above a role, or itself.
+    pub(crate) fn top(&self, node: usize) -> &Node {
+        &self.nodes[self.nodes[node].top]
+    }
+
+    /// Weight of a role, and the part of the cluster that it holds.
+    pub(crate) fn standing(&self, role: &str) -> (f64, f64) {
+        match self.by_path.get(role).map(|node| &self.nodes[*node]) {
+            Some(node) => {
+                let share = Share::dominant(&node.allocated, &self.totals, Weight::ONE);
+                (node.weight.to_f64(), share.to_f64())
             }
-            top = parent;
+            None => (1.0, 0.0),
         }
-        let at = &self.nodes[top];
-        at.quota.as_deref().map(|quota| (&**at, quota))
     }
 
     /// The node that counts for a role: its own, or that of the nearest role above which is known.
@@ -235,21 +328,34 @@ impl Ledger {
 
     /// What guarantees still claim beyond what their roles hold.
     pub(crate) fn required_headroom(&self) -> Quantities {
-        let mut sum = Quantities::default();
-        for node in &self.nodes {
-            if let Some(quota) = &node.quota {
-                sum = sum.plus(&quota.guarantees.minus(&node.allocated));
-            }
-        }
-        sum
+        self.required
     }
 
     pub(crate) fn has_guarantees(&self) -> bool {
-        self.nodes.iter().any(|node| node.quota.as_ref().is_some_and(|quota| !quota.guarantees.is_zero()))
+        self.guaranteed > 0
+    }
+
+    /// Whether some guarantee is not met.
+    pub(crate) fn owes(&self) -> bool {
+        self.owing > 0
+    }
+
+    /// Whether some client wants to be asked with less than the cluster's minimum, or only with more.
+    pub(crate) fn has_own_minimums(&self) -> bool {
+        self.own_minimums > 0
+    }
+
+    /// Puts a role aside, without those below it; for a planner's copy.
+    pub(crate) fn bench(&mut self, node: usize, benched: bool) {
+        if self.nodes[node].benched != benched {
+            self.edit(node).benched = benched;
+            self.resort_upwards(node);
+        }
     }
 
     /// Counts amounts as held; `allocations` more were made.
-    pub(crate) fn charge(&mut self, place: Place, amounts: &Quantities, allocations: u64) {
+    pub(crate) fn charge(&mut self, place: Place, counted: &Counted, allocations: u64) {
+        let amounts = &counted.all;
         let at = self.edit(place.node);
         if let Some(client) = &mut at.clients[place.slot] {
             client.allocated = client.allocated.plus(amounts);
@@ -259,17 +365,23 @@ impl Ledger {
         at.own_allocations += allocations;
         let mut node = Some(place.node);
         while let Some(index) = node {
+            let before = self.nodes[index].owed();
             let at = self.edit(index);
             at.allocated = at.allocated.plus(amounts);
+            at.unreserved = at.unreserved.plus(&counted.unreserved);
             at.allocations += allocations;
             node = at.parent;
+            if before.is_some() {
+                self.owe_again(index, before);
+            }
         }
         self.requeue(place);
         self.resort_upwards(place.node);
     }
 
     /// Counts amounts as given back.
-    pub(crate) fn release(&mut self, place: Place, amounts: &Quantities) {
+    pub(crate) fn release(&mut self, place: Place, counted: &Counted) {
+        let amounts = &counted.all;
         let at = self.edit(place.node);
         if let Some(client) = &mut at.clients[place.slot] {
             client.allocated = client.allocated.minus(amounts);
@@ -277,9 +389,14 @@ impl Ledger {
         at.own_allocated = at.own_allocated.minus(amounts);
         let mut node = Some(place.node);
         while let Some(index) = node {
+            let before = self.nodes[index].owed();
             let at = self.edit(index);
             at.allocated = at.allocated.minus(amounts);
+            at.unreserved = at.unreserved.minus(&counted.unreserved);
             node = at.parent;
+            if before.is_some() {
+                self.owe_again(index, before);
+            }
         }
         self.requeue(place);
         self.resort_upwards(place.node);
@@ -344,17 +461,14 @@ impl Ledger {
 
     fn add(&mut self, path: &str, parent: usize) -> usize {
         let path: Arc<str> = Arc::from(path);
-        let node = Arc::new(Node::new(path.clone(), Some(parent)));
-        let index = match self.unused.pop() {
-            Some(index) => {
-                self.nodes[index] = node;
-                index
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() - 1
-            }
-        };
+        let index = self.unused.pop().unwrap_or(self.nodes.len());
+        let top = if parent == ROOT { index } else { self.nodes[parent].top };
+        let node = Arc::new(Node::new(path.clone(), Some(parent), top));
+        if index == self.nodes.len() {
+            self.nodes.push(node);
+        } else {
+            self.nodes[index] = node;
+        }
         self.edit(parent).children += 1;
         Arc::make_mut(&mut self.by_path).insert(path, index);
         index
@@ -367,12 +481,12 @@ impl Ledger {
             let at = &self.nodes[index];
             let Some(parent) = at.parent else { return };
             let used = at.children > 0 || !at.slots.is_empty();
-            if used || at.quota.is_some() || at.weight != Weight::ONE {
+            if used || at.quota.is_some() || at.weight != Weight::ONE || at.has_reservations() {
                 return;
             }
             let path = at.path.clone();
             Arc::make_mut(&mut self.by_path).remove(&path);
-            self.nodes[index] = Arc::new(Node::new(Arc::from(""), None));
+            self.nodes[index] = Arc::new(Node::new(Arc::from(""), None, ROOT));
             self.unused.push(index);
             self.edit(parent).children -= 1;
             index = parent;
@@ -417,7 +531,7 @@ impl Ledger {
         if let Some(rank) = at.own_rank.take() {
             at.order.remove(&rank);
         }
-        if !at.queue.is_empty() {
+        if !at.queue.is_empty() && !at.benched {
             let share = Share::dominant(&at.own_allocated, &totals, Weight::ONE);
             let rank = Rank { share, allocations: at.own_allocations, name: at.virtual_path.clone() };
             at.own_rank = Some(rank.clone());
@@ -450,6 +564,16 @@ impl Ledger {
 
     /// Panics if sums or queues are wrong. For tests.
     pub(crate) fn check_invariants(&self) {
+        let owed: Vec<Quantities> = self.nodes.iter().filter_map(|node| node.owed()).collect();
+        let required = owed.iter().fold(Quantities::default(), |sum, one| sum.plus(one));
+        assert_eq!(required, self.required, "what is owed");
+        assert_eq!(
+            owed.iter().filter(|one| !one.is_zero()).count(),
+            self.owing,
+            "roles that are owed something"
+        );
+        let clients = self.nodes.iter().flat_map(|node| node.clients.iter().flatten());
+        assert_eq!(clients.filter(|client| client.traits.own_minimum).count(), self.own_minimums);
         for (index, node) in self.nodes.iter().enumerate() {
             let clients: Vec<&Client> = node.clients.iter().flatten().collect();
             let own = clients.iter().fold(Quantities::default(), |sum, client| sum.plus(&client.allocated));
@@ -458,7 +582,8 @@ impl Ledger {
             let sum = below.fold(own, |sum, child| sum.plus(&child.allocated));
             assert_eq!(sum, node.allocated, "allocation of '{}'", node.path);
             assert_eq!(node.queue.len(), clients.iter().filter(|client| client.rank.is_some()).count());
-            assert_eq!(node.own_rank.is_some(), !node.queue.is_empty(), "virtual leaf of '{}'", node.path);
+            let waits = !node.queue.is_empty() && !node.benched;
+            assert_eq!(node.own_rank.is_some(), waits, "virtual leaf of '{}'", node.path);
             assert_eq!(node.slots.len(), clients.len(), "slots of '{}'", node.path);
             for (rank, slot) in &node.queue {
                 let client = node.client(*slot).expect("queued clients exist");

@@ -13,14 +13,17 @@
 //! each framework was served, for ties. It is computed on a copy of the ledger, with integers only: the same inputs give
 //! the same plan, in slices of whatever size.
 
+pub(crate) mod constraints;
 mod cycle;
 mod explain;
 mod filters;
 mod frameworks;
 mod ledger;
+mod options;
 mod planner;
 mod quantities;
 mod quota;
+mod settings;
 mod share;
 mod state;
 mod supply;
@@ -34,9 +37,11 @@ use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
 
-pub use explain::{Explanation, Reason};
+pub use explain::{Explanation, Group, Reason, RoleView};
 pub use filters::{DEFAULT_REFUSE_MS, MAX_REFUSE_MS, refuse_ms};
-pub use state::{Allocator, BadSetting};
+pub use options::{Minimums, Options};
+pub use settings::{Amounts, BadSetting};
+pub use state::Allocator;
 
 use crate::ids::{AgentId, FrameworkId};
 

@@ -1,6 +1,8 @@
 //! The plan itself: for each agent, drivers' demands, then whoever deserves it most, until nobody wants what is left.
 //!
-//! Works on a copy of the ledger, so that each decision sees those before it, and throws the copy away.
+//! Works on a copy of the ledger, so that each decision sees those before it, and throws the copy away. Roles that cannot be
+//! served any more in this plan (their limit is reached, their guarantee met) are put aside there: what they may take only
+//! shrinks as a plan goes on, so nobody has to ask them again for each agent.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -8,15 +10,22 @@ use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
 
+use super::constraints;
 use super::cycle::{Stage, Step};
 use super::explain::Reason;
-use super::filters::AgentFilters;
+use super::filters::{AgentFilters, ClientKey};
 use super::ledger::{Client, Ledger, Node, Place, Traits};
 use super::quantities::{GPUS, MAX_KINDS, Quantities};
 use super::state::{Agent, Allocator};
 use super::supply::{self, Eligible};
 use super::{Allocation, Demand};
 use crate::ids::AgentId;
+
+/// What things cost, in units of about 50 nanoseconds: looking at an agent, asking one framework, and an offer with all that
+/// the master does for it. A slice ends when its budget is used up.
+const AGENT_COST: usize = 4;
+const QUESTION_COST: usize = 2;
+const OFFER_COST: usize = 240;
 
 /// The state that a plan works on.
 pub(super) struct Scratch<'a> {
@@ -27,6 +36,9 @@ pub(super) struct Scratch<'a> {
     guarded: bool,
     demands: Vec<&'a Demand>,
     now_ms: u64,
+    /// Roles put aside while guarantees are met.
+    not_owed: Vec<usize>,
+    spent: usize,
 }
 
 /// One agent while it is planned.
@@ -34,6 +46,8 @@ pub(super) struct Supply<'a> {
     pub(super) agent: &'a Agent,
     pub(super) left: Resources,
     plain: bool,
+    /// It stands in another region than the masters.
+    remote: bool,
     filters: Option<&'a AgentFilters>,
 }
 
@@ -44,31 +58,43 @@ struct Grant {
 }
 
 impl Allocator {
-    /// Decides who gets what of these agents, in this order. Changes nothing.
-    pub(super) fn plan_steps(&self, steps: &[Step], now_ms: u64) -> Vec<Allocation> {
+    /// Decides who gets what of these agents, in this order, until the budget is used up: at least one step is done. Returns
+    /// how many were done. Changes nothing.
+    pub(super) fn plan_steps<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step>,
+        now_ms: u64,
+        budget: usize,
+    ) -> (usize, Vec<Allocation>) {
         let mut scratch = Scratch::new(self, now_ms);
         let mut allocations = Vec::new();
         // What the stage of guarantees leaves of an agent, for the second look at it.
-        let mut left: BTreeMap<AgentId, Resources> = BTreeMap::new();
+        let mut left: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        let mut done = 0;
         for step in steps {
-            let Some(agent) = self.agents.get(&step.agent_id).filter(|agent| agent.active) else { continue };
-            let mut supply = Supply::new(self, agent);
-            if let Some(rest) = left.remove(&agent.id) {
-                supply.left = rest;
+            done += 1;
+            scratch.spent = scratch.spent.saturating_add(AGENT_COST);
+            if let Some(agent) = self.agents.get(&step.agent_id).filter(|agent| agent.offerable()) {
+                let mut supply = Supply::new(self, agent);
+                if let Some(rest) = left.remove(&agent.id) {
+                    supply.left = rest;
+                }
+                let before = allocations.len();
+                scratch.plan_agent(&mut supply, step.stage, &mut allocations);
+                if step.stage == Stage::Guarantees && allocations.len() > before {
+                    left.insert(&agent.id, supply.left);
+                }
             }
-            scratch.plan_agent(&mut supply, step.stage, &mut allocations);
-            if step.stage == Stage::Guarantees {
-                left.insert(agent.id.clone(), supply.left);
+            if scratch.spent >= budget {
+                break;
             }
         }
-        allocations
+        (done, allocations)
     }
-}
 
-impl Allocator {
     /// Whether this demand could be met on this agent, were `offered` of it taken back.
     pub fn would_meet(&self, demand: &Demand, agent: &AgentId, offered: &Resources) -> bool {
-        let Some(agent) = self.agents.get(agent).filter(|agent| agent.active) else { return false };
+        let Some(agent) = self.agents.get(agent).filter(|agent| agent.offerable()) else { return false };
         let mut supply = Supply::new(self, agent);
         supply.left += offered;
         supply.plain = false;
@@ -82,8 +108,14 @@ impl<'a> Supply<'a> {
             agent,
             left: agent.free.clone(),
             plain: agent.plain,
+            remote: agent.is_remote(base.options.region.as_deref()),
             filters: base.filters.of_agent(agent.id.as_str()),
         }
+    }
+
+    /// Until when the last live refusal of this agent by a framework lasts.
+    pub(super) fn refused_until(&self, client: &ClientKey, now_ms: u64) -> Option<u64> {
+        self.filters.and_then(|filters| filters.last_end(client, now_ms))
     }
 
     fn eligible(&self, to: Eligible<'_>) -> Resources {
@@ -100,18 +132,32 @@ impl<'a> Scratch<'a> {
             guarded: base.ledger.has_guarantees(),
             demands: base.demands.iter().collect(),
             now_ms,
+            not_owed: Vec::new(),
+            spent: 0,
         }
     }
 
     fn plan_agent(&mut self, supply: &mut Supply<'_>, stage: Stage, allocations: &mut Vec<Allocation>) {
+        if stage == Stage::All {
+            for role in std::mem::take(&mut self.not_owed) {
+                self.ledger.bench(role, false);
+            }
+        }
         self.meet_demands(supply, allocations);
-        while !supply.left.is_empty() {
+        while self.is_worth_asking(supply) {
             let Some(grant) = self.next_grant(supply, stage) else { return };
             self.take(supply, &grant);
+            self.spent = self.spent.saturating_add(OFFER_COST);
             let (framework, role) = grant.traits.key.clone();
             let agent = supply.agent.id.clone();
             allocations.push(Allocation { agent, framework, role, resources: grant.resources, driver: None });
         }
+    }
+
+    /// Whether anybody could take what is left: leftovers are not worth a round of questions.
+    fn is_worth_asking(&self, supply: &Supply<'_>) -> bool {
+        !supply.left.is_empty()
+            && (!supply.plain || self.ledger.has_own_minimums() || self.base.minimum.met_by(&supply.left))
     }
 
     /// Drivers come first: they are few and ask for no more than they need, and would never be served behind frameworks
@@ -124,11 +170,10 @@ impl<'a> Scratch<'a> {
                 continue;
             }
             self.demands.remove(next);
-            let wanted = supply::headroom(&demand.resources, &self.base.kinds);
-            self.headroom = self.headroom.minus(&wanted);
+            let counted = supply::counted(&demand.resources, &self.base.kinds);
+            self.headroom = self.headroom.minus(&counted.unreserved);
             if let Some(place) = self.ledger.find(demand.framework.as_str(), &demand.role) {
-                let all = supply::known_quantities(&demand.resources, &self.base.kinds);
-                self.ledger.charge(place, &all, 0);
+                self.ledger.charge(place, &counted, 0);
             }
             supply.left = supply.left.saturating_sub(&demand.resources);
             allocations.push(Allocation {
@@ -145,104 +190,161 @@ impl<'a> Scratch<'a> {
         if demand.elsewhere.as_ref() == Some(&supply.agent.id) {
             return false;
         }
-        let to = Eligible { role: &demand.role, revocable: false, shared: false };
+        let to = Eligible { role: &demand.role, revocable: false, shared: false, refined: true };
         if !supply.eligible(to).contains(&demand.resources) {
             return false;
         }
         let Some(node) = self.ledger.top_of(&demand.role) else { return true };
         let Some((top, quota)) = self.ledger.quota_of(node) else { return true };
-        let wanted = supply::known_quantities(&demand.resources, &self.base.kinds);
-        quota.below_limit(&top.allocated).contains(&wanted)
+        let wanted = supply::counted(&demand.resources, &self.base.kinds).unreserved;
+        quota.below_limit(&top.consumed()).contains(&wanted)
     }
 
     /// The first in the queue who may have something of this agent and does not mind.
-    fn next_grant(&self, supply: &Supply<'_>, stage: Stage) -> Option<Grant> {
-        self.ledger.walk(|index, node| {
-            if stage == Stage::Guarantees && !self.is_owed(supply, index) {
-                return ControlFlow::Continue(());
+    fn next_grant(&mut self, supply: &Supply<'_>, stage: Stage) -> Option<Grant> {
+        let (mut questions, mut aside) = (0, Vec::new());
+        let here = match stage {
+            Stage::Guarantees => supply::headroom(&supply.left, &self.base.kinds),
+            Stage::All => Quantities::default(),
+        };
+        let grant = self.ledger.walk(|index, node| {
+            questions += 1;
+            if stage == Stage::Guarantees {
+                let owed = self.owed(index);
+                if owed.is_zero() {
+                    aside.push(index);
+                }
+                if owed.at_most(&here).is_zero() {
+                    return ControlFlow::Continue(());
+                }
             }
+            let allowance = self.allowance(index);
             for (slot, client) in node.queue() {
-                if let Ok(resources) = self.offerable(supply, index, node, client) {
+                questions += 1;
+                if let Ok(resources) = self.offerable(supply, node, client, allowance.as_ref()) {
                     let place = Place { node: index, slot };
                     return ControlFlow::Break(Grant { place, traits: client.traits.clone(), resources });
                 }
             }
+            if allowance.is_some_and(|most| self.is_spent(index, node, &most)) {
+                aside.push(index);
+            }
             ControlFlow::Continue(())
-        })
+        });
+        for role in aside {
+            self.ledger.bench(role, true);
+            if stage == Stage::Guarantees {
+                self.not_owed.push(role);
+            }
+        }
+        self.spent = self.spent.saturating_add(questions * QUESTION_COST);
+        grant
     }
 
-    /// Returns what this framework would be offered of the agent now, or what stands against it.
+    /// Returns what this framework would be offered of the agent now, or what stands against it. `most` is its role's
+    /// allowance.
     pub(super) fn offerable(
         &self,
         supply: &Supply<'_>,
-        index: usize,
         node: &Node,
         client: &Client,
+        most: Option<&Quantities>,
     ) -> Result<Resources, Reason> {
         let traits = &*client.traits;
-        if !traits.gpus && supply.agent.total_amounts.get(GPUS) > 0 {
+        if !traits.gpus && self.base.options.filter_gpus && supply.agent.total_amounts.get(GPUS) > 0 {
             return Err(Reason::GpuAgent);
+        }
+        if supply.remote && !traits.region_aware {
+            return Err(Reason::OtherRegion);
         }
         if supply.left.is_empty() {
             return Err(Reason::NothingFree);
         }
-        let to = Eligible { role: &node.path, revocable: traits.revocable, shared: traits.shared };
+        let to = Eligible {
+            role: &node.path,
+            revocable: traits.revocable,
+            shared: traits.shared,
+            refined: traits.refined,
+        };
         let mut resources = supply.eligible(to);
         if resources.is_empty() {
             return Err(Reason::ReservedForOthers);
         }
-        if let Some(most) = self.allowance(index) {
-            resources = supply::cut(&resources, &most, &self.base.kinds);
+        if !traits.minimum.met_by(&resources) {
+            return Err(Reason::TooSmall);
+        }
+        if let Some(most) = most {
+            resources = supply::cut(&resources, most, &self.base.kinds);
             if !traits.minimum.met_by(&resources) {
                 return Err(Reason::Quota);
             }
-        } else if !traits.minimum.met_by(&resources) {
-            return Err(Reason::TooSmall);
+        }
+        if traits.constraints.as_ref().is_some_and(|wanted| !wanted.admit(&supply.agent.place())) {
+            return Err(Reason::Constraints);
         }
         let hidden = supply.filters.and_then(|filters| filters.hides(&traits.key, &resources, self.now_ms));
         match hidden {
-            Some(until_ms) => Err(Reason::Refused { until_ms }),
+            Some(_) => Err(Reason::Refused),
             None => Ok(resources),
         }
     }
 
     /// How much of unreserved scalars a role may take, if quotas have anything to say.
-    fn allowance(&self, index: usize) -> Option<Quantities> {
+    pub(super) fn allowance(&self, index: usize) -> Option<Quantities> {
         let quota = self.ledger.quota_of(index);
         if quota.is_none() && !self.guarded {
             return None;
         }
         let mut most = Quantities([u64::MAX; MAX_KINDS]);
         if self.guarded {
-            let owed = quota.map(|(top, quota)| quota.unsatisfied(&top.allocated)).unwrap_or_default();
             let required = self.ledger.required_headroom();
-            let surplus = self.headroom.minus(&required).plus(&owed);
+            let surplus = self.headroom.minus(&required).plus(&self.owed(index));
             for kind in (0..MAX_KINDS).filter(|kind| required.get(*kind) > 0) {
                 most.0[kind] = surplus.get(kind);
             }
         }
         if let Some((top, quota)) = quota {
-            most = most.at_most(&quota.below_limit(&top.allocated));
+            most = most.at_most(&quota.below_limit(&top.consumed()));
         }
         Some(most)
     }
 
-    /// Whether the role's guarantee is not met and this agent has something of what is missing.
-    fn is_owed(&self, supply: &Supply<'_>, index: usize) -> bool {
-        let Some((top, quota)) = self.ledger.quota_of(index) else { return false };
-        let owed = quota.unsatisfied(&top.allocated);
-        let here = supply::known_quantities(&supply.left, &self.base.kinds);
-        !owed.at_most(&here).is_zero()
+    /// What the role's guarantee lacks.
+    fn owed(&self, index: usize) -> Quantities {
+        let quota = self.ledger.quota_of(index);
+        quota.map(|(top, quota)| quota.unsatisfied(&top.consumed())).unwrap_or_default()
+    }
+
+    /// Whether no agent could serve anybody of this role any more, as long as no more than `most` may be taken: nothing is
+    /// reserved for it or revocable, so everything that it may take counts.
+    fn is_spent(&self, index: usize, node: &Node, most: &Quantities) -> bool {
+        self.base.revocables == 0
+            && !self.ledger.top(index).has_reservations()
+            && node.queue().all(|(_, client)| !client.traits.minimum.within(most, &self.base.kinds))
     }
 
     fn take(&mut self, supply: &mut Supply<'_>, grant: &Grant) {
-        let kinds = &self.base.kinds;
-        self.ledger.charge(grant.place, &supply::known_quantities(&grant.resources, kinds), 1);
-        self.headroom = self.headroom.minus(&supply::headroom(&grant.resources, kinds));
+        let counted = supply::counted(&grant.resources, &self.base.kinds);
+        self.ledger.charge(grant.place, &counted, 1);
+        self.headroom = self.headroom.minus(&counted.unreserved);
         supply.left = if supply.left == grant.resources {
             Resources::new()
         } else {
             supply.left.saturating_sub(&grant.resources)
         };
+    }
+}
+
+impl Agent {
+    /// What constraints can look at.
+    fn place(&self) -> constraints::Place<'_> {
+        let (hostname, domain) = (self.hostname.as_str(), self.domain.as_ref());
+        constraints::Place { hostname, domain, attributes: &self.attributes }
+    }
+
+    fn is_remote(&self, here: Option<&str>) -> bool {
+        let Some(here) = here else { return false };
+        let fault = self.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+        fault.and_then(|fault| fault.region.as_ref()).is_some_and(|region| region.name() != here)
     }
 }

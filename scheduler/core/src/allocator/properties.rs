@@ -94,7 +94,7 @@ fn run(events: &[Event], budget: usize) -> Vec<Allocation> {
                 allocator.set_weight(ROLES[*role], f64::from(*weight)).unwrap();
             }
             Event::Quota { role, guarantee, limit } => {
-                let amount = |units: u8| BTreeMap::from([("cpus".to_owned(), f64::from(units))]);
+                let amount = |units: u8| BTreeMap::from([("cpus".to_owned(), u64::from(units) * 1000)]);
                 let limit = *limit + *guarantee;
                 if allocator.set_quota(ROLES[*role], &amount(*guarantee), &amount(limit)).is_ok() {
                     limits.insert(ROLES[*role], i64::from(limit) * 1000);

@@ -176,7 +176,7 @@ fn a_refusal_hides_subsets_until_it_ends() {
     story.give_back(&offers[0]);
     story.allocator.refuse(&id("f"), "*", &AgentId::from("a"), &offers[0].resources, NOW + 5_000);
     assert_eq!(story.told(), Vec::<String>::new());
-    assert_eq!(story.reason("f", "*"), [Reason::Refused { until_ms: NOW + 5_000 }]);
+    assert_eq!(story.reason("f", "*"), [Reason::Refused]);
     assert_eq!(story.allocator.filter_count(&id("f"), "*", NOW), 1);
     // More becomes free than was refused.
     let held = Resources::parse("cpus:2;mem:256").unwrap();
@@ -342,7 +342,7 @@ fn an_agent_that_shrank_below_what_it_holds_offers_the_rest() {
 fn limits_are_respected() {
     let mut story =
         Story::new().agent("a", "cpus:4;mem:512").agent("b", "cpus:4;mem:512").framework("f", &["r/x"]);
-    let limits = BTreeMap::from([("cpus".to_owned(), 5.0)]);
+    let limits = BTreeMap::from([("cpus".to_owned(), 5_000)]);
     story.allocator.set_quota("r", &BTreeMap::new(), &limits).unwrap();
     let offers = story.offer();
     let cpus: i64 = offers.iter().map(|one| one.resources.scalar("cpus").0).sum();
@@ -352,15 +352,17 @@ fn limits_are_respected() {
     assert_eq!(story.told(), Vec::<String>::new());
     assert!(story.reason("f", "r/x").contains(&Reason::Quota));
     assert!(story.allocator.set_quota("r/x", &limits, &limits).is_err());
-    let bad = BTreeMap::from([("cpus".to_owned(), f64::NAN)]);
-    assert!(story.allocator.set_quota("r", &bad, &limits).is_err());
+    for kind in 0..4 {
+        let odd = BTreeMap::from([(format!("odd{kind}"), 1)]);
+        story.allocator.set_quota("r", &odd, &BTreeMap::new()).unwrap();
+    }
 }
 
 #[test]
 fn guarantees_are_held_back_from_others() {
     let mut story =
         Story::new().agent("a", "cpus:4;mem:512").agent("b", "cpus:4;mem:512").framework("f", &["greedy"]);
-    let guarantees = BTreeMap::from([("cpus".to_owned(), 6.0)]);
+    let guarantees = BTreeMap::from([("cpus".to_owned(), 6_000)]);
     story.allocator.set_quota("r", &guarantees, &BTreeMap::new()).unwrap();
     let offers = story.offer();
     let cpus: i64 = offers.iter().map(|one| one.resources.scalar("cpus").0).sum();
@@ -379,7 +381,7 @@ fn a_guarantee_is_met_before_others_are_served() {
         .agent("b", "cpus:4;mem:512")
         .framework("f", &["aaa"])
         .framework("g", &["r"]);
-    let guarantees = BTreeMap::from([("cpus".to_owned(), 8.0)]);
+    let guarantees = BTreeMap::from([("cpus".to_owned(), 8_000)]);
     story.allocator.set_quota("r", &guarantees, &BTreeMap::new()).unwrap();
     let offers = story.offer();
     let of = |name: &str| -> i64 {

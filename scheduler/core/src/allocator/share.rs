@@ -9,18 +9,25 @@ use super::quantities::Quantities;
 /// Fraction bits of a share: one part in 2^40 of the cluster, far below a thousandth of a processor.
 const FRACTION_BITS: u32 = 40;
 
-/// How much more than others a role is entitled to, in thousandths; never zero.
+/// How much more than others a role is entitled to, in millionths; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Weight(u32);
+pub(crate) struct Weight(u64);
 
 impl Weight {
-    pub(crate) const ONE: Weight = Weight(1000);
+    pub(crate) const ONE: Weight = Weight(1_000_000);
 
-    /// Returns nothing unless the weight is a number of at least 0.001 and at most a million.
+    /// Returns nothing unless the weight is a number of at least a millionth and at most a thousand million.
     pub(crate) fn from_f64(weight: f64) -> Option<Weight> {
-        let milli = (weight * 1000.0).round();
+        let micro = (weight * 1e6).round();
         // The bounds refuse NaN as well, which compares with nothing.
-        if (1.0..=1_000_000_000.0).contains(&milli) { Some(Weight(milli as u32)) } else { None }
+        if (1.0..=1e15).contains(&micro) { Some(Weight(micro as u64)) } else { None }
+    }
+}
+
+impl Weight {
+    /// For people.
+    pub(crate) fn to_f64(self) -> f64 {
+        self.0 as f64 / 1e6
     }
 }
 
@@ -38,6 +45,13 @@ impl Share {
         }
         let weighted = largest * u128::from(Weight::ONE.0) / u128::from(weight.0);
         Share(u64::try_from(weighted).unwrap_or(u64::MAX))
+    }
+}
+
+impl Share {
+    /// For people: 1 is the whole cluster.
+    pub(crate) fn to_f64(self) -> f64 {
+        self.0 as f64 / (1_u64 << FRACTION_BITS) as f64
     }
 }
 
@@ -85,7 +99,7 @@ mod tests {
     fn extremes_neither_overflow_nor_divide_by_zero() {
         let share = Share::dominant(&of(&[("cpus", u64::MAX)]), &of(&[("cpus", 1)]), Weight(1));
         assert_eq!(share, Share(u64::MAX));
-        for refused in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e12, 0.0001] {
+        for refused in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e12, 1e-7] {
             assert_eq!(Weight::from_f64(refused), None, "{refused}");
         }
     }

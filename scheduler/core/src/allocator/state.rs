@@ -2,19 +2,19 @@
 //!
 //! Everything here can be rebuilt from the Registry and the master's offers; nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tepui_proto::resources::{Millis, Resources};
+use tepui_proto::resources::Resources;
 use tepui_proto::v1;
 
 use super::cycle::Cycle;
 use super::filters::Filters;
 use super::frameworks::Framework;
 use super::ledger::Ledger;
-use super::quantities::{Kinds, Quantities};
-use super::quota::Quota;
-use super::share::Weight;
+use super::options::Options;
+use super::quantities::{Counted, Kinds, Quantities};
+use super::supply::Minimum;
 use super::{Allocation, Demand, Plan, supply};
 use crate::ids::{AgentId, FrameworkId};
 
@@ -24,6 +24,9 @@ pub(super) struct Agent {
     pub(super) id: AgentId,
     /// Whether it is connected: others are not planned.
     pub(super) active: bool,
+    /// Whether its host may be offered.
+    pub(super) listed: bool,
+    pub(super) hostname: String,
     total: Resources,
     pub(super) total_amounts: Quantities,
     /// Held by each framework in each role: tasks, offers and pending launches.
@@ -34,18 +37,12 @@ pub(super) struct Agent {
     pub(super) plain: bool,
     /// Of `free`: what guarantees can be met from.
     headroom: Quantities,
-    attributes: Vec<v1::Attribute>,
-}
-
-/// A weight or quota that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSetting {
-    #[error("weight is not a number between 0.001 and 1000000")]
-    Weight,
-    #[error("quota of '{0}' is negative, not finite or too large")]
-    Quota(String),
-    #[error("only top-level roles have a quota")]
-    NestedQuota,
+    /// Of `total`: what is reserved, by top-level role.
+    reserved: Vec<(Arc<str>, Quantities)>,
+    pub(super) attributes: Vec<v1::Attribute>,
+    pub(super) domain: Option<v1::DomainInfo>,
+    /// Something of `total` may be taken back from who holds it.
+    revocable: bool,
 }
 
 /// Indexes for planning; held by a leading master and dropped with its leadership.
@@ -59,13 +56,25 @@ pub struct Allocator {
     pub(super) demands: Arc<[Demand]>,
     /// What is free in all for guarantees.
     pub(super) headroom: Quantities,
-    totals: Quantities,
+    pub(super) totals: Quantities,
+    pub(super) options: Options,
+    /// The cluster's minimum, ready to be asked.
+    pub(super) minimum: Minimum,
+    pub(super) whitelist: Option<Arc<BTreeSet<String>>>,
+    /// Agents with something revocable.
+    pub(super) revocables: usize,
     cycle: Cycle,
 }
 
 impl Allocator {
     /// `seed` decides the order in which agents are looked at.
     pub fn new(seed: u64) -> Allocator {
+        Allocator::with(seed, Options::default())
+    }
+
+    /// Like [`Allocator::new`], with other settings than the house's.
+    pub fn with(seed: u64, options: Options) -> Allocator {
+        let minimum = options.minimum.minimum();
         Allocator {
             kinds: Kinds::new(),
             agents: BTreeMap::new(),
@@ -75,6 +84,10 @@ impl Allocator {
             demands: Arc::from([]),
             headroom: Quantities::default(),
             totals: Quantities::default(),
+            options,
+            minimum,
+            whitelist: None,
+            revocables: 0,
             cycle: Cycle::new(seed),
         }
     }
@@ -89,6 +102,7 @@ impl Allocator {
             Some(old) => {
                 self.totals = self.totals.minus(&old.total_amounts);
                 self.headroom = self.headroom.minus(&old.headroom);
+                self.revocables -= usize::from(old.revocable);
                 if old.total != total || old.attributes != info.attributes {
                     self.filters.remove_agent(id.as_str());
                 }
@@ -97,6 +111,8 @@ impl Allocator {
             None => Agent {
                 id: id.clone(),
                 active: true,
+                listed: true,
+                hostname: String::new(),
                 total: Resources::new(),
                 total_amounts,
                 holders: BTreeMap::new(),
@@ -104,17 +120,32 @@ impl Allocator {
                 free: Resources::new(),
                 plain: true,
                 headroom: Quantities::default(),
+                reserved: Vec::new(),
                 attributes: Vec::new(),
+                domain: None,
+                revocable: false,
             },
         };
         agent.active = true;
+        agent.listed = self.whitelist.as_ref().is_none_or(|hosts| hosts.contains(info.hostname()));
+        info.hostname().clone_into(&mut agent.hostname);
+        agent.domain.clone_from(&info.domain);
+        agent.revocable = total.iter().any(|(identity, _)| identity.is_revocable());
+        self.revocables += usize::from(agent.revocable);
+        let reserved = supply::reservations(&total, &mut self.kinds);
+        for (role, amounts) in &reserved {
+            self.ledger.add_reserved(role, amounts);
+        }
+        for (role, amounts) in std::mem::replace(&mut agent.reserved, reserved) {
+            self.ledger.remove_reserved(&role, &amounts);
+        }
         agent.total = total;
         agent.total_amounts = total_amounts;
         agent.attributes.clone_from(&info.attributes);
         agent.recount(&self.kinds);
         self.totals = self.totals.plus(&agent.total_amounts);
         self.headroom = self.headroom.plus(&agent.headroom);
-        self.ledger.set_totals(self.totals);
+        self.tell_totals();
         self.agents.insert(id.clone(), agent);
         self.cycle.mark(id);
     }
@@ -137,7 +168,11 @@ impl Allocator {
         }
         self.totals = self.totals.minus(&agent.total_amounts);
         self.headroom = self.headroom.minus(&agent.headroom);
-        self.ledger.set_totals(self.totals);
+        self.revocables -= usize::from(agent.revocable);
+        for (role, amounts) in &agent.reserved {
+            self.ledger.remove_reserved(role, amounts);
+        }
+        self.tell_totals();
         self.filters.remove_agent(id.as_str());
         self.cycle.forget(id.as_str());
     }
@@ -149,7 +184,7 @@ impl Allocator {
             return;
         }
         let place = self.place(framework, role);
-        let counted = supply::quantities(&amounts, &mut self.kinds);
+        let counted = supply::counted(&amounts, &self.kinds);
         self.ledger.charge(place, &counted, 0);
         self.edit_agent(agent, |at| {
             *at.holders.entry((framework.clone(), Arc::from(role))).or_default() += &amounts;
@@ -188,51 +223,12 @@ impl Allocator {
         }
     }
 
-    /// Sets how much more than others a role is entitled to.
-    ///
-    /// # Errors
-    /// See [`BadSetting`].
-    pub fn set_weight(&mut self, role: &str, weight: f64) -> Result<(), BadSetting> {
-        let weight = Weight::from_f64(weight).ok_or(BadSetting::Weight)?;
-        self.ledger.set_weight(role, weight);
-        self.mark_all();
-        Ok(())
-    }
-
-    /// Sets the quota of a role, in units by resource name. Nothing in both removes it.
-    ///
-    /// # Errors
-    /// See [`BadSetting`].
-    pub fn set_quota(
-        &mut self,
-        role: &str,
-        guarantees: &BTreeMap<String, f64>,
-        limits: &BTreeMap<String, f64>,
-    ) -> Result<(), BadSetting> {
-        if role.contains('/') {
-            return Err(BadSetting::NestedQuota);
-        }
-        let mut quota = Quota { guarantees: Quantities::default(), limits: Quota::UNLIMITED };
-        for (given, amounts) in [(guarantees, &mut quota.guarantees), (limits, &mut quota.limits)] {
-            for (name, units) in given {
-                let milli = Millis::from_f64(*units).and_then(|milli| u64::try_from(milli.0).ok());
-                let milli = milli.ok_or_else(|| BadSetting::Quota(name.clone()))?;
-                let kind = self.kinds.intern(name).ok_or_else(|| BadSetting::Quota(name.clone()))?;
-                amounts.0[kind] = milli;
-            }
-        }
-        let none = guarantees.is_empty() && limits.is_empty();
-        self.ledger.set_quota(role, (!none).then_some(quota));
-        self.mark_all();
-        Ok(())
-    }
-
     /// Whether there is anything to plan.
     pub fn dirty(&self) -> bool {
         self.cycle.has_work()
     }
 
-    /// Plans the next dirty agents, at most `budget`. Charges nothing.
+    /// Plans the next dirty agents, until about `budget` units of 50 nanoseconds are used up, at least one. Charges nothing.
     pub fn plan(&mut self, now_ms: u64, budget: usize) -> Plan {
         for Demand { framework, role, .. } in self.demands.clone().iter() {
             // So that what a driver gets counts for its role from the first moment.
@@ -240,15 +236,16 @@ impl Allocator {
         }
         self.ledger.refresh();
         let giving = || {
-            let agents = self.agents.values().filter(|agent| agent.active && !agent.free.is_empty());
+            let agents = self.agents.values().filter(|agent| agent.offerable() && !agent.free.is_empty());
             agents.map(|agent| agent.id.clone())
         };
-        let steps = self.cycle.next_slice(budget, self.ledger.has_guarantees(), giving);
-        let allocations = self.plan_steps(&steps, now_ms);
+        self.cycle.begin(self.ledger.owes(), giving);
+        let (done, allocations) = self.plan_steps(self.cycle.steps(), now_ms, budget);
+        self.cycle.done(done);
         for Allocation { framework, role, driver, .. } in &allocations {
             if driver.is_none() {
                 let place = self.place(framework, role);
-                self.ledger.charge(place, &Quantities::default(), 1);
+                self.ledger.charge(place, &Counted::default(), 1);
             }
         }
         Plan { allocations, more: self.cycle.has_work() }
@@ -257,6 +254,28 @@ impl Allocator {
     /// Returns what is neither held nor offered on an agent.
     pub fn free(&self, agent: &AgentId) -> Resources {
         self.agents.get(agent).map(|at| at.free.clone()).unwrap_or_default()
+    }
+
+    /// What shares are parts of.
+    fn tell_totals(&mut self) {
+        let mut totals = self.totals;
+        for name in &self.options.excluded_from_shares {
+            if let Some(kind) = self.kinds.index_of(name) {
+                totals.0[kind] = 0;
+            }
+        }
+        self.ledger.set_totals(totals);
+    }
+
+    /// Looks anew which agents may be offered.
+    pub(super) fn relist(&mut self) {
+        let mut headroom = Quantities::default();
+        for agent in self.agents.values_mut() {
+            agent.listed = self.whitelist.as_ref().is_none_or(|hosts| hosts.contains(&agent.hostname));
+            agent.recount(&self.kinds);
+            headroom = headroom.plus(&agent.headroom);
+        }
+        self.headroom = headroom;
     }
 
     /// Every connected agent with something to give is looked at again.
@@ -280,7 +299,7 @@ impl Allocator {
     }
 
     fn give_back(&mut self, framework: &FrameworkId, role: &str, resources: &Resources) {
-        let counted = supply::known_quantities(resources, &self.kinds);
+        let counted = supply::counted(resources, &self.kinds);
         if let Some(place) = self.ledger.find(framework.as_str(), role) {
             self.ledger.release(place, &counted);
             self.forget_if_idle(framework, role);
@@ -316,9 +335,15 @@ impl Allocator {
 }
 
 impl Agent {
+    /// Whether anything of it may be offered at all.
+    pub(super) fn offerable(&self) -> bool {
+        self.active && self.listed
+    }
+
     fn recount(&mut self, kinds: &Kinds) {
         self.free = self.total.saturating_sub(&self.held);
         self.plain = supply::is_plain(&self.free);
-        self.headroom = if self.active { supply::headroom(&self.free, kinds) } else { Quantities::default() };
+        self.headroom =
+            if self.offerable() { supply::headroom(&self.free, kinds) } else { Quantities::default() };
     }
 }

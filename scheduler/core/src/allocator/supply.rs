@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use tepui_proto::resources::{Amount, Identity, Millis, Resources, ValueKind};
 
-use super::quantities::{Kinds, Quantities};
+use super::quantities::{Counted, Kinds, Quantities};
 
 /// Smallest offers by default: either suffices.
-const MIN_CPUS: Millis = Millis(10);
-const MIN_MEM: Millis = Millis(32_000);
+pub(super) const MIN_CPUS: Millis = Millis(10);
+pub(super) const MIN_MEM: Millis = Millis(32_000);
+
+/// Named amounts.
+pub(crate) type Amounts = Vec<(Arc<str>, Millis)>;
 
 /// When an offer is worth being made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(crate) enum Minimum {
     /// 0.01 cpus or 32 MB.
     Default,
     /// All amounts of at least one of these; with none of them, anything will do.
-    AnyOf(Vec<Vec<(Arc<str>, Millis)>>),
+    AnyOf(Arc<[Amounts]>),
 }
 
 impl Minimum {
@@ -48,12 +51,45 @@ impl Minimum {
     }
 }
 
+impl std::fmt::Display for Minimum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Minimum::AnyOf(sets) = self else { return f.write_str("cpus:0.01|mem:32") };
+        for (nth, set) in sets.iter().enumerate() {
+            if nth > 0 {
+                f.write_str("|")?;
+            }
+            for (place, (name, least)) in set.iter().enumerate() {
+                let gap = if place > 0 { ";" } else { "" };
+                write!(f, "{gap}{name}:{}", least.to_f64())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Minimum {
+    /// Whether so much of unreserved scalars could be enough.
+    pub(crate) fn within(&self, most: &Quantities, kinds: &Kinds) -> bool {
+        let enough = |name: &str, least: Millis| {
+            kinds.index_of(name).is_none_or(|kind| most.get(kind) >= milli(least))
+        };
+        match self {
+            Minimum::Default => enough("cpus", MIN_CPUS) || enough("mem", MIN_MEM),
+            Minimum::AnyOf(sets) => {
+                sets.is_empty() || sets.iter().any(|set| set.iter().all(|(name, least)| enough(name, *least)))
+            }
+        }
+    }
+}
+
 /// What a framework may hold at all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Eligible<'a> {
     pub(crate) role: &'a str,
     pub(crate) revocable: bool,
     pub(crate) shared: bool,
+    /// Whether it knows reservations that were made upon reservations.
+    pub(crate) refined: bool,
 }
 
 /// Returns the part that is unreserved or reserved for this role or one above it, and of a sort that the framework knows.
@@ -62,6 +98,7 @@ pub(crate) fn eligible(free: &Resources, to: Eligible<'_>) -> Resources {
         identity.is_allocatable_to(to.role)
             && (to.revocable || !identity.is_revocable())
             && (to.shared || !identity.is_shared())
+            && (to.refined || identity.reservations().len() <= 1)
     })
 }
 
@@ -82,9 +119,42 @@ pub(crate) fn known_quantities(resources: &Resources, kinds: &Kinds) -> Quantiti
     kinds.known_quantities(scalars(resources, |_| true))
 }
 
+/// What it counts for shares and quotas, without learning new kinds.
+pub(crate) fn counted(resources: &Resources, kinds: &Kinds) -> Counted {
+    let mut counted = Counted::default();
+    for (identity, amount) in resources.iter() {
+        if identity.kind() != ValueKind::Scalar {
+            continue;
+        }
+        let Some(kind) = kinds.index_of(identity.name()) else { continue };
+        let milli = milli(amount.total());
+        counted.all.add(kind, milli);
+        if counts_for_quota(identity) {
+            counted.unreserved.add(kind, milli);
+        }
+    }
+    counted
+}
+
 /// What guarantees can be met from: unreserved scalars that nobody will take back.
 pub(crate) fn headroom(resources: &Resources, kinds: &Kinds) -> Quantities {
     kinds.known_quantities(scalars(resources, counts_for_quota))
+}
+
+/// What counts for quotas of a total: reservations by the top-level role that they belong to.
+pub(crate) fn reservations(total: &Resources, kinds: &mut Kinds) -> Vec<(Arc<str>, Quantities)> {
+    let mut by_role: std::collections::BTreeMap<&str, Quantities> = std::collections::BTreeMap::new();
+    for (identity, amount) in total.iter() {
+        let Some(role) = identity.reservation_role() else { continue };
+        if identity.kind() != ValueKind::Scalar || identity.is_revocable() {
+            continue;
+        }
+        let top = role.split('/').next().unwrap_or(role);
+        let one = kinds.quantities([(identity.name(), milli(amount.total()))]);
+        let sum = by_role.entry(top).or_default();
+        *sum = sum.plus(&one);
+    }
+    by_role.into_iter().map(|(role, amounts)| (Arc::from(role), amounts)).collect()
 }
 
 /// Cuts unreserved scalars down to `most`; what cannot be divided is left out when it is too large. All else stays.
@@ -146,10 +216,10 @@ mod tests {
         for (text, worth) in table {
             assert_eq!(Minimum::Default.met_by(&parse(text)), worth, "{text}");
         }
-        assert!(Minimum::AnyOf(vec![]).met_by(&parse("ports:[1-1]")));
-        assert!(!Minimum::AnyOf(vec![]).met_by(&Resources::new()));
+        assert!(Minimum::AnyOf(Arc::new([])).met_by(&parse("ports:[1-1]")));
+        assert!(!Minimum::AnyOf(Arc::new([])).met_by(&Resources::new()));
         let both = vec![("cpus".into(), Millis(1_000)), ("gpus".into(), Millis(1_000))];
-        let either = Minimum::AnyOf(vec![both, vec![("disk".into(), Millis(5_000))]]);
+        let either = Minimum::AnyOf(Arc::new([both, vec![("disk".into(), Millis(5_000))]]));
         assert!(!either.met_by(&parse("cpus:8")));
         assert!(either.met_by(&parse("cpus:8;gpus:1")) && either.met_by(&parse("disk:5")));
     }
@@ -169,7 +239,9 @@ mod tests {
     #[test]
     fn reservations_reach_the_role_and_those_below() {
         let free = parse("cpus:1;cpus(a):2;cpus(b):4");
-        let of = |role| eligible(&free, Eligible { role, revocable: false, shared: false }).scalar("cpus");
+        let of = |role| {
+            eligible(&free, Eligible { role, revocable: false, shared: false, refined: true }).scalar("cpus")
+        };
         assert_eq!(
             (of("a"), of("a/x"), of("b"), of("c")),
             (Millis(3_000), Millis(3_000), Millis(5_000), Millis(1_000))

@@ -138,6 +138,7 @@ impl Master {
             info: Some(checked.info),
             suppressed_roles: checked.suppressed_roles,
             in_place: true,
+            offer_constraints: update.offer_constraints.clone(),
         }))
     }
 

@@ -1,5 +1,7 @@
 //! The settings of the core: every timer and limit is one, so that tests can run them fast.
 
+use crate::allocator::Options;
+
 /// Settings of the core; all times in milliseconds of cluster time. See `targets.md`, *Defaults*, for the reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -21,6 +23,9 @@ pub struct Config {
     /// Least life of a decline filter.
     pub allocation_interval_ms: u64,
     pub offer_timeout_ms: u64,
+    /// Longest wait for agents after a leader change before anything is offered, if some role has a quota.
+    pub quota_recovery_ms: u64,
+    pub allocator: Options,
     /// Lease of a driver whose spec names none.
     pub driver_lease_ms: u64,
     /// `host:port` of every master's API, comma separated: told to drivers.
@@ -54,6 +59,8 @@ impl Default for Config {
             allocation_delay_ms: 20,
             allocation_interval_ms: 1_000,
             offer_timeout_ms: 300_000,
+            quota_recovery_ms: 600_000,
+            allocator: Options::default(),
             driver_lease_ms: 10_000,
             masters: String::new(),
             root_submissions: true,

@@ -19,6 +19,7 @@ use super::mint::Mint;
 use super::offers::Book;
 use super::pipeline::Pipeline;
 use super::reports::Reports;
+use super::settings::Told;
 use super::timers::{Timer, Timers};
 use super::warnings::Warnings;
 use crate::allocator::Allocator;
@@ -53,6 +54,9 @@ pub struct Master {
     pub(super) next_give_up_ms: u64,
     pub(super) offers: Book,
     pub(super) allocator: Allocator,
+    pub(super) settings: Told,
+    /// Offers are made although some role has a quota: most agents were back once.
+    pub(super) quota_recovered: bool,
     pub(super) holdings: Holdings,
     pub(super) reports: Reports,
     pub(super) timers: Timers,
@@ -94,6 +98,8 @@ impl Master {
             next_give_up_ms: 0,
             offers: Book::default(),
             allocator: Allocator::new(0),
+            settings: Told::default(),
+            quota_recovered: false,
             holdings: Holdings::default(),
             reports: Reports::default(),
             timers: Timers::default(),
@@ -168,6 +174,7 @@ impl Master {
             Input::Operator { request, call, principal, driver_token } => {
                 self.on_operator(request, call, principal.as_deref(), driver_token.as_deref());
             }
+            Input::Whitelist(hosts) => self.allocator.set_whitelist(hosts),
             Input::Tick => self.on_tick(),
         }
     }

@@ -141,6 +141,7 @@ impl Master {
                 let active = self.live(id).is_some() && !removing;
                 let info = record.info.clone().unwrap_or_default();
                 self.allocator.set_framework(id, &info, &record.suppressed_roles, active);
+                self.allocator.set_constraints(id, record.offer_constraints.as_ref());
             }
             None => self.allocator.remove_framework(id),
         }

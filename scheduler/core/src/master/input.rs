@@ -1,5 +1,7 @@
 //! Everything that can happen to the core.
 
+use std::collections::BTreeSet;
+
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
@@ -37,6 +39,8 @@ pub struct MasterIdentity {
     pub version: String,
     /// Taken over if the Registry has no cluster id yet.
     pub cluster_id: String,
+    /// Region and zone of this master.
+    pub domain: Option<v1::DomainInfo>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +88,8 @@ pub enum Input {
         principal: Option<String>,
         driver_token: Option<String>,
     },
+    /// Only agents on these hosts may be offered from now on, or all. Forgotten with the leadership.
+    Whitelist(Option<BTreeSet<String>>),
     /// At the latest `WakeAt`, and at least once a second.
     Tick,
 }
@@ -102,4 +108,13 @@ pub enum OperatorCall {
     RenewLease(operator::call::RenewLease),
     /// Agents and machines.
     Fleet(FleetCall),
+    UpdateWeights(Vec<v1::WeightInfo>),
+    UpdateQuota {
+        force: bool,
+        configs: Vec<v1::quota::QuotaConfig>,
+    },
+    SetQuota(v1::quota::QuotaRequest),
+    RemoveQuota(String),
+    /// Changes nothing, but only the leader's allocator can tell.
+    ExplainOffers(FrameworkId),
 }

@@ -6,6 +6,7 @@ use super::input::{MasterIdentity, ProposalId};
 use super::mint::Mint;
 use super::pipeline::{Pending, Pipeline};
 use super::timers::Timer;
+use crate::allocator::{Allocator, Options};
 use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{FrameworkRecord, Operation, Outcome, Registry, TakeLead, Tick, failover_timeout_ms};
 
@@ -35,6 +36,9 @@ impl Master {
         self.registry = registry;
         self.identity = identity;
         self.mint = Mint::new(seed);
+        let options =
+            Options { region: region_of(self.identity.domain.as_ref()), ..self.config.allocator.clone() };
+        self.allocator = Allocator::with(0, options);
         self.propose_take_lead();
     }
 
@@ -51,6 +55,7 @@ impl Master {
             port: u32::from(me.port),
             version: me.version.clone(),
             cluster_id: me.cluster_id.clone(),
+            domain: me.domain.clone(),
         };
         self.propose(Operation::TakeLead(take), Pending::TakeLead);
     }
@@ -101,6 +106,7 @@ impl Master {
             if self.in_doubt {
                 self.settle_doubts();
             }
+            self.sync_settings();
             self.supervise(|supervisor, cx| supervisor.applied(cx));
             self.settle_drains();
         }
@@ -123,6 +129,8 @@ impl Master {
         self.phase = Phase::Serving;
         self.view.serving = true;
         self.note(Level::Info, "took the lead", vec![("epoch", self.registry.epoch.to_string())]);
+        // First of all, so that there is room to count what quotas name.
+        self.sync_settings();
         let frameworks: Vec<FrameworkId> = self.registry.frameworks.keys().cloned().collect();
         for id in frameworks {
             self.tell_allocator_framework(&id);
@@ -136,6 +144,12 @@ impl Master {
             self.holdings.touch(&id);
         }
         self.fleet_took_lead();
+        if self.awaits_agents() {
+            let until_ms = self.lead_since_ms().saturating_add(self.config.quota_recovery_ms);
+            self.timers.arm(until_ms, Timer::Allocation);
+        } else {
+            self.quota_recovered = true;
+        }
         self.supervise(|supervisor, cx| supervisor.take_lead(cx));
     }
 
@@ -185,4 +199,8 @@ impl Master {
             Party::Agent(id) => self.agents.get(id).is_some_and(|session| session.registered().is_some()),
         }
     }
+}
+
+fn region_of(domain: Option<&tepui_proto::v1::DomainInfo>) -> Option<String> {
+    domain?.fault_domain.as_ref()?.region.as_ref()?.name.clone()
 }

@@ -15,8 +15,8 @@ use super::timers::Timer;
 use crate::allocator::{Allocation, refuse_ms};
 use crate::ids::{AgentId, FrameworkId, OfferId};
 
-/// Agents planned in one turn, so that no turn is long.
-const SLICE: usize = 512;
+/// Work of one turn in units of the allocator, about 50 nanoseconds: so that no turn is long.
+const SLICE: usize = 80_000;
 /// Largest OFFERS event, bytes of protobuf: in JSON it is several times as long, and there are readers that refuse records of
 /// more than 4 MiB.
 const MAX_EVENT_BYTES: usize = 512 * 1024;
@@ -41,6 +41,16 @@ pub(super) struct Book {
     offers: BTreeMap<OfferId, Offered>,
     by_framework: BTreeMap<FrameworkId, BTreeSet<OfferId>>,
     by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
+    counts: BTreeMap<(FrameworkId, Arc<str>), OfferCounts>,
+}
+
+/// What became of the offers to a framework in a role, in this leadership.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfferCounts {
+    pub(super) made: u64,
+    pub(super) accepted: u64,
+    pub(super) declined: u64,
+    pub(super) rescinded: u64,
 }
 
 impl Book {
@@ -54,6 +64,25 @@ impl Book {
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&OfferId, &Offered)> {
         self.offers.iter()
+    }
+
+    pub(super) fn counts(&self, framework: &FrameworkId, role: &str) -> OfferCounts {
+        self.counts.get(&(framework.clone(), Arc::from(role))).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, framework: &FrameworkId, role: &Arc<str>, count: impl FnOnce(&mut OfferCounts)) {
+        count(self.counts.entry((framework.clone(), role.clone())).or_default());
+    }
+
+    /// The framework is gone: so are its figures.
+    pub(super) fn forget_counts(&mut self, framework: &FrameworkId) {
+        self.counts.retain(|(known, _), _| known != framework);
+    }
+
+    /// Offers that a framework has in a role.
+    pub(super) fn outstanding(&self, framework: &FrameworkId, role: &str) -> usize {
+        let ids = self.by_framework.get(framework).into_iter().flatten();
+        ids.filter(|id| self.offers.get(*id).is_some_and(|offered| *offered.role == *role)).count()
     }
 
     fn of_framework(&self, id: &FrameworkId) -> Vec<OfferId> {
@@ -92,6 +121,12 @@ impl Master {
     pub(super) fn arm_allocation(&mut self) {
         let demands = self.supervisor.demands(&self.registry, self.now);
         self.allocator.set_demands(demands);
+        if !self.quota_recovered {
+            if self.awaits_agents() {
+                return;
+            }
+            self.quota_recovered = true;
+        }
         if self.allocator.dirty() && !self.allocation_armed {
             self.allocation_armed = true;
             self.timers.arm(self.now.cluster_ms + self.config.allocation_delay_ms, Timer::Allocation);
@@ -101,6 +136,9 @@ impl Master {
     /// Plans one slice and sends out what comes of it.
     pub(super) fn allocate(&mut self) {
         self.allocation_armed = false;
+        if self.awaits_agents() {
+            return;
+        }
         self.settle_holdings();
         let plan = self.allocator.plan(self.now.cluster_ms, SLICE);
         let mut sent: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
@@ -164,6 +202,7 @@ impl Master {
         self.holdings.touch(&offered.agent);
         self.changed(LocalChange::Agent(offered.agent.clone()));
         self.changed(LocalChange::Framework(offered.framework.clone()));
+        self.offers.count(&offered.framework, &offered.role, |counts| counts.made += 1);
         self.offers.insert(id.clone(), offered);
         let at_ms = self.now.cluster_ms.saturating_add(self.config.offer_timeout_ms);
         self.timers.arm(at_ms, Timer::OfferExpiry(id));
@@ -209,6 +248,7 @@ impl Master {
             if self.offers.get(&offer).is_some_and(|offered| offered.framework == *id)
                 && let Some(offered) = self.take_offer(&offer)
             {
+                self.offers.count(id, &offered.role, |counts| counts.declined += 1);
                 self.refuse(id, &offered.role, &offered.agent, &offered.resources, decline.filters.as_ref());
             } else {
                 self.warn(format!(
@@ -266,8 +306,9 @@ impl Master {
     }
 
     /// Takes an offer back and tells its framework.
-    fn rescind(&mut self, id: &OfferId) {
+    pub(super) fn rescind(&mut self, id: &OfferId) {
         let Some(offered) = self.take_offer(id) else { return };
+        self.offers.count(&offered.framework, &offered.role, |counts| counts.rescinded += 1);
         if let Some(connection) = self.live(&offered.framework) {
             self.send_to_framework(
                 connection,
@@ -319,7 +360,12 @@ impl Master {
                 taken.extend(self.take_offer(id));
             }
         }
-        verdict.map(|()| taken)
+        verdict.map(|()| {
+            for offered in &taken {
+                self.offers.count(framework, &offered.role, |counts| counts.accepted += 1);
+            }
+            taken
+        })
     }
 
     fn check_offers(&self, framework: &FrameworkId, named: &[OfferId]) -> Result<(), String> {

@@ -29,6 +29,11 @@ impl Master {
                 self.supervise(|supervisor, cx| supervisor.state_cas(cx, request, call, token));
             }
             OperatorCall::Fleet(call) => self.on_fleet_call(request, call),
+            OperatorCall::UpdateWeights(infos) => self.on_update_weights(request, &infos),
+            OperatorCall::UpdateQuota { force, configs } => self.on_update_quota(request, force, &configs),
+            OperatorCall::SetQuota(asked) => self.on_set_quota(request, &asked),
+            OperatorCall::RemoveQuota(role) => self.on_remove_quota(request, &role),
+            OperatorCall::ExplainOffers(id) => self.on_explain_offers(request, &id),
             OperatorCall::RenewLease(call) => {
                 self.supervise(|supervisor, cx| supervisor.renew_lease(cx, request, call, token));
             }

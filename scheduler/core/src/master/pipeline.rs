@@ -27,6 +27,10 @@ pub(super) enum Pending {
         request: RequestId,
     },
     FrameworkLeft,
+    /// Weights or quotas, set by an operator.
+    Settings {
+        request: RequestId,
+    },
     FrameworkRemoval {
         framework: FrameworkId,
         request: Option<RequestId>,

@@ -38,6 +38,10 @@ impl Master {
         if told.epoch() > self.registry.epoch {
             return Err(format!("agent has seen epoch {}", told.epoch()));
         }
+        let domain = told.agent_info.as_ref().and_then(|info| info.domain.as_ref());
+        if domain.is_some() && self.identity.domain.is_none() {
+            return Err("agent has a domain, but the master has none".to_owned());
+        }
         let given: AgentId = ids::of(call.agent_id.as_ref());
         let id = match self.boots.get(told.boot_id()) {
             // It was admitted before and did not hear of it.

@@ -45,6 +45,7 @@ impl Master {
         }
         self.frameworks.remove(id);
         self.timers.cancel(&Timer::Framework(id.clone()));
+        self.offers.forget_counts(id);
         self.allocator.remove_framework(id);
         for agent in self.agents_running(id) {
             self.send_to_agent(&agent, shutdown_framework(id));

@@ -66,11 +66,12 @@ impl Master {
                     .to_owned(),
             );
         }
+        let offer_constraints = subscribe.offer_constraints.clone();
         let id: FrameworkId = ids::of(info.id.as_ref());
         if id.as_str().is_empty() {
             let id = self.mint_framework_id();
             info.id = Some(id.to_proto());
-            let admit = AdmitFramework { info: Some(info), suppressed_roles };
+            let admit = AdmitFramework { info: Some(info), suppressed_roles, offer_constraints };
             return Ok((id, Operation::AdmitFramework(admit)));
         }
         if id.as_str() == DRIVERS_FRAMEWORK {
@@ -88,10 +89,11 @@ impl Master {
             }
         } else if session.is_none_or(|session| session.subscribing == 0) {
             // Any id is accepted, even one that no master ever issued.
-            let admit = AdmitFramework { info: Some(info), suppressed_roles };
+            let admit = AdmitFramework { info: Some(info), suppressed_roles, offer_constraints };
             return Ok((id, Operation::AdmitFramework(admit)));
         }
-        let update = UpdateFramework { info: Some(info), suppressed_roles, in_place: false };
+        let update =
+            UpdateFramework { info: Some(info), suppressed_roles, offer_constraints, in_place: false };
         Ok((id, Operation::UpdateFramework(update)))
     }
 

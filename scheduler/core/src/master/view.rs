@@ -32,7 +32,7 @@ pub fn master_info(leader: &LeaderRecord) -> v1::MasterInfo {
             ip: Some(leader.ip.clone()),
             port: Some(port),
         }),
-        domain: None,
+        domain: leader.domain.clone(),
         capabilities: Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::fleet::MaintenanceRecord;
 use super::operation::{Envelope, FORMAT};
 use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
+use super::settings::{QuotaRecord, WeightRecord};
 use super::tables::{RegisterKey, Registry};
 
 const MAGIC: &[u8; 8] = b"TEPUIREG";
@@ -86,6 +87,8 @@ mod kind {
     pub(super) const DRIVER: u8 = 8;
     pub(super) const REGISTER: u8 = 9;
     pub(super) const MAINTENANCE: u8 = 50;
+    pub(super) const WEIGHT: u8 = 40;
+    pub(super) const QUOTA: u8 = 41;
 }
 
 /// Returns the bytes of a log entry.
@@ -142,6 +145,10 @@ impl Registry {
         if *self.maintenance != MaintenanceRecord::default() {
             writer.record(kind::MAINTENANCE, self.maintenance.as_ref())?;
         }
+        for (role, weight) in &self.weights {
+            writer.record(kind::WEIGHT, &WeightRecord { role: role.to_string(), weight: *weight })?;
+        }
+        writer.all(kind::QUOTA, self.quotas.values())?;
         writer.finish()
     }
 
@@ -227,6 +234,14 @@ impl Registry {
             kind::MAINTENANCE => {
                 self.maintenance = Arc::new(MaintenanceRecord::decode(body)?);
                 self.index_machines();
+            }
+            kind::WEIGHT => {
+                let record = WeightRecord::decode(body)?;
+                self.weights.insert(Arc::from(record.role.as_str()), record.weight);
+            }
+            kind::QUOTA => {
+                let record = QuotaRecord::decode(body)?;
+                self.quotas.insert(Arc::from(record.role.as_str()), Arc::new(record));
             }
             _ => return Err(None),
         }

@@ -54,6 +54,9 @@ impl Registry {
         }
         assert!(self.completed_frameworks.len() <= MAX_COMPLETED_FRAMEWORKS, "completed frameworks");
         assert!(self.gone_agents.len() <= MAX_GONE_AGENTS, "gone agents");
+        for (role, quota) in &self.quotas {
+            assert_eq!((&**role, quota.check()), (quota.role.as_str(), Ok(())), "quota");
+        }
         for (id, history) in &self.history {
             assert!(history.len() <= MAX_HISTORY, "history of framework {id}");
         }

@@ -13,6 +13,7 @@ mod invariants;
 mod operation;
 mod outcome;
 mod records;
+mod settings;
 mod tables;
 
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use fleet::*;
 pub use operation::*;
 pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;
+pub use settings::*;
 pub use tables::{RegisterKey, Registry};

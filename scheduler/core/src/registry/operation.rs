@@ -6,6 +6,9 @@
 use bytes::Bytes;
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
+use tepui_proto::v1::scheduler::OfferConstraints;
+
+use super::settings::{SetQuotas, SetWeights};
 
 use super::fleet::{
     ActivateAgent, DrainAgent, DrainedAgent, MarkGone, PruneAgents, StartMaintenance, StopMaintenance,
@@ -35,7 +38,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 50, 51, 52, 53, 54, 55, 56, 57, 65"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65"
     )]
     pub operation: Option<Operation>,
 }
@@ -86,6 +89,10 @@ pub enum Operation {
     StateCas(StateCas),
     #[prost(message, tag = "65")]
     SuppressRoles(SuppressRoles),
+    #[prost(message, tag = "40")]
+    SetWeights(SetWeights),
+    #[prost(message, tag = "41")]
+    SetQuotas(SetQuotas),
     #[prost(message, tag = "50")]
     DrainAgent(DrainAgent),
     #[prost(message, tag = "51")]
@@ -123,6 +130,9 @@ pub struct TakeLead {
     /// Taken over only if the Registry has none yet.
     #[prost(string, tag = "7")]
     pub cluster_id: String,
+    /// Region and zone.
+    #[prost(message, optional, tag = "40")]
+    pub domain: Option<v1::DomainInfo>,
 }
 
 /// Advances cluster time and nothing else.
@@ -137,6 +147,8 @@ pub struct AdmitFramework {
     pub info: Option<v1::FrameworkInfo>,
     #[prost(string, repeated, tag = "2")]
     pub suppressed_roles: Vec<String>,
+    #[prost(message, optional, tag = "40")]
+    pub offer_constraints: Option<OfferConstraints>,
 }
 
 /// Replaces what a framework may replace, and makes it connected unless it is `in_place`. Refused if it does not exist.
@@ -147,6 +159,8 @@ pub struct UpdateFramework {
     pub info: Option<v1::FrameworkInfo>,
     #[prost(string, repeated, tag = "2")]
     pub suppressed_roles: Vec<String>,
+    #[prost(message, optional, tag = "40")]
+    pub offer_constraints: Option<OfferConstraints>,
     /// UPDATE_FRAMEWORK: says nothing of its connection.
     #[prost(bool, tag = "70")]
     pub in_place: bool,

@@ -77,6 +77,7 @@ pub enum Refusal {
     StillDraining,
     MachineDown,
     WrongMachineMode,
+    Overcommitted,
 }
 
 impl fmt::Display for Refusal {
@@ -105,6 +106,7 @@ impl fmt::Display for Refusal {
             Self::StillDraining => "agent is still being drained",
             Self::MachineDown => "machine is down for maintenance",
             Self::WrongMachineMode => "machine is not in the mode that this needs",
+            Self::Overcommitted => "guarantees exceed what the cluster has",
         })
     }
 }

@@ -31,6 +31,9 @@ pub struct LeaderRecord {
     /// Wall clock, milliseconds since 1970.
     #[prost(uint64, tag = "8")]
     pub elected_wall_ms: u64,
+    /// Region and zone.
+    #[prost(message, optional, tag = "40")]
+    pub domain: Option<v1::DomainInfo>,
 }
 
 /// An agent: connected, disconnected or unreachable.
@@ -125,6 +128,9 @@ pub struct FrameworkRecord {
     pub unregistered_wall_ms: u64,
     #[prost(string, tag = "11")]
     pub removal_reason: String,
+    /// Which agents it wants offers of, by role.
+    #[prost(message, optional, tag = "40")]
+    pub offer_constraints: Option<v1::scheduler::OfferConstraints>,
 }
 
 impl FrameworkRecord {

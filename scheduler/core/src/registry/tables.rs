@@ -7,6 +7,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 use super::charges::AgentCharges;
 use super::fleet::{Machine, MachineKey, MaintenanceRecord};
 use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
+use super::settings::QuotaRecord;
 use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
 
 /// Name of a framework state register.
@@ -48,6 +49,10 @@ pub struct Registry {
     pub machines: OrdMap<MachineKey, Machine>,
     /// Derived: unreachable tasks by framework and wall clock, milliseconds since 1970.
     pub unreachable: OrdSet<(FrameworkId, u64, TaskKey)>,
+    /// Weights that operators set, by role. Bounded.
+    pub weights: OrdMap<Arc<str>, f64>,
+    /// Quotas of top-level roles. Bounded.
+    pub quotas: OrdMap<Arc<str>, Arc<QuotaRecord>>,
     /// Derived: the keys of `tasks` by agent.
     pub tasks_by_agent: OrdMap<AgentId, OrdSet<TaskKey>>,
     /// Derived: launches whose agent has not said that it has them, by agent and number.

@@ -26,6 +26,8 @@ pub struct Harness {
     pub held: bool,
     pub queue: VecDeque<(ProposalId, Envelope)>,
     pub notes: Vec<Note>,
+    /// Region and zone of masters elected from now on.
+    pub domain: Option<v1::DomainInfo>,
     pub(super) to_frameworks: BTreeMap<ConnectionId, VecDeque<v1::scheduler::Event>>,
     pub(super) to_agents: BTreeMap<ConnectionId, VecDeque<agent_link::Event>>,
     pub(super) closed: BTreeSet<ConnectionId>,
@@ -58,6 +60,7 @@ impl Harness {
             held: false,
             queue: VecDeque::new(),
             notes: Vec::new(),
+            domain: None,
             to_frameworks: BTreeMap::new(),
             to_agents: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -92,6 +95,7 @@ impl Harness {
             port: 5050,
             version: "1.11.0".to_owned(),
             cluster_id: "cluster".to_owned(),
+            domain: self.domain.clone(),
         };
         let registry = self.registry.clone();
         self.input(Input::Elected { registry, identity, seed: [self.leaderships; 32] });

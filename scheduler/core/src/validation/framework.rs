@@ -11,6 +11,7 @@ use tepui_proto::v1::scheduler::OfferConstraints;
 use tepui_proto::{ids, role};
 
 use super::Rejection;
+use crate::allocator::constraints;
 use crate::registry::FrameworkRecord;
 
 /// Longest role in bytes: the tree of roles has a level for each slash in it.
@@ -151,15 +152,7 @@ fn offer_filters(info: &FrameworkInfo) -> Result<(), Rejection> {
 fn offer_constraints(constraints: &OfferConstraints, roles: &[String]) -> Result<(), Rejection> {
     let named: Vec<String> = constraints.role_constraints.keys().cloned().collect();
     subset("offer_constraints", &named, roles)?;
-    for (name, of_role) in &constraints.role_constraints {
-        if of_role.groups.is_empty() {
-            return Err(Rejection::new(format!("'offer_constraints' of role '{name}' has no groups")));
-        }
-        if of_role.groups.iter().any(|group| group.attribute_constraints.is_empty()) {
-            return Err(Rejection::new(format!("'offer_constraints' of role '{name}' has an empty group")));
-        }
-    }
-    Ok(())
+    constraints::compile(constraints).map(drop).map_err(Rejection::new)
 }
 
 fn subset(field: &str, asked: &[String], subscribed: &[String]) -> Result<(), Rejection> {

@@ -11,6 +11,7 @@ mod framework;
 mod machines;
 mod principal;
 mod register;
+mod roles;
 mod task;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub(crate) use machines::name as machine_name;
 pub use machines::{machines, schedule};
 pub use principal::principal;
 pub use register::{MAX_VALUE_BYTES, state_cas};
+pub use roles::{quota_request, quotas, weights};
 pub use task::{CheckedTask, TaskContext, task};
 
 /// Why a call was refused: the caller's fault.

@@ -4,6 +4,7 @@
 mod endpoint;
 mod framework;
 mod records;
+pub(crate) mod settings;
 mod snapshot;
 mod state;
 

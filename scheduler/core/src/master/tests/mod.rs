@@ -13,6 +13,7 @@ mod pipeline;
 mod reconciliation;
 mod registration;
 mod removals;
+mod settings;
 mod sizes;
 mod suppression;
 mod updates;

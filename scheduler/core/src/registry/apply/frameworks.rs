@@ -28,6 +28,7 @@ impl Step<'_> {
             FrameworkRecord {
                 info: Some(info),
                 suppressed_roles: admit.suppressed_roles.clone(),
+                offer_constraints: admit.offer_constraints.clone(),
                 connected_epoch: self.tables.epoch,
                 registered_wall_ms: self.tables.wall_ms,
                 reregistered_wall_ms: self.tables.wall_ms,
@@ -53,6 +54,7 @@ impl Step<'_> {
         let anew = record.info.as_ref() != Some(&info);
         record.info = Some(info);
         record.suppressed_roles = update.suppressed_roles.clone();
+        record.offer_constraints = update.offer_constraints.clone();
         if !update.in_place {
             record.connected_epoch = self.tables.epoch;
             record.disconnected_ms = None;

@@ -9,6 +9,7 @@ mod fleet;
 pub(super) mod frameworks;
 mod machines;
 mod observe;
+mod settings;
 pub(super) mod state_store;
 pub(super) mod tasks;
 
@@ -90,6 +91,8 @@ impl Step<'_> {
             Operation::StartMaintenance(start) => self.start_maintenance(start),
             Operation::StopMaintenance(stop) => self.stop_maintenance(stop),
             Operation::PruneAgents(prune) => Ok(self.prune_agents(prune)),
+            Operation::SetWeights(set) => self.set_weights(set),
+            Operation::SetQuotas(set) => self.set_quotas(set),
         }
     }
 
@@ -105,6 +108,7 @@ impl Step<'_> {
             version: take.version.clone(),
             since_ms: tables.cluster_ms,
             elected_wall_ms: tables.wall_ms,
+            domain: take.domain.clone(),
         }));
         if tables.cluster_id.is_empty() && !take.cluster_id.is_empty() {
             tables.cluster_id = Arc::from(take.cluster_id.as_str());

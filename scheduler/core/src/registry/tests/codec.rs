@@ -58,6 +58,12 @@ fn full() -> Registry {
     story.apply(Operation::StartMaintenance(StartMaintenance { machines: vec![machine("x")] }));
     story.apply(Operation::MarkUnreachable(MarkUnreachable { agent_id: "a".to_owned() }));
     assert_eq!((story.registry.machines.len(), story.registry.unreachable.len()), (2, 1));
+    let weights = vec![WeightRecord { role: "a/b".to_owned(), weight: 2.5 }];
+    story.apply(Operation::SetWeights(SetWeights { weights }));
+    let amounts = |cpus| std::collections::BTreeMap::from([("cpus".to_owned(), cpus)]);
+    let quota = QuotaRecord { role: "a".to_owned(), guarantees: amounts(1_000), limits: amounts(2_000) };
+    story.apply(Operation::SetQuotas(SetQuotas { quotas: vec![quota], capacity: None }));
+    assert_eq!((story.registry.weights.len(), story.registry.quotas.len()), (1, 1));
     story.registry
 }
 

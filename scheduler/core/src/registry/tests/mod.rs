@@ -8,6 +8,7 @@ mod frameworks;
 mod leadership;
 mod observe;
 mod replicas;
+mod settings;
 mod state_store;
 mod tasks;
 
@@ -16,6 +17,7 @@ use tepui_proto::v1::{self, TaskState};
 
 use super::fleet::*;
 use super::operation::*;
+use super::settings::*;
 use super::{Change, Outcome, Registry};
 use crate::ids::TaskKey;
 use crate::status::task_view;

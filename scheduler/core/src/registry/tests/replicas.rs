@@ -172,6 +172,20 @@ fn fleet_operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn setting() -> impl Strategy<Value = Operation> {
+    let role = prop_oneof![Just("a"), Just("b"), Just("a/b"), Just("")];
+    (role, 0_u64..4, 0_u64..4, any::<bool>()).prop_map(|(role, guarantee, limit, quota)| {
+        let role = role.to_owned();
+        if !quota {
+            let weights = vec![WeightRecord { role, weight: guarantee as f64 }];
+            return Operation::SetWeights(SetWeights { weights });
+        }
+        let amounts = |amount: u64| std::collections::BTreeMap::from([("cpus".to_owned(), amount)]);
+        let quotas = vec![QuotaRecord { role, guarantees: amounts(guarantee), limits: amounts(limit) }];
+        Operation::SetQuotas(SetQuotas { quotas, capacity: Some(Capacity { amounts: amounts(4) }) })
+    })
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         1 => (1_u64..4).prop_map(|node_id| Operation::TakeLead(TakeLead { node_id, ..Default::default() })),
@@ -215,6 +229,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => prop::collection::vec(observation(), 1..5)
             .prop_map(|events| Operation::Observe(Observe { events })),
         4 => driver_operation(),
+        1 => setting(),
     ]
 }
 
