@@ -184,14 +184,7 @@ static TABLE: &[Scenario] = &[
     built!("83", "task_ends_during_partition", Quick, Json, f_partitions::ended_meanwhile),
     built!("84", "rate_limited_removal", Limited, Both, f_fates::limited_removals),
     built!("85", "agent_never_back", Quick, Json, f_agents::never_back),
-    built!(
-        "86",
-        "brief_absence_of_an_agent",
-        Calm,
-        Json,
-        f_agents::brief_absence,
-        "frameworks without checkpoint keep their tasks, too"
-    ),
+    built!("86", "brief_absence_of_an_agent", Calm, Json, f_agents::brief_absence),
     later("87", "agent_recovery", EXECUTORS),
     built!("88", "lost_launch", Calm, Json, f_agents::lost_launch),
     built!("89", "agent_gone", Quick, Both, f_fates::agent_gone),

@@ -5,9 +5,12 @@ use std::time::Duration;
 use tepui_proto::v1;
 use tepui_proto::v1::TaskState;
 
+use tepui_proto::v1::framework_info::capability::Type::PartitionAware;
+use tepui_proto::v1::task_status::Reason;
+
 use super::f_partitions::{active_agents, pair, told_lost};
 use crate::conformance::Context;
-use crate::conformance::wire::messages::{Named, lasting, sleeper, task};
+use crate::conformance::wire::messages::{Named, able, info, lasting, sleeper, task};
 
 pub(crate) async fn never_back(cx: &mut Context) -> anyhow::Result<()> {
     let mut pair = pair(cx, "exec sleep 1000").await?;
@@ -48,7 +51,33 @@ pub(crate) async fn brief_absence(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(starts == 1, "{starts} starts of one task");
     framework.kill("t").await?;
     framework.state("t", TaskState::TaskKilled).await?;
-    Ok(())
+    framework.tear_down().await?;
+    without_checkpoint(cx).await
+}
+
+/// What does not checkpoint is lost with the connection of its agent, long before that agent is given up.
+async fn without_checkpoint(cx: &mut Context) -> anyhow::Result<()> {
+    let loose = |name: &str| v1::FrameworkInfo { failover_timeout: Some(3_600.0), ..info(name) };
+    let mut aware = cx.subscribe(able(loose("aware"), &[PartitionAware])).await?;
+    let agent = aware.run(vec![sleeper("t")]).await?;
+    aware.decline_all(3_600.0).await?;
+    let mut plain = cx.subscribe(loose("plain")).await?;
+    let offer = plain.offer_of(&agent).await?;
+    plain.launch_on(&offer, vec![sleeper("t")]).await?;
+    plain.state("t", TaskState::TaskRunning).await?;
+    let index = cx.agent_index(&agent).await?;
+    cx.cluster.kill_agent(index);
+    for framework in [&mut aware, &mut plain] {
+        let lost = framework.state("t", TaskState::TaskLost).await?;
+        anyhow::ensure!(lost.reason() == Reason::AgentDisconnected && lost.uuid.is_none(), "{lost:?}");
+        anyhow::ensure!(lost.unreachable_time.is_none(), "{lost:?}");
+    }
+    let tasks = cx.tasks_of(&aware.id).await?;
+    anyhow::ensure!(tasks.tasks.is_empty() && tasks.unreachable_tasks.is_empty(), "{tasks:?}");
+    aware.tear_down().await?;
+    plain.tear_down().await?;
+    cx.cluster.start_agent(index)?;
+    active_agents(cx, 2).await
 }
 
 pub(crate) async fn lost_launch(cx: &mut Context) -> anyhow::Result<()> {

@@ -39,7 +39,13 @@ pub(crate) async fn exact_agents(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(cx.agent_index(&agent).await? == index, "an agent has another id");
     framework.kill("t").await?;
     framework.state("t", TaskState::TaskKilled).await?;
-    Ok(())
+    framework.tear_down().await?;
+    for index in 0..cx.cluster.masters().len() {
+        if cx.cluster.master_pid(index).is_none() {
+            cx.cluster.start_master(index)?;
+        }
+    }
+    Box::pin(super::g_wishes::operators_wishes(cx)).await
 }
 
 pub(crate) async fn former_leader(cx: &mut Context) -> anyhow::Result<()> {

@@ -15,12 +15,12 @@ use crate::conformance::wire::messages::{
 };
 
 /// A task that minds no SIGTERM and wants a minute to end.
-fn stubborn(id: &str) -> v1::TaskInfo {
+pub(super) fn stubborn(id: &str) -> v1::TaskInfo {
     let task = task(id, "trap '' TERM; while :; do sleep 0.1; done");
     v1::TaskInfo { kill_policy: Some(grace(60_000)), ..task }
 }
 
-async fn shown(cx: &Context, id: &str) -> anyhow::Result<Agent> {
+pub(super) async fn shown(cx: &Context, id: &str) -> anyhow::Result<Agent> {
     let agents = cx.agents().await?;
     let is_it = |agent: &Agent| agent.agent_info.as_ref().is_some_and(|info| info.id.named() == id);
     agents.into_iter().find(is_it).ok_or_else(|| anyhow::anyhow!("agent {id} is not shown"))
@@ -30,7 +30,7 @@ pub(super) async fn state_of(cx: &Context, id: &str) -> Option<DrainState> {
     shown(cx, id).await.ok()?.drain_info.map(|info| info.state())
 }
 
-async fn drained(cx: &Context, id: &str) -> anyhow::Result<()> {
+pub(super) async fn drained(cx: &Context, id: &str) -> anyhow::Result<()> {
     cx.eventually("the end of the drain", async || {
         (state_of(cx, id).await == Some(DrainState::Drained)).then_some(())
     })

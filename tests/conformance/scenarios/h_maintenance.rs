@@ -22,7 +22,7 @@ fn machine(hostname: &str) -> v1::MachineId {
     v1::MachineId { hostname: Some(hostname.to_owned()), ip: None }
 }
 
-fn window(machines: &[&str]) -> Window {
+pub(super) fn window(machines: &[&str]) -> Window {
     Window {
         machine_ids: machines.iter().map(|name| machine(name)).collect(),
         unavailability: Some(unavailability()),
@@ -71,7 +71,21 @@ async fn answers(cx: &Context) -> anyhow::Result<Vec<InverseOfferStatus>> {
     Ok(status(cx).await?.draining_machines.into_iter().flat_map(|machine| machine.statuses).collect())
 }
 
-async fn hostname(cx: &Context, agent: &str) -> anyhow::Result<String> {
+/// Waits until exactly one answer is shown, and it is this one.
+async fn one_answer(cx: &Context, expected: Status) -> anyhow::Result<InverseOfferStatus> {
+    cx.eventually(&format!("{} of an inverse offer", expected.as_str_name()), async || {
+        let told = answers(cx).await.ok()?;
+        (told.len() == 1 && told[0].status() == expected).then(|| told[0].clone())
+    })
+    .await
+}
+
+pub(super) async fn schedule(cx: &Context) -> anyhow::Result<Schedule> {
+    let answer = cx.ask(Type::GetMaintenanceSchedule).await?.get_maintenance_schedule;
+    answer.and_then(|answer| answer.schedule).ok_or_else(|| anyhow::anyhow!("no get_maintenance_schedule"))
+}
+
+pub(super) async fn hostname(cx: &Context, agent: &str) -> anyhow::Result<String> {
     let agents = cx.agents().await?;
     let infos = agents.into_iter().filter_map(|agent| agent.agent_info);
     let info = infos.into_iter().find(|info| info.id.named() == agent);
@@ -135,8 +149,7 @@ async fn bad_schedules(cx: &Context) -> anyhow::Result<()> {
     for call in [start(&[]), start(&["m"]), stop(Vec::new()), stop(vec![machine("m")])] {
         cx.operate(&call).await?.refuses(400)?;
     }
-    let schedule = cx.ask(Type::GetMaintenanceSchedule).await?.get_maintenance_schedule.unwrap_or_default();
-    anyhow::ensure!(schedule.schedule.unwrap_or_default().windows.is_empty(), "a bad schedule was taken");
+    anyhow::ensure!(schedule(cx).await?.windows.is_empty(), "a bad schedule was taken");
     Ok(())
 }
 
@@ -166,15 +179,12 @@ async fn announced(cx: &Context, framework: &mut Framework, agent: &str, host: &
     anyhow::ensure!(shown == Some(1), "{shown:?} inverse offers are shown");
     anyhow::ensure!(answers(cx).await?.is_empty(), "an answer before there was one");
     answer(framework, &first, false, 0.1).await?;
-    let told = answers(cx).await?;
-    let one = told.first().cloned().unwrap_or_default();
-    anyhow::ensure!(told.len() == 1 && one.status() == Status::Decline, "{told:?}");
+    let one = one_answer(cx, Status::Decline).await?;
     anyhow::ensure!(one.framework_id.named() == framework.id && one.timestamp.is_some(), "{one:?}");
     // The refusal was short: it is asked again, and answers otherwise.
     let second = inverse(framework, 1).await?;
     answer(framework, &second, true, 3_600.0).await?;
-    let told = answers(cx).await?;
-    anyhow::ensure!(told.len() == 1 && told[0].status() == Status::Accept, "{told:?}");
+    one_answer(cx, Status::Accept).await?;
     framework.listen(QUIET).await?;
     let asked = framework.heard.iter().filter_map(|event| event.inverse_offers.as_ref()).count();
     anyhow::ensure!(asked == 2, "asked {asked} times, although it wants to be left alone");

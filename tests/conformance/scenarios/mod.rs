@@ -17,6 +17,7 @@ pub(crate) mod f_fates;
 pub(crate) mod f_partitions;
 pub(crate) mod g_failover;
 pub(crate) mod g_leaders;
+pub(crate) mod g_wishes;
 pub(crate) mod h_drain;
 pub(crate) mod h_endpoints;
 pub(crate) mod h_events;
