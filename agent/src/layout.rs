@@ -10,6 +10,9 @@
 //!   slaves/<agent>/frameworks/<framework>/executors/<executor>/runs/
 //!     <container>/                    a sandbox: stdout, stderr, and what the task leaves
 //!     latest                          link to the newest
+//!   volumes/
+//!     roles/<role>/<id>/              a persistent volume, with spaces for the slashes of the role
+//!     trash/                          destroyed volumes on their way out
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -19,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tepui_agent_core::VolumeName;
 
 use crate::Error;
 
@@ -93,6 +98,17 @@ impl Layout {
         let mut path = self.sandboxes();
         path.extend([agent_id, "frameworks", framework_id, "executors", executor_id, "runs"]);
         path
+    }
+
+    /// The folder of a persistent volume. Roles have no spaces, so no two of them meet.
+    pub(crate) fn volume(&self, name: &VolumeName) -> PathBuf {
+        let mut path = self.work_dir.join("volumes");
+        path.extend(["roles", &name.role.replace('/', " "), &name.id]);
+        path
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.work_dir.join("volumes").join("trash")
     }
 
     /// Keeps the folders above sandboxes while one is being laid out below them. Blocking.

@@ -21,6 +21,7 @@ mod resources;
 mod runtime;
 mod server;
 mod supervise;
+mod volumes;
 
 pub use config::{Config, LogLevel, Secret, Timers};
 pub use error::Error;

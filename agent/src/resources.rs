@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tepui_proto::resources::Resources;
+use tepui_proto::resources::{ReservationKind, Resources};
 use tepui_proto::v1;
 
 use crate::Error;
@@ -21,6 +21,17 @@ pub(crate) fn resources(text: Option<&str>, work_dir: &Path) -> Result<Vec<v1::R
     let text = text.unwrap_or_default();
     let given =
         Resources::parse(text).map_err(|error| Error::Config(format!("resources {text:?}: {error}")))?;
+    let made = given.iter().find(|(identity, _)| {
+        let dynamic = identity.reservations().iter().any(|one| one.kind == ReservationKind::Dynamic);
+        dynamic || identity.persistence_id().is_some()
+    });
+    if let Some((identity, _)) = made {
+        let name = identity.name();
+        let message = format!(
+            "resources {text:?}: '{name}' is dynamically reserved or a volume; the cluster makes those"
+        );
+        return Err(Error::Config(message));
+    }
     let mut all = given.to_proto();
     let names = given.names();
     let detected = [

@@ -21,7 +21,7 @@ use crate::containerizer::{self, Containerizer, Settings};
 use crate::layout::{Layout, WorkDirLock, write_atomically};
 use crate::master_link::MasterLink;
 use crate::runtime::{EventLoop, Handle, Observed, Parts};
-use crate::{Error, PRODUCT_VERSION, flags, gc, http, resources};
+use crate::{Error, PRODUCT_VERSION, flags, gc, http, resources, volumes};
 
 /// A running agent.
 pub struct Server {
@@ -81,6 +81,10 @@ impl Server {
         };
         let (processes, adopted) = recovery.map_err(|_| Error::Ended("recovery"))??;
 
+        {
+            let layout = layout.clone();
+            tracker.spawn_blocking(move || volumes::empty_trash(&layout));
+        }
         let settings = settings(&config, layout.clone(), advertised)?;
         let containers = Containerizer::new(settings, handle.clone(), tracker.clone(), stop.clone());
         containers.adopt(adopted);

@@ -16,6 +16,7 @@ use tepui_proto::v1::scheduler::{Call, Event, event};
 
 use super::scenarios;
 use super::wire::messages::{Named, reactivate, subscribe};
+use super::wire::operations::undo;
 use super::wire::{Answer, Framework, Http, SCHEDULER, Stream, next_in_time};
 use super::{Needs, PATIENCE};
 
@@ -193,6 +194,13 @@ impl Context {
             }
         }
         let agents = state.get_agents.unwrap_or_default().agents;
+        for agent in &agents {
+            let id = agent.agent_info.as_ref().and_then(|info| info.id.clone()).unwrap_or_default();
+            if let Some(call) = undo(&id, &agent.total_resources) {
+                left.push(format!("reservations on agent {}", id.value()));
+                http.post(address, "/api/v1", &[], &call).await?;
+            }
+        }
         let active = agents.iter().filter(|agent| agent.active()).count();
         if active != self.cluster.agents().len() {
             left.push(format!("{active} active agents"));
@@ -266,6 +274,21 @@ impl Context {
     /// A read of the leading master without parameters.
     pub(crate) async fn ask(&self, kind: Type) -> anyhow::Result<master::Response> {
         self.http.ask(&self.leader().await?, kind).await
+    }
+
+    /// An operator's call; returns the status of the answer and its text.
+    pub(crate) async fn outcome(&self, call: &master::Call) -> anyhow::Result<(u16, String)> {
+        let answer = self.operate(call).await?;
+        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
+    /// All resources of one agent as the leading master shows them.
+    pub(crate) async fn total(&self, id: &str) -> anyhow::Result<Vec<v1::Resource>> {
+        let is_it = |agent: &master::response::get_agents::Agent| {
+            agent.agent_info.as_ref().is_some_and(|info| info.id.named() == id)
+        };
+        let agent = self.agents().await?.into_iter().find(is_it);
+        Ok(agent.with_context(|| format!("no agent {id}"))?.total_resources)
     }
 
     /// Agents as the leading master shows them.

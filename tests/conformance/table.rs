@@ -5,8 +5,8 @@ use Needs::{Calm, Limited, Quick, Trio};
 
 use super::scenarios::{
     a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks, c_validation,
-    d_frameworks, d_reconnect, e_reconciliation, f_agents, f_fates, f_partitions, g_failover, g_leaders,
-    h_drain, h_endpoints, h_events, h_maintenance,
+    d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents, f_fates, f_partitions,
+    f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_events, h_maintenance, h_reservations,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -34,7 +34,6 @@ const fn later(number: &'static str, name: &'static str, reason: &'static str) -
 
 const EXECUTORS: &str = "custom executors are not built yet";
 const AUTHENTICATION: &str = "authentication is not built yet";
-const RESERVATIONS: &str = "reservations and volumes are not built yet";
 const CHECKS: &str = "health checks and checks are not carried out yet";
 const WEIGHTS: &str = "weights and quotas cannot be set yet";
 
@@ -177,7 +176,14 @@ static TABLE: &[Scenario] = &[
     built!("77", "reconcile_known_tasks", Calm, Both, e_reconciliation::match_and_mismatch),
     built!("78", "reconcile_unknown_tasks", Quick, Both, e_reconciliation::all_unknown),
     built!("79", "reconcile_before_agents_are_back", Trio, Json, e_reconciliation::agent_not_back),
-    later("80", "reconcile_operations", RESERVATIONS),
+    built!(
+        "80",
+        "reconcile_operations",
+        Trio,
+        Json,
+        e_operations::reconcile,
+        "no operations of resource providers: there are none, and so none that last"
+    ),
     // F: agents that are cut off, restarted, gone.
     built!("81", "partitioned_agent", Quick, Both, f_partitions::partitioned),
     built!("82", "partitioned_agent_returns", Quick, Both, f_partitions::comes_back),
@@ -189,7 +195,7 @@ static TABLE: &[Scenario] = &[
     built!("88", "lost_launch", Calm, Json, f_agents::lost_launch),
     built!("89", "agent_gone", Quick, Both, f_fates::agent_gone),
     later("90", "reconfigured_agent", "agents cannot change their resources yet"),
-    later("91", "reservations_survive_restarts", RESERVATIONS),
+    built!("91", "reservations_survive_restarts", Trio, Json, f_reservations::survive),
     built!("92", "forgotten_agents", Limited, Json, f_fates::forgotten_agents),
     later("93", "agent_unavailable_during_recovery", "recovery is over before an outsider could ask"),
     // G: the leading master fails.
@@ -210,7 +216,7 @@ static TABLE: &[Scenario] = &[
     // H: what operators use.
     later("101", "quota", WEIGHTS),
     later("102", "weights_by_operators", WEIGHTS),
-    later("103", "reservations", RESERVATIONS),
+    built!("103", "reservations", Calm, Both, h_reservations::all, "permissions are not built yet"),
     built!("104", "maintenance", Calm, Both, h_maintenance::maintenance),
     built!("105", "draining", Quick, Both, h_drain::draining),
     built!(

@@ -240,6 +240,9 @@ impl World {
                 found.generation += 1;
                 self.after(SECOND, Event::RestartAgent { agent, life });
             }
+            Effect::Volumes { destroy, create } => {
+                self.note(|| format!("agent {agent}: volumes {destroy:?} go, {create:?} come"));
+            }
             Effect::Note(note) => self.note(|| format!("agent {agent}: {note}")),
         }
         Ok(())

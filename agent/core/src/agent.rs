@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tepui_proto::v1;
 
-use crate::checkpoint::{Kind, Record, State};
+use crate::checkpoint::{Kind, Record, Resources, State};
 use crate::ids::Ids;
 use crate::kills::Leaving;
 use crate::link::Link;
@@ -38,6 +38,8 @@ pub struct Agent {
     pub(crate) completed: VecDeque<CompletedTask>,
     /// Frameworks without tasks, for those who ask about the past; the oldest first.
     pub(crate) completed_frameworks: VecDeque<v1::FrameworkInfo>,
+    /// Reservations and volumes as the cluster decided.
+    pub(crate) resources: Resources,
     pub(crate) timers: Timers,
     pub(crate) ids: Ids,
     /// The processes of the checkpoint's tasks are known.
@@ -49,6 +51,7 @@ pub struct Agent {
 pub(crate) enum Awaiting {
     Accepted { task: TaskKey, launch_seq: u64 },
     Updated { task: TaskKey },
+    Resources { version: u64 },
 }
 
 /// One call of `handle`: the time, and where effects go.
@@ -122,6 +125,7 @@ impl Agent {
             answers: BTreeMap::new(),
             completed: VecDeque::new(),
             completed_frameworks: VecDeque::new(),
+            resources: recovered.resources,
             timers: Timers::default(),
             ids,
             leaving: None,
@@ -179,6 +183,7 @@ impl Agent {
                     self.start_task(turn, &task);
                 }
                 Some((_, Awaiting::Updated { task })) => self.send_next_update(turn, &task),
+                Some((_, Awaiting::Resources { version })) => self.send_resources_accepted(turn, version),
                 None => break,
             }
         }

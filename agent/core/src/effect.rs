@@ -21,6 +21,8 @@ pub enum Effect {
     Launch(Box<Launch>),
     /// Ask the task to end now, and force it `grace_ms` from now. A later effect with a nearer end wins.
     Kill { task: TaskKey, grace_ms: u64 },
+    /// Remove the folders of these volumes, then make those of the others where they are missing. Both are repeated after a crash.
+    Volumes { destroy: Vec<VolumeName>, create: Vec<VolumeName> },
     /// The task is forgotten: its sandbox may go when its time has come.
     Forgotten { task: TaskKey, container_id: String },
     /// Send `Tick` at this time (monotonic), or earlier; replaces what was asked before.
@@ -29,6 +31,13 @@ pub enum Effect {
     Shutdown { message: String },
     /// Something that an operator may want to read.
     Note(Note),
+}
+
+/// What a volume is called on its agent; both parts are checked, so that they are safe as names of folders.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeName {
+    pub role: String,
+    pub id: String,
 }
 
 /// A command to be started.
@@ -79,6 +88,14 @@ pub enum Note {
         framework_id: String,
         executor_id: String,
     },
+    /// The cluster changed what is reserved here, or which volumes there are.
+    Resources {
+        version: u64,
+    },
+    /// The cluster does not know these volumes, so they stay where they are.
+    VolumesOrphaned {
+        names: String,
+    },
     /// The master, or the surroundings, did something that should not happen.
     Odd {
         message: String,
@@ -90,10 +107,12 @@ impl Note {
     pub fn is_warning(&self) -> bool {
         match self {
             Self::StaleEpoch { .. }
+            | Self::VolumesOrphaned { .. }
             | Self::TaskRefused { .. }
             | Self::MessageDropped { .. }
             | Self::Odd { .. } => true,
             Self::Registered { .. }
+            | Self::Resources { .. }
             | Self::LaunchRepeated { .. }
             | Self::TaskAccepted { .. }
             | Self::TaskState { .. }
@@ -126,6 +145,8 @@ impl fmt::Display for Note {
                     "message for executor {executor_id} of {framework_id} dropped: it takes none"
                 )
             }
+            Self::Resources { version } => write!(formatter, "resources changed, version {version}"),
+            Self::VolumesOrphaned { names } => write!(formatter, "the cluster does not know volumes {names}"),
             Self::Odd { message } => formatter.write_str(message),
         }
     }

@@ -28,6 +28,7 @@ mod link;
 mod outbox;
 mod reconciliation;
 mod recovery;
+mod resources;
 mod status;
 mod task;
 mod task_key;
@@ -37,8 +38,9 @@ mod view;
 
 pub use agent::Agent;
 pub use config::Config;
-pub use effect::{Effect, Launch, Note};
+pub use effect::{Effect, Launch, Note, VolumeName};
 pub use input::{Exit, Found, Input, Now};
+pub use resources::volume_of;
 pub use task_key::TaskKey;
 pub use view::{CompletedTask, TaskView};
 

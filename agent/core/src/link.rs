@@ -122,6 +122,9 @@ impl Agent {
             Type::UpdateFramework => {
                 self.on_update_framework(turn, event.update_framework.unwrap_or_default())
             }
+            Type::UpdateResources => {
+                self.on_update_resources(turn, event.update_resources.unwrap_or_default())
+            }
             Type::Message => {
                 let message = event.message.unwrap_or_default();
                 turn.note(Note::MessageDropped {
@@ -233,6 +236,9 @@ impl Agent {
             cluster_id: Some(self.cluster_id.clone()),
             epoch: Some(self.epoch),
             ip: Some(self.config.ip.clone()),
+            resources: self.resources.made.clone(),
+            resources_version: Some(self.resources.version),
+            orphaned_volumes: self.resources.orphaned.clone(),
         }
     }
 

@@ -59,6 +59,21 @@ impl Agent {
         self.accepted_launch_seq
     }
 
+    /// Returns all dynamic reservations and volumes of this agent, as the cluster decided.
+    pub fn made_resources(&self) -> &[v1::Resource] {
+        &self.resources.made
+    }
+
+    /// Returns the number of that decision; 0 before the first.
+    pub fn resources_version(&self) -> u64 {
+        self.resources.version
+    }
+
+    /// Returns volumes that are here although the cluster does not know them.
+    pub fn orphaned_volumes(&self) -> &[v1::Resource] {
+        &self.resources.orphaned
+    }
+
     pub fn is_registered(&self) -> bool {
         self.link.state == LinkState::Up
     }

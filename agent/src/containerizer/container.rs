@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
-use tepui_agent_core::{Input, Launch, TaskKey};
+use tepui_agent_core::{Input, Launch, TaskKey, VolumeName};
 use tokio::process::Child;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use crate::layout::Layout;
 use crate::runtime::Handle;
 use crate::supervise::processes;
 use crate::supervise::records::{self, Kill, Started};
+use crate::volumes;
 
 /// Starts under way at once; more would only compete for the disk.
 const STARTS_MAX: usize = 16;
@@ -106,6 +107,25 @@ impl Containerizer {
         }
         if processes::is_alive(live.started) {
             processes::signal(live.started.pid, Signal::SIGTERM);
+        }
+    }
+
+    /// Removes volumes and makes others. Only names are changed here; what is in a volume is removed later.
+    pub(crate) fn volumes(&self, destroy: &[VolumeName], create: &[VolumeName]) {
+        let layout = &self.shared.settings.layout;
+        for name in destroy {
+            if let Err(error) = volumes::destroy(layout, name) {
+                tracing::warn!(role = name.role, id = name.id, %error, "failed to destroy a volume");
+            }
+        }
+        for name in create {
+            if let Err(error) = volumes::create(layout, name) {
+                tracing::warn!(role = name.role, id = name.id, %error, "failed to create a volume");
+            }
+        }
+        if !destroy.is_empty() {
+            let layout = layout.clone();
+            self.shared.tracker.spawn_blocking(move || volumes::empty_trash(&layout));
         }
     }
 

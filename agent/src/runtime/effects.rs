@@ -23,6 +23,7 @@ impl EventLoop {
             }
             Effect::Launch(launch) => self.containers.launch(*launch),
             Effect::Kill { task, grace_ms } => self.containers.kill(&task, grace_ms),
+            Effect::Volumes { destroy, create } => self.containers.volumes(&destroy, &create),
             Effect::Forgotten { task, container_id } => {
                 tracing::debug!(%task, container_id, "task forgotten");
                 self.containers.forget(container_id);

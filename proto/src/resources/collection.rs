@@ -133,6 +133,41 @@ impl Resources {
         Self(Arc::new(kept.map(|(identity, amount)| (identity.clone(), amount.clone())).collect()))
     }
 
+    /// Returns what only one holder has at a time: everything that is not shared.
+    #[must_use]
+    pub fn exclusive(&self) -> Self {
+        self.filter(|identity| !identity.is_shared())
+    }
+
+    /// Returns what several may hold at a time.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        self.filter(Identity::is_shared)
+    }
+
+    /// Returns what is still to be had while `used` is in use: what is shared always is.
+    #[must_use]
+    pub fn less(&self, used: &Self) -> Self {
+        if self.0.keys().any(Identity::is_shared) {
+            self.saturating_sub(&used.exclusive())
+        } else {
+            self.saturating_sub(used)
+        }
+    }
+
+    /// Tells whether all of `wanted` could be used out of this: of what is shared, one copy serves any number of users.
+    #[must_use]
+    pub fn covers(&self, wanted: &Self) -> bool {
+        wanted.0.iter().all(|(identity, part)| {
+            self.0.get(identity).is_some_and(|own| match (own, part) {
+                (Amount::Pieces(own), Amount::Pieces(part)) if identity.is_shared() => {
+                    part.keys().all(|size| own.contains_key(size))
+                }
+                _ => own.contains(part),
+            })
+        })
+    }
+
     /// Returns what belongs to nobody.
     #[must_use]
     pub fn unreserved(&self) -> Self {

@@ -8,6 +8,7 @@ use prost::Message as _;
 use crate::role;
 use crate::v1;
 use crate::v1::resource::DiskInfo;
+use crate::v1::resource::disk_info::Persistence;
 
 /// How the amount is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +108,12 @@ impl Identity {
         self.reservations.last().is_some_and(|reservation| reservation.kind == ReservationKind::Dynamic)
     }
 
+    /// Tells whether a reservation was refined, which only frameworks with RESERVATION_REFINEMENT understand.
+    #[must_use]
+    pub fn is_refined(&self) -> bool {
+        self.reservations.len() > 1
+    }
+
     /// Tells whether it can be taken back at any time.
     #[must_use]
     pub fn is_revocable(&self) -> bool {
@@ -155,7 +162,8 @@ impl Identity {
     }
 }
 
-/// A disk, ordered by its bytes on the wire.
+/// A disk, told apart by its source and the id of its volume alone: where a volume appears in a sandbox, and who made it, says how
+/// it is used and not what it is. So a task may mount a volume elsewhere than its creator said.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     encoded: Arc<[u8]>,
@@ -164,7 +172,10 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(proto: DiskInfo) -> Self {
-        Self { encoded: proto.encode_to_vec().into(), proto: Arc::new(proto) }
+        let persistence = proto.persistence.as_ref();
+        let persistence = persistence.map(|one| Persistence { id: one.id.clone(), principal: None });
+        let identity = DiskInfo { persistence, volume: None, source: proto.source.clone() };
+        Self { encoded: identity.encode_to_vec().into(), proto: Arc::new(proto) }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod abridged;
 pub mod allocator;
+pub mod conversion;
 pub mod digest;
 pub mod ids;
 pub mod master;

@@ -94,8 +94,8 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             get_executors: Some(view::tasks::get_executors(&view.registry)),
             ..of(Answer::GetExecutors)
         },
-        Type::GetOperations => |_, _| Message {
-            get_operations: Some(response::GetOperations::default()),
+        Type::GetOperations => |_, view| Message {
+            get_operations: Some(view::operations::get_operations(&view.registry)),
             ..of(Answer::GetOperations)
         },
         Type::GetRoles => |_, view| Message {
@@ -148,6 +148,8 @@ fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
         Type::UnreserveResources => call.unreserve_resources.is_some(),
         Type::CreateVolumes => call.create_volumes.is_some(),
         Type::DestroyVolumes => call.destroy_volumes.is_some(),
+        Type::GrowVolume => call.grow_volume.is_some(),
+        Type::ShrinkVolume => call.shrink_volume.is_some(),
         Type::UpdateMaintenanceSchedule => call.update_maintenance_schedule.is_some(),
         Type::StartMaintenance => call.start_maintenance.is_some(),
         Type::StopMaintenance => call.stop_maintenance.is_some(),

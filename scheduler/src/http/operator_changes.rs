@@ -7,6 +7,7 @@ use tepui_scheduler_core::OperatorCall;
 
 use crate::http::error::Refusal;
 use crate::http::fleet;
+use crate::http::resources;
 
 /// The change that this call asks for; nothing if it is a read.
 ///
@@ -30,6 +31,30 @@ pub(crate) fn change(kind: Type, call: Call) -> Result<Option<OperatorCall>, Ref
         }
         Type::RemoveQuota => {
             OperatorCall::RemoveQuota(call.remove_quota.unwrap_or_default().role.unwrap_or_default())
+        }
+        Type::ReserveResources => {
+            let call = call.reserve_resources.unwrap_or_default();
+            resources::reserve(call.agent_id, call.resources, call.source)
+        }
+        Type::UnreserveResources => {
+            let call = call.unreserve_resources.unwrap_or_default();
+            resources::unreserve(call.agent_id, call.resources)
+        }
+        Type::CreateVolumes => {
+            let call = call.create_volumes.unwrap_or_default();
+            resources::create(call.agent_id, call.volumes)
+        }
+        Type::DestroyVolumes => {
+            let call = call.destroy_volumes.unwrap_or_default();
+            resources::destroy(call.agent_id, call.volumes)
+        }
+        Type::GrowVolume => {
+            let call = call.grow_volume.unwrap_or_default();
+            resources::grow(call.agent_id, call.volume, call.addition)
+        }
+        Type::ShrinkVolume => {
+            let call = call.shrink_volume.unwrap_or_default();
+            resources::shrink(call.agent_id, call.volume, call.subtract)
         }
         _ => return Ok(fleet::change(kind, call)?.map(OperatorCall::Fleet)),
     };

@@ -22,6 +22,8 @@ pub(crate) enum Route {
     Redirect,
     /// The form that ends a framework.
     Teardown,
+    /// The forms that reserve resources and make volumes.
+    Resources(Resources),
     Metrics,
     /// The plain endpoints that change machines.
     Machines(Plain),
@@ -43,7 +45,8 @@ impl Route {
             | Route::TepuiOperator
             | Route::Teardown
             | Route::Machines(_)
-            | Route::Setting(_) => Some(Realm::ReadWrite),
+            | Route::Setting(_)
+            | Route::Resources(_) => Some(Realm::ReadWrite),
             Route::Events | Route::Metrics | Route::Legacy(_) | Route::Asset(_) => Some(Realm::ReadOnly),
             Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
         }
@@ -70,6 +73,15 @@ pub(crate) enum Legacy {
     MaintenanceStatus,
 }
 
+/// The forms about reservations and volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resources {
+    Reserve,
+    Unreserve,
+    CreateVolumes,
+    DestroyVolumes,
+}
+
 /// The files of the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asset {
@@ -89,6 +101,8 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("", Tail::None, Route::Asset(Asset::Page)),
     ("api/v1", Tail::Any, Route::Operator),
     ("api/v1/scheduler", Tail::Any, Route::Scheduler),
+    ("create-volumes", Tail::Any, Route::Resources(Resources::CreateVolumes)),
+    ("destroy-volumes", Tail::Any, Route::Resources(Resources::DestroyVolumes)),
     ("flags", Tail::Any, Route::Legacy(Legacy::Flags)),
     ("flags.json", Tail::Any, Route::Legacy(Legacy::Flags)),
     ("frameworks", Tail::Any, Route::Legacy(Legacy::Frameworks)),
@@ -102,6 +116,7 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
     ("quota", Tail::Any, Route::Setting(Setting::Quota)),
     ("redirect", Tail::None, Route::Redirect),
+    ("reserve", Tail::Any, Route::Resources(Resources::Reserve)),
     ("slaves", Tail::Any, Route::Legacy(Legacy::Agents)),
     ("slaves.json", Tail::Any, Route::Legacy(Legacy::Agents)),
     ("state", Tail::Any, Route::Legacy(Legacy::State)),
@@ -115,6 +130,7 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("tepui/v1/agent", Tail::None, Route::AgentLink),
     ("tepui/v1/events", Tail::None, Route::Events),
     ("tepui/v1/operator", Tail::None, Route::TepuiOperator),
+    ("unreserve", Tail::Any, Route::Resources(Resources::Unreserve)),
     ("version", Tail::Any, Route::Version),
     ("weights", Tail::Any, Route::Setting(Setting::Weights)),
 ];
@@ -161,6 +177,8 @@ mod tests {
             ("/masters/state", None),
             ("/slaves/some-agent", Some(Route::Legacy(Legacy::Agents))),
             ("/redirect", Some(Route::Redirect)),
+            ("/master/reserve", Some(Route::Resources(Resources::Reserve))),
+            ("/create-volumes", Some(Route::Resources(Resources::CreateVolumes))),
             ("/redirect/x", None),
             ("/metrics", Some(Route::Metrics)),
             ("/metrics/x", None),

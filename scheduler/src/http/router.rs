@@ -12,7 +12,7 @@ use crate::http::fleet::Plain;
 use crate::http::route::{self, Legacy, Route};
 use crate::http::{
     App, agent_link, answer, apart, auth, dashboard, events, fleet, gzip, legacy, metrics, operator_api,
-    redirect, scheduler_api, teardown, tepui_api,
+    redirect, resources, scheduler_api, teardown, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -41,6 +41,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         Route::AgentLink => agent_link::handle(app, request).await,
         Route::TepuiOperator => tepui_api::handle(app, request, principal).await,
         Route::Teardown => teardown::handle(app, request, principal).await,
+        Route::Resources(endpoint) => resources::handle(app, endpoint, request, principal).await,
         Route::Events => events::handle(app, &request),
         Route::Health => Ok(empty(StatusCode::OK)),
         Route::Version => Ok(legacy::version(&request)),

@@ -9,6 +9,7 @@ pub(crate) mod counts;
 pub(crate) mod frameworks;
 pub(crate) mod maintenance;
 pub(crate) mod master;
+pub(crate) mod operations;
 pub(crate) mod settings;
 pub(crate) mod tasks;
 

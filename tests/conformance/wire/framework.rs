@@ -264,6 +264,22 @@ impl Framework {
         self.updates_of(task).map(v1::TaskStatus::state).collect()
     }
 
+    /// All reports about one operation.
+    pub(crate) fn operation_updates(&self, id: &str) -> Vec<v1::OperationStatus> {
+        let updates = self.heard.iter().filter_map(|event| event.update_operation_status.as_ref());
+        let statuses = updates.filter_map(|update| update.status.clone());
+        let is_it = |status: &v1::OperationStatus| {
+            status.operation_id.as_ref().is_some_and(|operation| operation.value() == id)
+        };
+        statuses.filter(is_it).collect()
+    }
+
+    /// Waits for the next report about an operation beyond the first `known` ones.
+    pub(crate) async fn operation(&mut self, id: &str, known: usize) -> anyhow::Result<v1::OperationStatus> {
+        let what = format!("one more report about operation {id}");
+        self.wait(&what, |this| this.operation_updates(id).into_iter().nth(known)).await
+    }
+
     /// Waits for an ERROR and returns its message.
     pub(crate) async fn error(&mut self) -> anyhow::Result<String> {
         self.wait("ERROR", |this| {

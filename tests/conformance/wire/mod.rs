@@ -5,6 +5,7 @@ pub(crate) mod chunks;
 mod framework;
 mod http;
 pub(crate) mod messages;
+pub(crate) mod operations;
 mod stream;
 
 pub(crate) use framework::{Framework, SCHEDULER, next_in_time};

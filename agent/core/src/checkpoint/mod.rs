@@ -6,5 +6,7 @@
 mod record;
 mod state;
 
-pub use record::{Accepted, Acknowledged, DecodeError, FORMAT, Forgotten, Kind, Record, Registered, Updated};
+pub use record::{
+    Accepted, Acknowledged, DecodeError, FORMAT, Forgotten, Kind, Record, Registered, Resources, Updated,
+};
 pub use state::{State, TaskRecord};

@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30")]
     pub kind: Option<Kind>,
 }
 
@@ -52,6 +52,22 @@ pub enum Kind {
     /// Id of a framework that is gone: nobody acknowledges updates of the tasks that it has now.
     #[prost(string, tag = "10")]
     Abandoned(String),
+    /// Replaces what was known of reservations and volumes.
+    #[prost(message, tag = "30")]
+    Resources(Resources),
+}
+
+/// What the cluster made of this agent's resources.
+#[derive(Clone, PartialEq, Message)]
+pub struct Resources {
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// All dynamic reservations and volumes.
+    #[prost(message, repeated, tag = "2")]
+    pub made: Vec<v1::Resource>,
+    /// Volumes that this agent holds and the cluster does not know.
+    #[prost(message, repeated, tag = "3")]
+    pub orphaned: Vec<v1::Resource>,
 }
 
 /// The identity that the cluster gave to this agent.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tepui_proto::v1;
 
-use super::record::{Accepted, Acknowledged, Kind, Record, Registered, Updated};
+use super::record::{Accepted, Acknowledged, Kind, Record, Registered, Resources, Updated};
 use crate::TaskKey;
 
 /// What an agent knows when it starts.
@@ -21,6 +21,7 @@ pub struct State {
     /// By framework id.
     pub frameworks: BTreeMap<String, v1::FrameworkInfo>,
     pub tasks: BTreeMap<TaskKey, TaskRecord>,
+    pub resources: Resources,
 }
 
 /// A task that was accepted and not forgotten.
@@ -75,6 +76,7 @@ impl State {
                     task.unacknowledged.clear();
                 }
             }
+            Kind::Resources(resources) => self.resources.clone_from(resources),
             Kind::Forgotten(forgotten) => {
                 self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
                 if !self.tasks.keys().any(|key| key.framework_id == forgotten.framework_id) {
@@ -95,6 +97,9 @@ impl State {
         }
         kinds.push(Kind::Epoch(self.epoch));
         kinds.push(Kind::LaunchSeq(self.accepted_launch_seq));
+        if self.resources != Resources::default() {
+            kinds.push(Kind::Resources(self.resources.clone()));
+        }
         kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
         let abandoned = || self.tasks.iter().filter(|(_, task)| task.abandoned);
         kinds.extend(abandoned().map(|(key, task)| task.accepted(key)));

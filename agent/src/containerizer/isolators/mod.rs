@@ -2,6 +2,7 @@
 //! is the order of preparation. Cgroups, namespaces and images will join here.
 
 mod posix;
+mod volumes;
 
 use std::io;
 
@@ -24,5 +25,5 @@ pub(crate) trait Isolator: Send + Sync {
 
 /// Returns all isolators in their order.
 pub(crate) fn all() -> Vec<Box<dyn Isolator>> {
-    vec![Box::new(posix::Posix)]
+    vec![Box::new(posix::Posix), Box::new(volumes::Volumes)]
 }

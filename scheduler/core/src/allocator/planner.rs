@@ -270,6 +270,10 @@ impl<'a> Scratch<'a> {
         if resources.is_empty() {
             return Err(Reason::ReservedForOthers);
         }
+        if resources.iter().all(|(identity, _)| identity.is_shared()) {
+            // What is shared is there for ever, and would be offered without end.
+            return Err(Reason::TooSmall);
+        }
         if !traits.minimum.met_by(&resources) {
             return Err(Reason::TooSmall);
         }

@@ -150,6 +150,25 @@ impl Allocator {
         self.cycle.mark(id);
     }
 
+    /// Operations made the agent's resources into others: nobody's refusals end by that.
+    pub fn convert_agent(&mut self, id: &AgentId, total: &Resources) {
+        let total = total.unallocated();
+        let total_amounts = supply::quantities(&total, &mut self.kinds);
+        let reserved = supply::reservations(&total, &mut self.kinds);
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        for (role, amounts) in &reserved {
+            self.ledger.add_reserved(role, amounts);
+        }
+        for (role, amounts) in std::mem::replace(&mut agent.reserved, reserved) {
+            self.ledger.remove_reserved(&role, &amounts);
+        }
+        let before = std::mem::replace(&mut agent.total_amounts, total_amounts);
+        self.totals = self.totals.minus(&before).plus(&total_amounts);
+        self.tell_totals();
+        self.edit_agent(id, |agent| agent.total = total);
+        self.cycle.mark(id);
+    }
+
     /// The agent's stream ended: nothing of it is planned, but it still counts as a part of the cluster.
     pub fn deactivate_agent(&mut self, id: &AgentId) {
         if let Some(agent) = self.agents.get_mut(id) {
@@ -319,7 +338,7 @@ impl Allocator {
                 *sum = sum.plus(&supply::known_quantities(resources, &self.kinds));
             }
             assert_eq!(held, agent.held, "{}: sum of what is held", agent.id);
-            assert_eq!(agent.free, agent.total.saturating_sub(&held), "{}: free", agent.id);
+            assert_eq!(agent.free, agent.total.less(&held), "{}: free", agent.id);
             totals = totals.plus(&agent.total_amounts);
             headroom = headroom.plus(&agent.headroom);
         }
@@ -341,7 +360,7 @@ impl Agent {
     }
 
     fn recount(&mut self, kinds: &Kinds) {
-        self.free = self.total.saturating_sub(&self.held);
+        self.free = self.total.less(&self.held);
         self.plain = supply::is_plain(&self.free);
         self.headroom =
             if self.offerable() { supply::headroom(&self.free, kinds) } else { Quantities::default() };

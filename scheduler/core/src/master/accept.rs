@@ -10,25 +10,31 @@ use tepui_proto::v1::{self, ExecutorInfo, OperationState, TaskInfo, TaskState, t
 use super::core::Master;
 use super::launch_parts;
 use super::offers::Offered;
-use super::pipeline::{Pending, PendingLaunch, PendingTask};
-use super::reconcile::operation_event;
+use super::operations::operation_event;
+use super::pipeline::{Pending, PendingLaunch, PendingOperation, PendingTask};
+use super::steps::{self, Entry};
 use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
-use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation};
+use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation, unallocated};
 use crate::status::task_view;
 use crate::validation::{self, TaskContext};
 
+const NAMED_LAUNCH: &str = "'id' of an operation must not be set for LAUNCH and LAUNCH_GROUP";
+
 /// The fold over the operations of one ACCEPT.
-struct Fold {
-    framework: FrameworkId,
-    record: std::sync::Arc<FrameworkRecord>,
-    agent: AgentId,
-    role: std::sync::Arc<str>,
+pub(super) struct Fold {
+    pub(super) framework: FrameworkId,
+    pub(super) record: std::sync::Arc<FrameworkRecord>,
+    pub(super) agent: AgentId,
+    pub(super) role: std::sync::Arc<str>,
     /// Allocated to the role.
-    remaining: Resources,
-    items: Vec<LaunchItem>,
-    tasks: Vec<PendingTask>,
+    pub(super) remaining: Resources,
+    /// What the agent has in all after the conversions so far, without allocation.
+    pub(super) total: Resources,
+    pub(super) entries: Vec<Entry>,
+    pub(super) tasks: Vec<PendingTask>,
     /// What each task is charged, without allocation.
     amounts: Vec<Resources>,
+    pub(super) operations: Vec<PendingOperation>,
 }
 
 impl Master {
@@ -46,71 +52,80 @@ impl Master {
         let Some(first) = offers.first() else { return };
         let Some(record) = self.registry.frameworks.get(id).cloned() else { return };
         let offered = offers.iter().map(|offered| &offered.resources).sum::<Resources>();
+        let total = self.registry.agents.get(&first.agent).map(|agent| unallocated(agent.total()));
         let mut fold = Fold {
             framework: id.clone(),
             record,
             agent: first.agent.clone(),
             role: first.role.clone(),
             remaining: offered.allocate(&first.role),
-            items: Vec::new(),
+            total: total.unwrap_or_default(),
+            entries: Vec::new(),
             tasks: Vec::new(),
             amounts: Vec::new(),
+            operations: Vec::new(),
         };
         for operation in accept.operations {
             self.fold_operation(&mut fold, operation);
         }
-        let left = fold.remaining.unallocated();
+        // What was converted and not used is free when that is committed, and nobody has refused it.
+        let amounts = offered.saturating_sub(&fold.remaining.unallocated());
+        let left = offered.saturating_sub(&amounts);
         self.refuse(id, &fold.role, &fold.agent, &left, accept.filters.as_ref());
-        let parts = launch_parts::parts(fold.items, fold.tasks, fold.amounts);
-        if !parts.is_empty() {
+        if !fold.entries.is_empty() {
             self.holdings.touch(&fold.agent);
         }
-        for part in parts {
-            let launch = Launch {
-                framework_id: id.as_str().to_owned(),
-                agent_id: fold.agent.as_str().to_owned(),
-                tasks: part.items,
-            };
-            let pending = PendingLaunch {
-                framework: fold.framework.clone(),
-                agent: fold.agent.clone(),
-                role: fold.role.clone(),
-                amounts: part.amounts,
-                tasks: part.tasks,
-                tag: None,
-            };
-            self.propose(Operation::Launch(launch), Pending::Launch(pending));
+        let pending = |amounts, tasks, operations| PendingLaunch {
+            framework: fold.framework.clone(),
+            agent: fold.agent.clone(),
+            role: fold.role.clone(),
+            amounts,
+            tasks,
+            operations,
+            request: None,
+            tag: None,
+        };
+        if fold.operations.is_empty() {
+            let items = fold.entries.into_iter().filter_map(Entry::into_launch).collect();
+            for part in launch_parts::parts(items, fold.tasks, fold.amounts) {
+                let launch = Launch {
+                    framework_id: id.as_str().to_owned(),
+                    agent_id: fold.agent.as_str().to_owned(),
+                    tasks: part.items,
+                };
+                let pending = pending(part.amounts, part.tasks, Vec::new());
+                self.propose(Operation::Launch(launch), Pending::Launch(pending));
+            }
+            return;
+        }
+        for part in steps::parts(id, &fold.agent, fold.entries, fold.tasks, fold.operations, &amounts) {
+            let pending = pending(part.amounts, part.tasks, part.operations);
+            self.propose(Operation::Operate(part.operate), Pending::Launch(pending));
         }
     }
 
     fn fold_operation(&mut self, fold: &mut Fold, operation: v1::offer::Operation) {
         use operation::Type;
+        // An id asks for reports of an operation; a launch reports by the states of its tasks.
+        let named = operation.id.is_some();
         match operation.r#type() {
             Type::Launch => {
                 for task in operation.launch.unwrap_or_default().task_infos {
-                    self.fold_task(fold, &task);
+                    if named {
+                        self.task_error(fold, &task, Reason::TaskInvalid, NAMED_LAUNCH);
+                    } else {
+                        self.fold_task(fold, &task);
+                    }
                 }
             }
             Type::LaunchGroup => {
                 let group = operation.launch_group.unwrap_or_default().task_group.unwrap_or_default();
                 for task in group.tasks {
-                    let text = "task groups are not supported yet";
+                    let text = if named { NAMED_LAUNCH } else { "task groups are not supported yet" };
                     self.task_error(fold, &task, Reason::TaskGroupInvalid, text);
                 }
             }
-            // Reservations, volumes and disks will fold over `remaining` here.
-            Type::Unknown
-            | Type::Reserve
-            | Type::Unreserve
-            | Type::Create
-            | Type::Destroy
-            | Type::GrowVolume
-            | Type::ShrinkVolume
-            | Type::CreateDisk
-            | Type::DestroyDisk => {
-                let text = "this operation is not supported yet";
-                self.operation_error(&fold.framework, operation.id, Some(&fold.agent), text);
-            }
+            _ => self.fold_conversion(fold, &operation),
         }
     }
 
@@ -135,7 +150,7 @@ impl Master {
                 return;
             }
         };
-        fold.remaining = fold.remaining.saturating_sub(&checked.resources);
+        fold.remaining = fold.remaining.less(&checked.resources);
         fold.amounts.push(checked.resources.unallocated());
         let info = checked.info;
         let mut view = task_view(&info, &fold.framework.to_proto());
@@ -149,7 +164,7 @@ impl Master {
         if launch_parts::log_without_bytes(&mut item, self.config.max_logged_task_bytes) {
             self.large_tasks.insert(key.clone(), info.clone());
         }
-        fold.items.push(item);
+        fold.entries.push(Entry::Launch(Box::new(item)));
         fold.tasks.push(PendingTask { key, info, killed: false });
     }
 
@@ -177,7 +192,7 @@ impl Master {
         self.tell(&fold.framework, status, TaskState::TaskError);
     }
 
-    fn operation_error(
+    pub(super) fn operation_error(
         &mut self,
         framework: &FrameworkId,
         operation: Option<v1::OperationId>,

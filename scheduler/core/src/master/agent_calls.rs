@@ -84,6 +84,9 @@ impl Master {
                 }
             }
             Type::Unregister => self.propose_agent_removal(id, "the agent left"),
+            Type::ResourcesAccepted => {
+                self.on_resources_accepted(id, call.resources_version.unwrap_or_default())
+            }
             Type::Pong | Type::Accepted | Type::Register | Type::Unknown => {}
         }
     }

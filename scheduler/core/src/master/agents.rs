@@ -212,7 +212,8 @@ impl Master {
         match record.filter(|record| record.unreachable_ms.is_none()) {
             None => self.forget_holdings(id),
             Some(record) => {
-                let info = record.info.clone().unwrap_or_default();
+                let mut info = record.info.clone().unwrap_or_default();
+                info.resources = record.total().to_vec();
                 self.allocator.set_agent(id, &info);
                 self.holdings.know(id);
                 let away = self.agents.get(id).is_none_or(|session| session.registered().is_none());

@@ -100,8 +100,10 @@ impl Master {
                 let call = call.decline_inverse_offers.unwrap_or_default();
                 self.on_inverse_answer(id, &call.inverse_offer_ids, call.filters.as_ref(), Status::Decline);
             }
-            // Operations are not made yet, so there is nothing to acknowledge.
-            Type::AcknowledgeOperationStatus | Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
+            Type::AcknowledgeOperationStatus => {
+                self.on_acknowledge_operation(id, call.acknowledge_operation_status.unwrap_or_default());
+            }
+            Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
         }
     }
 

@@ -26,6 +26,9 @@ pub struct Config {
     /// Longest wait for agents after a leader change before anything is offered, if some role has a quota.
     pub quota_recovery_ms: u64,
     pub allocator: Options,
+    /// First and longest pause before an operation's status is repeated that nobody acknowledged.
+    pub operation_retry_min_ms: u64,
+    pub operation_retry_max_ms: u64,
     /// Lease of a driver whose spec names none.
     pub driver_lease_ms: u64,
     /// `host:port` of every master's API, comma separated: told to drivers.
@@ -61,6 +64,8 @@ impl Default for Config {
             offer_timeout_ms: 300_000,
             quota_recovery_ms: 600_000,
             allocator: Options::default(),
+            operation_retry_min_ms: 10_000,
+            operation_retry_max_ms: 600_000,
             driver_lease_ms: 10_000,
             masters: String::new(),
             root_submissions: true,

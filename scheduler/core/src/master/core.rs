@@ -24,7 +24,7 @@ use super::timers::{Timer, Timers};
 use super::warnings::Warnings;
 use crate::allocator::Allocator;
 use crate::ids::{AgentId, FrameworkId, TaskKey};
-use crate::registry::Registry;
+use crate::registry::{OperationKey, Registry};
 
 /// Whose stream it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct Master {
     /// Tasks too large for the log, until their agent has them.
     pub(super) large_tasks: BTreeMap<TaskKey, v1::TaskInfo>,
     pub(super) view: LocalView,
+    /// Pause after which each told operation was last repeated.
+    pub(super) operation_pauses: BTreeMap<OperationKey, u64>,
     pub(super) allocation_armed: bool,
     pub(super) reports_armed: bool,
     /// Agents that said farewell, until that is committed.
@@ -109,6 +111,7 @@ impl Master {
             waiting: BTreeSet::new(),
             large_tasks: BTreeMap::new(),
             view: LocalView::default(),
+            operation_pauses: BTreeMap::new(),
             allocation_armed: false,
             reports_armed: false,
             leaving: BTreeSet::new(),
@@ -209,6 +212,7 @@ impl Master {
                 Timer::Agent(id) => self.agent_deadline(&id),
                 Timer::Retry => self.retry(),
                 Timer::Fleet(timer) => self.fleet_timer(timer),
+                Timer::Operation(key) => self.repeat_operation(&key),
                 Timer::Supervisor => self.supervise(|supervisor, cx| supervisor.tick(cx)),
             }
         }

@@ -6,7 +6,7 @@ use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
 use super::fleet::FleetCall;
-use crate::ids::FrameworkId;
+use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{Outcome, Registry};
 
 /// Number of an event stream; drawn by the shell, never reused while it runs.
@@ -102,6 +102,11 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum OperatorCall {
     Teardown(FrameworkId),
+    /// Reservations and volumes of one agent.
+    Operate {
+        agent: AgentId,
+        operation: Box<v1::offer::Operation>,
+    },
     SubmitDriver(operator::DriverSpec),
     KillDriver(operator::call::KillDriver),
     StateCas(operator::call::StateCas),

@@ -69,13 +69,13 @@ impl Master {
             let total = unallocated(record.total());
             let sum: Resources = held.values().sum();
             let free = self.allocator.free(id);
-            if total.contains(&sum) {
-                assert_eq!(total.saturating_sub(&sum), free, "agent {id}: free");
+            if total.covers(&sum) {
+                assert_eq!(total.less(&sum), free, "agent {id}: free");
             }
             // Offers come from what is free; agents may bring more tasks than fits, but offers never do.
             let offered: Resources = self.offers.on_agent(id).map(|offered| &offered.resources).sum();
             if !offered.is_empty() {
-                assert!(total.contains(&sum), "agent {id}: {sum} held of {total}");
+                assert!(total.covers(&sum), "agent {id}: {sum} held of {total}");
             }
         }
         let mut charged = BTreeMap::new();

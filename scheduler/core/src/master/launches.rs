@@ -9,13 +9,15 @@ use crate::ids::{AgentId, TaskKey};
 use crate::registry::{Outcome, Refusal};
 
 impl Master {
-    pub(super) fn launched(&mut self, launch: PendingLaunch, outcome: &Outcome) {
+    pub(super) fn launched(&mut self, mut launch: PendingLaunch, outcome: &Outcome) {
         self.holdings.touch(&launch.agent);
+        // What the launches need must be there before them.
+        self.operated(&mut launch, outcome);
         if let Some(tag) = launch.tag.clone() {
             self.supervise(|supervisor, cx| supervisor.outcome(cx, tag, outcome));
         }
         let results = match outcome {
-            Outcome::Launched(results) => results.clone(),
+            Outcome::Launched(results) | Outcome::Operated { launches: results, .. } => results.clone(),
             Outcome::Refused(refusal) => vec![Err(*refusal); launch.tasks.len()],
             _ => Vec::new(),
         };
@@ -84,8 +86,9 @@ impl Master {
         self.task_dropped(agent, key, state, reason, &refusal.to_string());
     }
 
-    pub(super) fn launch_failed(&mut self, launch: PendingLaunch, reason: &str) {
+    pub(super) fn launch_failed(&mut self, mut launch: PendingLaunch, reason: &str) {
         self.holdings.touch(&launch.agent);
+        self.operations_failed(&mut launch, reason);
         if let Some(tag) = launch.tag {
             self.supervise(|supervisor, cx| supervisor.failed(cx, tag, false, reason));
             return;

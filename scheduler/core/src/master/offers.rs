@@ -89,7 +89,7 @@ impl Book {
         self.by_framework.get(id).into_iter().flatten().cloned().collect()
     }
 
-    fn of_agent(&self, id: &AgentId) -> Vec<OfferId> {
+    pub(super) fn of_agent(&self, id: &AgentId) -> Vec<OfferId> {
         self.by_agent.get(id).into_iter().flatten().cloned().collect()
     }
 

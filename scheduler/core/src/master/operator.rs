@@ -9,7 +9,7 @@ impl Master {
         &mut self,
         request: RequestId,
         call: OperatorCall,
-        _principal: Option<&str>,
+        principal: Option<&str>,
         token: Option<&str>,
     ) {
         if !self.serving() {
@@ -19,6 +19,9 @@ impl Master {
         self.waiting.insert(request);
         match call {
             OperatorCall::Teardown(id) => self.on_operator_teardown(request, &id),
+            OperatorCall::Operate { agent, operation } => {
+                self.on_operate(request, &agent, &operation, principal);
+            }
             OperatorCall::SubmitDriver(spec) => {
                 self.supervise(|supervisor, cx| supervisor.submit(cx, request, spec));
             }

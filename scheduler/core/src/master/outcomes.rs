@@ -56,7 +56,10 @@ impl Master {
             // The allocator has acted on it; what is recorded is for display.
             Pending::Tick | Pending::Kill | Pending::Suppression { .. } => {}
             // Nobody knows what became of it, so its resources stay with it as long as this leadership lasts.
-            Pending::Launch(launch) if unknown => {
+            Pending::Launch(mut launch) if unknown => {
+                if let Some(request) = launch.request.take() {
+                    self.reject(request, 503, format!("nobody knows whether this was committed: {reason}"));
+                }
                 if let Some(tag) = launch.tag.clone() {
                     self.supervise(|supervisor, cx| supervisor.failed(cx, tag, true, reason));
                 }

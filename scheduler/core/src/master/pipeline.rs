@@ -77,8 +77,19 @@ pub(super) struct PendingLaunch {
     /// Without allocation.
     pub(super) amounts: Resources,
     pub(super) tasks: Vec<PendingTask>,
+    /// Conversions of resources, in the order of the proposed steps.
+    pub(super) operations: Vec<PendingOperation>,
+    /// The operator's, who waits for it.
+    pub(super) request: Option<RequestId>,
     /// The supervisor's, for a driver's launch.
     pub(super) tag: Option<Tag>,
+}
+
+/// A conversion that is not applied yet.
+#[derive(Debug)]
+pub(super) struct PendingOperation {
+    /// As the framework named it.
+    pub(super) id: Option<v1::OperationId>,
 }
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! RECONCILE: what a framework was last told about its tasks, or what can be said about those that nobody knows.
 
-use tepui_proto::v1::scheduler::{Event, call, event};
-use tepui_proto::v1::{self, OperationState, TaskState, task_status::Reason};
+use tepui_proto::v1::scheduler::call;
+use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
 use super::core::Master;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
@@ -81,7 +81,7 @@ impl Master {
     }
 
     /// Whether the agent is known from before this leadership and has not been heard of since.
-    fn may_come_back(&self, record: &crate::registry::AgentRecord) -> bool {
+    pub(super) fn may_come_back(&self, record: &crate::registry::AgentRecord) -> bool {
         let left_since = record.disconnected_ms.is_some_and(|left_ms| left_ms >= self.lead_since_ms());
         record.unreachable_ms.is_none() && !self.registry.agent_connected(record) && !left_since
     }
@@ -128,39 +128,5 @@ impl Master {
         }
         let task = self.registry.tasks.get(key)?.task.as_ref()?;
         task.status_update_state.and_then(|state| TaskState::try_from(state).ok())
-    }
-
-    /// RECONCILE_OPERATIONS: no operation is known yet, whatever its id.
-    pub(super) fn on_reconcile_operations(&mut self, id: &FrameworkId, call: call::ReconcileOperations) {
-        let Some(connection) = self.live(id) else { return };
-        for operation in call.operations {
-            let agent = operation.agent_id.as_ref().map(AgentId::from);
-            let record = agent.as_ref().and_then(|agent| self.registry.agents.get(agent));
-            let state = match (&agent, record) {
-                (Some(agent), None) if self.registry.is_gone(agent) => {
-                    OperationState::OperationGoneByOperator
-                }
-                (_, Some(record)) if record.unreachable_ms.is_some() => OperationState::OperationUnreachable,
-                (_, Some(record)) if self.may_come_back(record) => OperationState::OperationRecovering,
-                _ => OperationState::OperationUnknown,
-            };
-            let status = v1::OperationStatus {
-                operation_id: operation.operation_id,
-                state: Some(state as i32),
-                agent_id: operation.agent_id,
-                resource_provider_id: operation.resource_provider_id,
-                ..Default::default()
-            };
-            self.send_to_framework(connection, operation_event(status));
-        }
-    }
-}
-
-/// Wraps an UPDATE_OPERATION_STATUS.
-pub(super) fn operation_event(status: v1::OperationStatus) -> Event {
-    Event {
-        r#type: Some(event::Type::UpdateOperationStatus as i32),
-        update_operation_status: Some(event::UpdateOperationStatus { status: Some(status) }),
-        ..Default::default()
     }
 }

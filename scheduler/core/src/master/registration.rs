@@ -93,6 +93,9 @@ impl Master {
             tasks: told.tasks.into_iter().map(without_payload).collect(),
             frameworks: told.frameworks,
             framework_grace_ms: self.config.framework_grace_ms,
+            resources: told.resources,
+            resources_version: told.resources_version.unwrap_or_default(),
+            orphaned_volumes: told.orphaned_volumes,
         })
     }
 
@@ -168,6 +171,8 @@ impl Master {
                 ..Default::default()
             },
         );
+        self.send_resources(id);
+        self.note_orphans(id);
         self.arm_ping(connection);
         if let Outcome::Reregistered(difference) = outcome {
             self.settle_tasks(id, difference);

@@ -186,7 +186,7 @@ impl Master {
         }
     }
 
-    fn report(&mut self, observation: Observation) {
+    pub(super) fn report(&mut self, observation: Observation) {
         let observed = Observed { observation: Some(observation) };
         self.reports.open.bytes += observed.encoded_len() + EVENT_OVERHEAD;
         self.reports.open.events.push(observed);

@@ -150,6 +150,7 @@ impl Master {
         let event = self.subscribed_event(&id);
         self.send_to_framework(connection, event);
         self.send_heartbeat(connection);
+        self.tell_operations(&id);
         self.note(Level::Info, "framework subscribed", vec![("framework_id", id.to_string())]);
         self.changed(LocalChange::Framework(id));
     }

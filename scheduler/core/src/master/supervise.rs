@@ -97,6 +97,8 @@ fn pending_launch(launch: &LaunchDriver, tag: Tag) -> Option<PendingLaunch> {
         role: role_of(resources),
         amounts: registry::unallocated(resources),
         tasks: vec![PendingTask { key, info, killed: false }],
+        operations: Vec::new(),
+        request: None,
         tag: Some(tag),
     })
 }

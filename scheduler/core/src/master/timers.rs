@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fleet::FleetTimer;
 use super::input::ConnectionId;
 use crate::ids::{AgentId, FrameworkId, OfferId};
+use crate::registry::OperationKey;
 
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ pub(super) enum Timer {
     /// An agent that is away is to be marked unreachable.
     Agent(AgentId),
     Supervisor,
+    /// What became of an operation is to be told again.
+    Operation(OperationKey),
     /// What happened and could not be committed is to be proposed again.
     Retry,
     /// `TakeLead` is to be proposed again.
@@ -38,7 +41,10 @@ pub(super) enum Timer {
 impl Timer {
     fn is_single(&self) -> bool {
         self.is_deadline()
-            || matches!(self, Self::OfferExpiry(_) | Self::FilterExpiry | Self::Retry | Self::Fleet(_))
+            || matches!(
+                self,
+                Self::OfferExpiry(_) | Self::FilterExpiry | Self::Retry | Self::Fleet(_) | Self::Operation(_)
+            )
     }
 
     fn is_deadline(&self) -> bool {

@@ -72,11 +72,14 @@ impl AgentCharges {
     /// Whether what is left of `total` is enough for this task, and for its executor unless that runs already.
     pub(super) fn leaves_room_for(&self, record: &TaskRecord, total: &Resources) -> bool {
         // Subtracting shows an overlap of ranges, which adding would hide.
-        let free = total.saturating_sub(&self.total);
-        let Some(free) = free.checked_sub(&needs(record).1) else { return false };
+        let free = total.less(&self.total);
+        let wanted = needs(record).1;
+        if !free.covers(&wanted) {
+            return false;
+        }
         match executor_needs(record) {
             Some(((framework, executor), more)) => {
-                self.holds_executor(&framework, &executor) || free.contains(&more)
+                self.holds_executor(&framework, &executor) || free.less(&wanted).covers(&more)
             }
             None => true,
         }

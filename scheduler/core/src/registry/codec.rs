@@ -19,7 +19,9 @@ use sha2::{Digest, Sha256};
 
 use super::fleet::MaintenanceRecord;
 use super::operation::{Envelope, FORMAT};
-use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
+use super::records::{
+    AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, OperationRecord, RegisterRecord, TaskRecord,
+};
 use super::settings::{QuotaRecord, WeightRecord};
 use super::tables::{RegisterKey, Registry};
 
@@ -89,6 +91,7 @@ mod kind {
     pub(super) const MAINTENANCE: u8 = 50;
     pub(super) const WEIGHT: u8 = 40;
     pub(super) const QUOTA: u8 = 41;
+    pub(super) const OPERATION: u8 = 30;
 }
 
 /// Returns the bytes of a log entry.
@@ -149,6 +152,7 @@ impl Registry {
             writer.record(kind::WEIGHT, &WeightRecord { role: role.to_string(), weight: *weight })?;
         }
         writer.all(kind::QUOTA, self.quotas.values())?;
+        writer.all(kind::OPERATION, self.operations.values())?;
         writer.finish()
     }
 
@@ -242,6 +246,10 @@ impl Registry {
             kind::QUOTA => {
                 let record = QuotaRecord::decode(body)?;
                 self.quotas.insert(Arc::from(record.role.as_str()), Arc::new(record));
+            }
+            kind::OPERATION => {
+                let record = OperationRecord::decode(body)?;
+                self.operations.insert(record.key(), Arc::new(record));
             }
             _ => return Err(None),
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::apply::tasks::{missed, untaken};
 use super::charges::is_charged;
+use super::records::AgentRecord;
 use super::tables::Registry;
 use super::{AgentCharges, MAX_ATTEMPTS, MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY};
+use crate::conversion;
 use crate::ids::{AgentId, TaskKey};
 
 impl Registry {
@@ -43,6 +45,11 @@ impl Registry {
         for (id, record) in &self.agents {
             assert_eq!(*id, record.id(), "key of an agent");
             assert!(!self.is_gone(id), "agent {id} is gone and there");
+            self.check_resources(id, record);
+        }
+        for (key, record) in &self.operations {
+            assert_eq!(*key, record.key(), "key of an operation");
+            assert!(self.frameworks.contains_key(&key.framework), "operation {key:?} of nobody");
         }
         for (id, record) in &self.frameworks {
             assert_eq!(*id, record.id(), "key of a framework");
@@ -62,12 +69,30 @@ impl Registry {
         }
     }
 
+    /// What operations made of an agent's resources is as much as the agent has, and each volume is there once.
+    fn check_resources(&self, id: &AgentId, record: &AgentRecord) {
+        if record.resources_version == 0 {
+            assert!(record.converted.is_empty() && record.destroyed.is_empty(), "resources of agent {id}");
+            return;
+        }
+        let own = record.info.as_ref().map(|info| info.resources.as_slice()).unwrap_or_default();
+        let (total, own) = (super::unallocated(record.total()), super::unallocated(own));
+        assert_eq!(conversion::bases(&total), conversion::bases(&own), "agent {id}: something was made up");
+        let volumes = conversion::volumes(&total);
+        assert!(volumes.values().all(|copies| *copies == 1), "agent {id}: a volume twice");
+        for one in &record.orphaned {
+            let name = conversion::volume_name(one).expect("only volumes are orphaned");
+            assert!(!volumes.contains_key(&name), "agent {id}: volume {name:?} is known and orphaned");
+        }
+        assert!(record.destroyed.iter().all(|one| one.version() <= record.resources_version));
+    }
+
     /// Panics if an agent is charged for more than it has. For tests with honest agents.
     pub fn check_capacity(&self) {
         for (id, charges) in &self.charges {
             if let Some(agent) = self.agents.get(id).map(Arc::clone) {
                 let total = super::unallocated(agent.total());
-                assert!(total.contains(&charges.total), "agent {id}: {} charged of {total}", charges.total);
+                assert!(total.covers(&charges.total), "agent {id}: {} charged of {total}", charges.total);
             }
         }
     }

@@ -22,6 +22,7 @@ mod tests;
 pub use amounts::unallocated;
 pub use apply::{
     MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, MAX_UNREACHABLE_TASKS,
+    conversions::MAX_AGENT_RESOURCES, conversions::MAX_DESTROYED_VOLUMES, conversions::MAX_OPERATIONS,
     drivers::MAX_ATTEMPTS, drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,
     state_store::MAX_REGISTER_BYTES, state_store::MAX_REGISTERS,
 };
@@ -32,4 +33,4 @@ pub use operation::*;
 pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;
 pub use settings::*;
-pub use tables::{RegisterKey, Registry};
+pub use tables::{OperationKey, RegisterKey, Registry};

@@ -38,7 +38,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65"
     )]
     pub operation: Option<Operation>,
 }
@@ -87,6 +87,8 @@ pub enum Operation {
     ObserveDriver(ObserveDriver),
     #[prost(message, tag = "28")]
     StateCas(StateCas),
+    #[prost(message, tag = "30")]
+    Operate(Operate),
     #[prost(message, tag = "65")]
     SuppressRoles(SuppressRoles),
     #[prost(message, tag = "40")]
@@ -233,6 +235,13 @@ pub struct ReregisterAgent {
     /// Least time that an adopted framework has to come back, milliseconds.
     #[prost(uint64, tag = "8")]
     pub framework_grace_ms: u64,
+    /// Dynamic reservations and volumes as the agent has them, their version, and volumes that no master told it of.
+    #[prost(message, repeated, tag = "30")]
+    pub resources: Vec<v1::Resource>,
+    #[prost(uint64, tag = "31")]
+    pub resources_version: u64,
+    #[prost(message, repeated, tag = "32")]
+    pub orphaned_volumes: Vec<v1::Resource>,
 }
 
 /// The agent's stream ended.
@@ -288,6 +297,51 @@ pub struct Launch {
     pub tasks: Vec<LaunchItem>,
 }
 
+/// The steps of one ACCEPT that changes resources, or of an operator's call, in their order on one agent; each is accepted or
+/// refused by itself, and what was made by one can be used by the next.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Operate {
+    /// Empty for an operator's.
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub agent_id: String,
+    #[prost(message, repeated, tag = "3")]
+    pub steps: Vec<OperateStep>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OperateStep {
+    #[prost(oneof = "operate_step::Step", tags = "1, 2")]
+    pub step: Option<operate_step::Step>,
+}
+
+/// What a step does.
+pub mod operate_step {
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Step {
+        #[prost(message, tag = "1")]
+        Convert(super::Convert),
+        /// Of the same framework and agent.
+        #[prost(message, tag = "2")]
+        Launch(super::Launch),
+    }
+}
+
+/// Resources that are free become others of the same base: reserved, a volume, or the way back.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Convert {
+    /// With reservations as stacks and without allocation, like the next.
+    #[prost(message, repeated, tag = "1")]
+    pub consumed: Vec<v1::Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub converted: Vec<v1::Resource>,
+    /// To be kept until the framework has acknowledged the status; only for one that gave the operation an id. The status is that of
+    /// success.
+    #[prost(message, optional, boxed, tag = "3")]
+    pub operation: Option<Box<super::records::OperationRecord>>,
+}
+
 /// The framework wants this task killed; told to the agent again whenever it reregisters.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MarkKill {
@@ -308,7 +362,7 @@ pub struct Observe {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Observed {
-    #[prost(oneof = "Observation", tags = "1, 2, 3")]
+    #[prost(oneof = "Observation", tags = "1, 2, 3, 30, 31")]
     pub observation: Option<Observation>,
 }
 
@@ -327,6 +381,30 @@ pub enum Observation {
     /// The agent has checkpointed its launches up to this one.
     #[prost(message, tag = "3")]
     Accepted(ObservedAccept),
+    /// The agent has its resources in this version, and what was destroyed until then is gone.
+    #[prost(message, tag = "30")]
+    Resources(ObservedResources),
+    /// The framework acknowledged what became of an operation.
+    #[prost(message, tag = "31")]
+    OperationAcknowledged(ObservedOperationAcknowledgement),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ObservedResources {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ObservedOperationAcknowledgement {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub operation_id: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub uuid: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

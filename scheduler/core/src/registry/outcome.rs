@@ -21,6 +21,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// One result for each task of a `Launch`, in its order; also of `LaunchDriver` (one).
     Launched(Vec<Result<u64, Refusal>>),
+    /// One result for each conversion and for each task of an `Operate`, in their order.
+    Operated { conversions: Vec<Result<(), Refusal>>, launches: Vec<Result<u64, Refusal>> },
     /// An agent is back, and so are its tasks.
     Reregistered(Reregistered),
     /// Machines were taken down: the agents that are gone with them, and what frameworks are to be told.
@@ -65,6 +67,9 @@ pub enum Refusal {
     UnknownTask,
     TaskExists,
     InsufficientResources,
+    VolumeExists,
+    VolumeInUse,
+    OperationExists,
     UnknownDriver,
     DriverExists,
     DriverEnded,
@@ -94,6 +99,9 @@ impl fmt::Display for Refusal {
             Self::UnknownTask => "unknown task",
             Self::TaskExists => "task id is in use",
             Self::InsufficientResources => "not enough resources on the agent",
+            Self::VolumeExists => "a volume of this role and id exists on the agent",
+            Self::VolumeInUse => "the volume is in use",
+            Self::OperationExists => "operation id is in use",
             Self::UnknownDriver => "unknown driver",
             Self::DriverExists => "a driver of this name exists with another spec",
             Self::DriverEnded => "driver has ended",

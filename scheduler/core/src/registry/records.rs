@@ -4,7 +4,7 @@
 //! how they change stand in `apply/`; the few questions answered here need only the record itself.
 
 use bytes::Bytes;
-use tepui_proto::tepui::operator;
+use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
 use super::fleet::DrainRecord;
@@ -72,6 +72,18 @@ pub struct AgentRecord {
     /// Under which the agent's own endpoints are reached, with the port of `info`.
     #[prost(string, tag = "12")]
     pub ip: String,
+    /// What the agent has in all since operations changed it: with the same bases as the resources in `info`.
+    #[prost(message, repeated, tag = "30")]
+    pub converted: Vec<v1::Resource>,
+    /// Rises with every change of that; 0 while there was none, and `converted` means nothing then.
+    #[prost(uint64, tag = "31")]
+    pub resources_version: u64,
+    /// Volumes that the agent holds and this Registry did not make: kept there, given to nobody.
+    #[prost(message, repeated, tag = "32")]
+    pub orphaned: Vec<v1::Resource>,
+    /// Volumes whose end the agent has not confirmed yet.
+    #[prost(message, repeated, tag = "33")]
+    pub destroyed: Vec<agent_link::DestroyedVolume>,
     /// Being emptied, or empty.
     #[prost(message, optional, tag = "50")]
     pub drain: Option<DrainRecord>,
@@ -92,6 +104,9 @@ impl AgentRecord {
 
     /// Returns what the agent has in all.
     pub fn total(&self) -> &[v1::Resource] {
+        if self.resources_version > 0 {
+            return &self.converted;
+        }
         self.info.as_ref().map(|info| info.resources.as_slice()).unwrap_or_default()
     }
 }
@@ -296,4 +311,35 @@ pub struct RegisterRecord {
     pub value: Bytes,
     #[prost(uint64, tag = "7")]
     pub written_wall_ms: u64,
+}
+
+/// What became of an operation that a framework named, until it acknowledges that.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OperationRecord {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub agent_id: String,
+    /// With the id that the framework gave.
+    #[prost(message, optional, tag = "3")]
+    pub info: Option<v1::offer::Operation>,
+    /// Of the operation itself.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub uuid: Bytes,
+    /// With the uuid to be acknowledged.
+    #[prost(message, optional, tag = "5")]
+    pub status: Option<v1::OperationStatus>,
+}
+
+impl OperationRecord {
+    pub fn key(&self) -> super::tables::OperationKey {
+        let id = self.info.as_ref().and_then(|info| info.id.as_ref());
+        super::tables::OperationKey::new(self.framework_id.as_str(), id.map_or("", v1::OperationId::value))
+    }
+
+    /// Returns what an acknowledgement has to name.
+    pub fn status_uuid(&self) -> &[u8] {
+        let uuid = self.status.as_ref().and_then(|status| status.uuid.as_ref());
+        uuid.and_then(|uuid| uuid.value.as_deref()).unwrap_or_default()
+    }
 }

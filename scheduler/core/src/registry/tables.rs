@@ -6,7 +6,9 @@ use imbl::{OrdMap, OrdSet, Vector};
 
 use super::charges::AgentCharges;
 use super::fleet::{Machine, MachineKey, MaintenanceRecord};
-use super::records::{AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, RegisterRecord, TaskRecord};
+use super::records::{
+    AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, OperationRecord, RegisterRecord, TaskRecord,
+};
 use super::settings::QuotaRecord;
 use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
 
@@ -15,6 +17,19 @@ use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
 pub struct RegisterKey {
     pub scope: Arc<str>,
     pub key: Arc<str>,
+}
+
+/// Name of an operation: its id is unique within its framework while it is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OperationKey {
+    pub framework: FrameworkId,
+    pub operation: Arc<str>,
+}
+
+impl OperationKey {
+    pub fn new(framework: impl Into<FrameworkId>, operation: impl Into<Arc<str>>) -> Self {
+        Self { framework: framework.into(), operation: operation.into() }
+    }
 }
 
 /// All replicated state. A clone costs constant time.
@@ -43,6 +58,8 @@ pub struct Registry {
     pub history: OrdMap<FrameworkId, Vector<Arc<TaskRecord>>>,
     pub drivers: OrdMap<Arc<str>, Arc<DriverRecord>>,
     pub registers: OrdMap<RegisterKey, Arc<RegisterRecord>>,
+    /// What became of operations, until their frameworks acknowledge it. Bounded for each framework.
+    pub operations: OrdMap<OperationKey, Arc<OperationRecord>>,
     /// What operators have announced of machines.
     pub maintenance: Arc<MaintenanceRecord>,
     /// Derived: the machines of the schedule.
@@ -121,6 +138,15 @@ impl Registry {
         let keys =
             self.tasks_by_agent.get(agent).into_iter().flat_map(move |keys| keys.range(first.clone()..));
         keys.take_while(|key| key.framework == *framework).filter_map(|key| self.tasks.get(key))
+    }
+
+    /// The operations of a framework that wait to be acknowledged, in order.
+    pub fn operations_of<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = (&'a OperationKey, &'a Arc<OperationRecord>)> {
+        let first = OperationKey::new(framework.clone(), "");
+        self.operations.range(first..).take_while(move |(key, _)| key.framework == *framework)
     }
 
     /// Whether this task belongs to a framework that is gone: it is only waited for, and shown nowhere.

@@ -20,6 +20,10 @@ pub struct AgentPeer {
     pub accepted_launch_seq: u64,
     pub tasks: Vec<AgentTask>,
     pub frameworks: Vec<v1::FrameworkInfo>,
+    /// Reservations and volumes as last told, and what it holds beyond them.
+    pub resources: Vec<v1::Resource>,
+    pub resources_version: u64,
+    pub orphaned: Vec<v1::Resource>,
 }
 
 impl Harness {
@@ -35,6 +39,9 @@ impl Harness {
             accepted_launch_seq: 0,
             tasks: Vec::new(),
             frameworks: Vec::new(),
+            resources: Vec::new(),
+            resources_version: 0,
+            orphaned: Vec::new(),
         };
         self.register(&mut peer);
         peer
@@ -59,6 +66,9 @@ impl Harness {
             version: Some("0.1.0".to_owned()),
             frameworks: peer.frameworks.clone(),
             ip: Some("10.0.0.9".to_owned()),
+            resources: peer.resources.clone(),
+            resources_version: Some(peer.resources_version),
+            orphaned_volumes: peer.orphaned.clone(),
             ..Default::default()
         };
         let call = Call {
@@ -91,6 +101,7 @@ impl Harness {
             update: call.update,
             executor_exited: call.executor_exited,
             message: call.message,
+            resources_version: call.resources_version,
             ..self.agent_call_of(peer)
         };
         self.input(Input::AgentCall { request, stream_id: Some(peer.stream_id.clone()), call });
@@ -145,6 +156,22 @@ impl Harness {
             peer.frameworks.push(framework);
         }
         run
+    }
+
+    /// Takes the next order, which must be an UPDATE_RESOURCES, and confirms it.
+    pub fn take_resources(&mut self, peer: &mut AgentPeer) -> event::UpdateResources {
+        let order = self.order(peer);
+        assert_eq!(order.r#type(), event::Type::UpdateResources, "{order:?}");
+        let update = order.update_resources.unwrap();
+        peer.resources.clone_from(&update.resources);
+        peer.resources_version = update.version();
+        let call = Call {
+            r#type: Some(call::Type::ResourcesAccepted as i32),
+            resources_version: update.version,
+            ..Default::default()
+        };
+        assert_eq!(self.agent_call(peer, call), 202);
+        update
     }
 
     /// Reports the state of a task that the agent has; the uuid asks for an acknowledgement.

@@ -9,8 +9,12 @@ mod agents;
 mod builders;
 mod frameworks;
 mod harness;
+mod operations;
 
 pub use agents::AgentPeer;
 pub use builders::{agent_info, amount_to, driver_spec, framework_info, launch, resources, task, uuid};
 pub use frameworks::FrameworkPeer;
 pub use harness::Harness;
+pub use operations::{
+    create, destroy, grow, named, operation, reserve, reserved, shared, shrink, unreserve, volume,
+};

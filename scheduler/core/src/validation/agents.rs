@@ -56,7 +56,8 @@ pub fn agent_call(call: &Call) -> Result<(), Rejection> {
             id("message.framework_id", message.framework_id.as_ref().map(v1::FrameworkId::value))?;
             id("message.executor_id", message.executor_id.as_ref().map(v1::ExecutorId::value))
         }
-        Type::Pong | Type::Unregister | Type::Accepted => Ok(()),
+        Type::ResourcesAccepted if call.resources_version.is_none() => Err(absent("resources_version")),
+        Type::Pong | Type::Unregister | Type::Accepted | Type::ResourcesAccepted => Ok(()),
     }
 }
 
@@ -76,6 +77,9 @@ fn register(call: &Call, register: &Register) -> Result<(), Rejection> {
         return Err(Rejection::new(format!("'register.agent_info.port' is {}, not a port", info.port())));
     }
     resources("register.agent_info.resources", &info.resources)?;
+    super::own_resources("register.agent_info.resources", &info.resources)?;
+    resources("register.resources", &register.resources)?;
+    resources("register.orphaned_volumes", &register.orphaned_volumes)?;
     let mut seen = BTreeSet::new();
     for task in &register.tasks {
         agent_task(task)?;

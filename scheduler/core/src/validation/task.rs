@@ -76,7 +76,7 @@ pub fn task(task: &TaskInfo, context: &TaskContext<'_>) -> Result<CheckedTask, R
             }
         }
     }
-    if !context.remaining.contains(&wanted) {
+    if !context.remaining.covers(&wanted) {
         return Err(Rejection::new(format!(
             "'resources' wants {wanted}, more than the {} that the offers have left",
             context.remaining

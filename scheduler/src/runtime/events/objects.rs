@@ -68,6 +68,15 @@ pub(super) struct Agent<'a> {
     pub(super) allocated: Scalars,
     pub(super) tasks: usize,
     pub(super) version: &'a str,
+    /// Volumes that it holds and the cluster does not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) orphaned_volumes: Vec<Volume>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Volume {
+    pub(super) role: String,
+    pub(super) id: String,
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use serde::Serialize;
 use tepui_proto::v1::TaskState;
+use tepui_scheduler_core::conversion;
 use tepui_scheduler_core::ids::TaskKey;
 use tepui_scheduler_core::master::drivers;
 use tepui_scheduler_core::registry::{
@@ -82,6 +83,12 @@ fn agent<'a>(registry: &Registry, id: &'a str, record: &'a AgentRecord) -> objec
         allocated: scalars(&held),
         tasks: registry.tasks_by_agent.get(&key).map_or(0, |tasks| tasks.len()),
         version: &record.version,
+        orphaned_volumes: record
+            .orphaned
+            .iter()
+            .filter_map(conversion::volume_name)
+            .map(|(role, id)| objects::Volume { role, id })
+            .collect(),
     }
 }
 

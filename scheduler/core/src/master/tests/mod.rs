@@ -9,6 +9,8 @@ mod kills;
 mod leadership;
 mod machines;
 mod offers;
+mod operations;
+mod operator_resources;
 mod pipeline;
 mod reconciliation;
 mod registration;

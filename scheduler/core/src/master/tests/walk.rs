@@ -10,7 +10,9 @@ use tepui_proto::tepui::agent_link::{AgentTask, Event as AgentEvent, event};
 use tepui_proto::v1::scheduler::event::Type as Told;
 use tepui_proto::v1::{self, TaskState};
 
-use crate::testing::{AgentPeer, FrameworkPeer, Harness, framework_info, task};
+use crate::testing::{
+    AgentPeer, FrameworkPeer, Harness, framework_info, named, reserve, reserved, task, unreserve,
+};
 
 type Key = (String, String);
 
@@ -39,6 +41,7 @@ struct World {
 #[derive(Clone, Debug)]
 enum Step {
     Launch { framework: usize, offers: usize, tasks: usize },
+    Operate { framework: usize, launch: bool },
     Decline { framework: usize },
     Report { agent: usize, task: usize, state: TaskState },
     Kill { framework: usize, task: u64 },
@@ -65,6 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (one.clone(), 1..3_usize, 1..3_usize)
             .prop_map(|(framework, offers, tasks)| Step::Launch { framework, offers, tasks }),
+        6 => (one.clone(), any::<bool>())
+            .prop_map(|(framework, launch)| Step::Operate { framework, launch }),
         2 => one.clone().prop_map(|framework| Step::Decline { framework }),
         16 => (one.clone(), 0..6_usize, states)
             .prop_map(|(agent, task, state)| Step::Report { agent, task, state }),
@@ -100,6 +105,7 @@ impl World {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Launch { framework, offers, tasks } => self.launch(*framework, *offers, *tasks),
+            Step::Operate { framework, launch } => self.operate(*framework, *launch),
             Step::Decline { framework } => {
                 let one = &mut self.frameworks[*framework];
                 if let Some((_, offer)) = one.offers.pop_first() {
@@ -190,6 +196,16 @@ impl World {
                 }
             }
             Order::Ping => self.harness.pong(&self.agents[agent].peer.clone()),
+            Order::UpdateResources => {
+                let update = order.update_resources.unwrap();
+                let peer = &mut self.agents[agent].peer;
+                if update.version() > peer.resources_version {
+                    peer.resources_version = update.version();
+                    peer.resources = update.resources;
+                } else if update.version() == peer.resources_version {
+                    assert_eq!(peer.resources, update.resources, "one number for two contents");
+                }
+            }
             Order::UpdateFramework | Order::Message | Order::ShutdownExecutor => {}
             Order::Shutdown | Order::Unknown => panic!("unexpected {order:?}"),
         }
@@ -276,6 +292,28 @@ impl World {
         let infos = infos.collect();
         let peer = one.peer.clone();
         self.harness.accept(&peer, &used.iter().collect::<Vec<_>>(), infos);
+    }
+
+    /// Takes back a reservation that is offered, or makes one; with a launch behind it that may or may not find what it needs.
+    fn operate(&mut self, framework: usize, launch: bool) {
+        self.harness.advance(20);
+        self.listen();
+        let one = &mut self.frameworks[framework];
+        let Some((_, offer)) = one.offers.pop_first() else { return };
+        let role = one.peer.info.role().to_owned();
+        let own = reserved("cpus:1", &[&role]);
+        let held = offer.resources.iter().any(|one| one.reservation.is_some() && one.name() == "cpus");
+        let change = if held { unreserve(own.clone()) } else { reserve(own.clone()) };
+        let mut operations = vec![named(&format!("o{}", self.tasks), change)];
+        if launch {
+            self.tasks += 1;
+            let mut info = task(&format!("t{}", self.tasks), "cpus:1");
+            info.resources = own;
+            info.agent_id = offer.agent_id.clone();
+            operations.push(crate::testing::launch(vec![info]));
+        }
+        let peer = one.peer.clone();
+        self.harness.accept_with(&peer, &[&offer], operations, Some(1.0));
     }
 
     fn report(&mut self, agent: usize, task: usize, state: TaskState) {
@@ -374,6 +412,8 @@ impl World {
             assert!(waiting.is_empty(), "nobody acknowledges {waiting:?} on {}", agent.peer.id);
             let record = registry.agents.get(&agent.peer.id).expect("the agent is known");
             assert!(registry.agent_connected(record), "agent {} is back", agent.peer.id);
+            let made = crate::conversion::made(&crate::registry::unallocated(record.total()));
+            assert_eq!(agent.peer.resources, made.to_proto(), "reservations on {}", agent.peer.id);
             for own in &agent.peer.tasks {
                 assert!(
                     !own.state().is_terminal(),
@@ -398,6 +438,7 @@ fn framework(harness: &mut Harness, number: usize) -> Framework {
     let id = format!("f{number}-{}", harness.next_id());
     let mut info = framework_info(&id);
     info.id = Some(v1::FrameworkId { value: Some(id) });
+    info.role = Some(format!("r{number}"));
     let peer = harness.subscribe(info, None);
     Framework { peer, offers: BTreeMap::new(), ended: BTreeSet::new() }
 }

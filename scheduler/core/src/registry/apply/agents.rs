@@ -7,6 +7,7 @@ use tepui_proto::tepui::agent_link::AgentTask;
 use tepui_proto::v1::{self, TaskState, task_status::Reason};
 
 use super::Step;
+use super::conversions::AgentResources;
 use super::fleet::Ending;
 use super::observe::write_status;
 use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskId, TaskKey};
@@ -57,26 +58,31 @@ impl Step<'_> {
         let old = self.tables.agents.get(&id).cloned().unwrap_or_default();
         let known = self.tables.agents.contains_key(&id);
         let wall_ms = self.tables.wall_ms;
-        self.put_agent(
-            id.clone(),
-            AgentRecord {
-                info: word.info.clone(),
-                version: word.version.clone(),
-                boot_id: word.boot_id.clone(),
-                ip: word.ip.clone(),
-                connected_epoch: self.tables.epoch,
-                disconnected_ms: None,
-                unreachable_ms: None,
-                unreachable_wall_ms: 0,
-                // An agent that this cluster forgot must not see a number twice.
-                launch_seq: old.launch_seq.max(word.accepted_launch_seq),
-                accepted_launch_seq: old.accepted_launch_seq.max(word.accepted_launch_seq),
-                registered_wall_ms: if known { old.registered_wall_ms } else { wall_ms },
-                reregistered_wall_ms: wall_ms,
-                drain: old.drain.clone(),
-                deactivated: old.deactivated,
-            },
-        );
+        let resources = AgentResources {
+            version: word.resources_version,
+            resources: &word.resources,
+            orphaned: &word.orphaned_volumes,
+        };
+        let mut record = AgentRecord {
+            info: word.info.clone(),
+            version: word.version.clone(),
+            boot_id: word.boot_id.clone(),
+            ip: word.ip.clone(),
+            connected_epoch: self.tables.epoch,
+            disconnected_ms: None,
+            unreachable_ms: None,
+            unreachable_wall_ms: 0,
+            // An agent that this cluster forgot must not see a number twice.
+            launch_seq: old.launch_seq.max(word.accepted_launch_seq),
+            accepted_launch_seq: old.accepted_launch_seq.max(word.accepted_launch_seq),
+            registered_wall_ms: if known { old.registered_wall_ms } else { wall_ms },
+            reregistered_wall_ms: wall_ms,
+            drain: old.drain.clone(),
+            deactivated: old.deactivated,
+            ..Default::default()
+        };
+        self.settle_resources(&old, &mut record, &resources);
+        self.put_agent(id.clone(), record);
         for framework in &word.frameworks {
             self.adopt_framework(framework, word.framework_grace_ms);
         }

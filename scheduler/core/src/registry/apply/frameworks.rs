@@ -113,6 +113,7 @@ impl Step<'_> {
         for key in self.tables.tasks_of(&id) {
             self.orphan(&key);
         }
+        self.forget_operations_of(&id);
         self.tables.frameworks.remove(&id);
         record.connected_epoch = 0;
         record.unregistered_wall_ms = self.tables.wall_ms;

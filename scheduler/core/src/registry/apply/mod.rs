@@ -4,6 +4,7 @@
 //! panic. Everything that the proposer believed is checked again here, since the log may have moved on meanwhile.
 
 mod agents;
+pub(super) mod conversions;
 pub(super) mod drivers;
 mod fleet;
 pub(super) mod frameworks;
@@ -93,6 +94,7 @@ impl Step<'_> {
             Operation::PruneAgents(prune) => Ok(self.prune_agents(prune)),
             Operation::SetWeights(set) => self.set_weights(set),
             Operation::SetQuotas(set) => self.set_quotas(set),
+            Operation::Operate(operate) => self.operate(operate),
         }
     }
 

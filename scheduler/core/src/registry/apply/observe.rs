@@ -24,6 +24,10 @@ impl Step<'_> {
                 Some(Observation::Status(status)) => self.observe_status(status),
                 Some(Observation::Acknowledged(acknowledged)) => self.observe_acknowledgement(acknowledged),
                 Some(Observation::Accepted(accepted)) => self.observe_accept(accepted),
+                Some(Observation::Resources(word)) => self.observe_resources(word),
+                Some(Observation::OperationAcknowledged(word)) => {
+                    self.observe_operation_acknowledgement(word);
+                }
                 None => {}
             }
         }

@@ -10,7 +10,7 @@ use crate::testing::driver_spec;
 fn full() -> Registry {
     let mut story = Story::new();
     for agent in ["a", "b", "c"] {
-        story.agent(agent, "cpus:4;ports:[1-5]");
+        story.agent(agent, "cpus:4;disk:50;ports:[1-5]");
     }
     for framework in ["f", "g"] {
         story.framework(framework);
@@ -40,6 +40,28 @@ fn full() -> Registry {
         ..Default::default()
     }));
     assert_eq!(story.registry.registers.len(), 1);
+    // Reservations, a destroyed volume, an orphan, and an operation that nobody has acknowledged.
+    let volume = crate::testing::volume(20, "web", "v");
+    let reported = crate::registry::OperationRecord {
+        framework_id: "f".to_owned(),
+        agent_id: "a".to_owned(),
+        info: Some(crate::testing::named("o", crate::testing::reserve(Vec::new()))),
+        uuid: "u".into(),
+        status: Some(v1::OperationStatus { state: Some(2), ..Default::default() }),
+    };
+    let disk = || resources("disk:20");
+    let steps = [
+        (disk(), vec![volume.clone()], None),
+        (vec![volume], disk(), None),
+        (resources("cpus:1"), crate::testing::reserved("cpus:1", &["web"]), Some(Box::new(reported))),
+    ];
+    let steps = steps.map(|(consumed, converted, operation)| OperateStep {
+        step: Some(operate_step::Step::Convert(Convert { consumed, converted, operation })),
+    });
+    let (framework_id, agent_id) = ("f".to_owned(), "a".to_owned());
+    story.apply(Operation::Operate(Operate { framework_id, agent_id, steps: steps.to_vec() }));
+    assert_eq!(story.registry.operations.len(), 1);
+    assert_eq!(story.registry.agents["a"].destroyed.len(), 1);
     story.apply(Operation::DrainAgent(DrainAgent {
         agent_id: "b".to_owned(),
         max_grace_ms: Some(1_000),

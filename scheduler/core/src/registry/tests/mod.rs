@@ -2,6 +2,7 @@
 
 mod agents;
 mod codec;
+mod conversions;
 mod drivers;
 mod fleet;
 mod frameworks;

@@ -6,7 +6,7 @@ use tepui_proto::tepui::operator::DriverState;
 use super::*;
 use crate::ids::DRIVERS_FRAMEWORK;
 use crate::registry::{decode_envelope, encode_envelope};
-use crate::testing::driver_spec;
+use crate::testing::{driver_spec, named, reserve, reserved, shared, volume};
 
 const STATES: [TaskState; 6] = [
     TaskState::TaskRunning,
@@ -33,7 +33,7 @@ fn task_and_text() -> impl Strategy<Value = (String, String)> {
 }
 
 fn agent(id: &str) -> Option<v1::AgentInfo> {
-    let mut info = agent_info(id, "cpus:3;mem:100;ports:[1-9]");
+    let mut info = agent_info(id, "cpus:3;mem:100;disk:60;ports:[1-9]");
     info.id = Some(v1::AgentId { value: Some(id.to_owned()) });
     Some(info)
 }
@@ -60,34 +60,52 @@ fn observation() -> impl Strategy<Value = Observed> {
     });
     let accepted = (name("a", 3), 0_u64..20)
         .prop_map(|(agent_id, launch_seq)| Observation::Accepted(ObservedAccept { agent_id, launch_seq }));
-    prop_oneof![6 => status, 1 => accepted]
+    let resources = (name("a", 3), 0_u64..9)
+        .prop_map(|(agent_id, version)| Observation::Resources(ObservedResources { agent_id, version }));
+    let acknowledged = (name("f", 3), name("o", 3)).prop_map(|(framework_id, operation_id)| {
+        let uuid = bytes::Bytes::new();
+        Observation::OperationAcknowledged(ObservedOperationAcknowledgement {
+            framework_id,
+            operation_id,
+            uuid,
+        })
+    });
+    prop_oneof![6 => status, 1 => accepted, 1 => resources, 1 => acknowledged]
         .prop_map(|observation| Observed { observation: Some(observation) })
 }
 
 /// What an honest agent says: tasks that it may have been given. Its resources are checked when the test replays.
 fn word() -> impl Strategy<Value = Operation> {
     let told = (name("f", 3), name("t", 8), 0..STATES.len());
-    (name("a", 3), prop::collection::vec(told, 0..4), 0_u64..10).prop_map(|(id, told, accepted)| {
-        let mut tasks: Vec<AgentTask> = Vec::new();
-        for (framework, task, state) in told {
-            tasks.push(AgentTask {
-                framework_id: Some(v1::FrameworkId { value: Some(framework) }),
-                // Without resources, so that what was never launched takes no room.
-                task: Some(v1::TaskInfo { resources: Vec::new(), ..info(&id, &task, "cpus:1") }),
-                launch_seq: Some(1),
-                state: Some(STATES[state] as i32),
+    let held =
+        prop::sample::select(vec![Vec::new(), vec![volume(40, "web", "v")], reserved("cpus:1", &["web"])]);
+    let resources = (0_u64..6, held.clone(), held);
+    (name("a", 3), prop::collection::vec(told, 0..4), 0_u64..10, resources).prop_map(
+        |(id, told, accepted, has)| {
+            let mut tasks: Vec<AgentTask> = Vec::new();
+            for (framework, task, state) in told {
+                tasks.push(AgentTask {
+                    framework_id: Some(v1::FrameworkId { value: Some(framework) }),
+                    // Without resources, so that what was never launched takes no room.
+                    task: Some(v1::TaskInfo { resources: Vec::new(), ..info(&id, &task, "cpus:1") }),
+                    launch_seq: Some(1),
+                    state: Some(STATES[state] as i32),
+                    ..Default::default()
+                });
+            }
+            Operation::ReregisterAgent(ReregisterAgent {
+                info: agent(&id),
+                accepted_launch_seq: accepted,
+                tasks,
+                frameworks: vec![framework("f0")],
+                framework_grace_ms: 10,
+                resources_version: has.0,
+                resources: has.1,
+                orphaned_volumes: has.2,
                 ..Default::default()
-            });
-        }
-        Operation::ReregisterAgent(ReregisterAgent {
-            info: agent(&id),
-            accepted_launch_seq: accepted,
-            tasks,
-            frameworks: vec![framework("f0")],
-            framework_grace_ms: 10,
-            ..Default::default()
-        })
-    })
+            })
+        },
+    )
 }
 
 fn launches() -> impl Strategy<Value = Operation> {
@@ -96,6 +114,45 @@ fn launches() -> impl Strategy<Value = Operation> {
         let tasks = tasks.iter().map(|(id, text)| item(&framework_id, &agent_id, id, text)).collect();
         Operation::Launch(Launch { framework_id, agent_id, tasks })
     })
+}
+
+/// Reservations and volumes made, used and unmade, whether or not they are there.
+fn conversions() -> impl Strategy<Value = Operation> {
+    let shapes = vec![
+        resources("cpus:1"),
+        reserved("cpus:1", &["web"]),
+        resources("disk:40"),
+        vec![volume(40, "web", "v")],
+        vec![shared(volume(40, "web", "s"))],
+    ];
+    let shape = prop::sample::select(shapes);
+    let step = (shape.clone(), shape.clone(), any::<bool>(), name("o", 3));
+    let step =
+        step.prop_map(|(consumed, converted, reported, id)| (consumed, converted, reported.then_some(id)));
+    (name("f", 3), name("a", 3), prop::collection::vec(step, 1..4), name("t", 8), shape).prop_map(
+        |(framework_id, agent_id, conversions, task, needs)| {
+            let mut steps = Vec::new();
+            for (consumed, converted, id) in conversions {
+                let operation = id.map(|id| {
+                    Box::new(crate::registry::OperationRecord {
+                        framework_id: framework_id.clone(),
+                        agent_id: agent_id.clone(),
+                        info: Some(named(&id, reserve(Vec::new()))),
+                        status: Some(v1::OperationStatus { state: Some(2), ..Default::default() }),
+                        ..Default::default()
+                    })
+                });
+                steps.push(operate_step::Step::Convert(Convert { consumed, converted, operation }));
+            }
+            let mut one = item(&framework_id, &agent_id, &task, "cpus:1");
+            one.task.as_mut().unwrap().resources = needs;
+            let launch =
+                Launch { framework_id: framework_id.clone(), agent_id: agent_id.clone(), tasks: vec![one] };
+            steps.push(operate_step::Step::Launch(launch));
+            let steps = steps.into_iter().map(|step| OperateStep { step: Some(step) }).collect();
+            Operation::Operate(Operate { framework_id, agent_id, steps })
+        },
+    )
 }
 
 fn driver_operation() -> impl Strategy<Value = Operation> {
@@ -230,6 +287,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|events| Operation::Observe(Observe { events })),
         4 => driver_operation(),
         1 => setting(),
+        6 => conversions(),
     ]
 }
 

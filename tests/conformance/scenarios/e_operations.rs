@@ -1,0 +1,81 @@
+//! Scenario 80: what a framework is told when it asks for operations.
+
+use tepui_proto::v1;
+use tepui_proto::v1::OperationState;
+use tepui_proto::v1::framework_info::capability::Type::ReservationRefinement;
+
+use super::f_partitions::active_agents;
+use super::g_failover::{kill_leader, resubscribe};
+use crate::conformance::Context;
+use crate::conformance::wire::Framework;
+use crate::conformance::wire::messages::{Named, able, accept, in_roles, lasting};
+use crate::conformance::wire::operations::{
+    acknowledge_operation, named, reconcile_operations, reserve, reserved,
+};
+
+/// Asks for one operation and returns the answer, which is never to be acknowledged.
+async fn ask(framework: &mut Framework, id: &str, agent: &str) -> anyhow::Result<v1::OperationStatus> {
+    let known = framework.operation_updates(id).len();
+    framework.call(reconcile_operations(&[(id, agent)])).await?;
+    let status = framework.operation(id, known).await?;
+    anyhow::ensure!(status.uuid.is_none(), "an answer with a uuid: {status:?}");
+    Ok(status)
+}
+
+async fn expect(framework: &mut Framework, agent: &str, state: OperationState) -> anyhow::Result<()> {
+    let status = ask(framework, "unknown", agent).await?;
+    anyhow::ensure!(status.state() == state, "{status:?} instead of {}", state.as_str_name());
+    anyhow::ensure!(status.agent_id.named() == agent, "{status:?}");
+    Ok(())
+}
+
+pub(crate) async fn reconcile(cx: &mut Context) -> anyhow::Result<()> {
+    use OperationState::{OperationFinished, OperationRecovering, OperationUnknown, OperationUnreachable};
+    let info = able(in_roles(lasting("asks"), &["web"]), &[ReservationRefinement]);
+    let mut framework = cx.subscribe(info.clone()).await?;
+    let offer = framework.offer().await?;
+    let agent = offer.agent_id.named().to_owned();
+    let index = cx.agent_index(&agent).await?;
+    framework
+        .call(accept(&[&offer], vec![named("one", reserve(vec![reserved("cpus", 0.5, "web")]))]))
+        .await?;
+    let told = framework.operation("one", 0).await?;
+    anyhow::ensure!(told.state() == OperationFinished && told.uuid.is_some(), "{told:?}");
+    let status = ask(&mut framework, "one", &agent).await?;
+    anyhow::ensure!(status.state() == OperationFinished, "{status:?}");
+    expect(&mut framework, &agent, OperationUnknown).await?;
+    expect(&mut framework, "nobody", OperationUnknown).await?;
+    // Nobody has acknowledged it: the next leader tells it again, with the same uuid, and shows it.
+    let leader = kill_leader(cx).await?;
+    let mut framework = resubscribe(cx, &leader, &framework.id, info.clone()).await?;
+    let again = framework.operation("one", 0).await?;
+    anyhow::ensure!(again == told, "{again:?} instead of {told:?}");
+    let shown = cx.ask(v1::master::call::Type::GetOperations).await?.get_operations.unwrap_or_default();
+    anyhow::ensure!(shown.operations.len() == 1, "{shown:?}");
+    framework.call(acknowledge_operation(&again)).await?;
+    cx.eventually("the end of the operation", async || {
+        let shown = cx.ask(v1::master::call::Type::GetOperations).await.ok()?.get_operations?;
+        shown.operations.is_empty().then_some(())
+    })
+    .await?;
+    expect(&mut framework, "nobody", OperationUnknown).await?;
+    // An agent that does not answer is unreachable after a while.
+    active_agents(cx, 2).await?;
+    cx.freeze_agent(index);
+    framework.failure(&agent).await?;
+    expect(&mut framework, &agent, OperationUnreachable).await?;
+    cx.thaw_agent(index);
+    active_agents(cx, 2).await?;
+    for master in 0..cx.cluster.masters().len() {
+        if cx.cluster.master_pid(master).is_none() {
+            cx.cluster.start_master(master)?;
+        }
+    }
+    // One that has not come back to a new leader yet may know.
+    cx.cluster.kill_agent(index);
+    let leader = kill_leader(cx).await?;
+    let mut framework = resubscribe(cx, &leader, &framework.id, info).await?;
+    expect(&mut framework, &agent, OperationRecovering).await?;
+    cx.cluster.start_agent(index)?;
+    framework.tear_down().await
+}
