@@ -392,7 +392,7 @@ function renderTiles() {
   const sum = (field, name) => agents.filter((a) => a.state !== "unreachable").reduce((all, a) => all + (a[field]?.[name] ?? 0), 0);
   const states = taskCounts();
   const running = states.get("TASK_RUNNING") ?? 0;
-  const up = agents.filter((agent) => agent.state === "registered").length;
+  const up = agents.filter((agent) => !["disconnected", "unreachable"].includes(agent.state)).length;
   const elected = finite(leadership.elected_ms) ? `for ${span(live.now() - leadership.elected_ms)}` : "";
   const used = (name) => `${number(sum("allocated", name), 2)} / ${number(sum("total", name), 2)}`;
   const gigabytes = (field) => number(sum(field, "mem") / 1024, 1);

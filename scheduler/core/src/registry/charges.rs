@@ -16,7 +16,7 @@ use crate::ids::{self, ExecutorId, FrameworkId};
 /// A framework in one of its roles.
 pub type Client = (FrameworkId, Arc<str>);
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct AgentCharges {
     /// What each framework holds in each role; no empty entries.
     pub by_client: BTreeMap<Client, Resources>,
@@ -24,6 +24,15 @@ pub struct AgentCharges {
     pub total: Resources,
     /// Live tasks of each custom executor.
     executors: BTreeMap<(FrameworkId, ExecutorId), usize>,
+    /// Two tasks may hold the same port: an agent came back with one whose place was given away meanwhile. Then nothing can be
+    /// subtracted, since the other one holds it still.
+    overlaps: bool,
+}
+
+impl PartialEq for AgentCharges {
+    fn eq(&self, other: &Self) -> bool {
+        self.by_client == other.by_client && self.total == other.total && self.executors == other.executors
+    }
 }
 
 impl AgentCharges {
@@ -34,6 +43,11 @@ impl AgentCharges {
     /// Whether a live task uses this executor, so that its resources are charged already.
     pub fn holds_executor(&self, framework: &FrameworkId, executor: &ExecutorId) -> bool {
         self.executors.contains_key(&(framework.clone(), executor.clone()))
+    }
+
+    /// Whether the end of a task asks for a recount.
+    pub(super) fn overlaps(&self) -> bool {
+        self.overlaps
     }
 
     pub(super) fn charge(&mut self, record: &TaskRecord) {
@@ -88,7 +102,9 @@ impl AgentCharges {
     fn add(&mut self, client: &Client, amounts: &Resources) {
         if !amounts.is_empty() {
             *self.by_client.entry(client.clone()).or_default() += amounts;
-            self.total += amounts;
+            let sum = self.total.clone() + amounts;
+            self.overlaps |= sum.saturating_sub(amounts) != self.total;
+            self.total = sum;
         }
     }
 

@@ -75,7 +75,12 @@ fn agent<'a>(registry: &Registry, id: &'a str, record: &'a AgentRecord) -> objec
         ip: view::agents::ip(record),
         port: info.and_then(|info| info.port).unwrap_or_default(),
         state: match standing(registry, record) {
-            Standing::Registered => "registered",
+            Standing::Registered => match &record.drain {
+                Some(drain) if drain.drained => "drained",
+                Some(_) => "draining",
+                None if record.deactivated => "deactivated",
+                None => "registered",
+            },
             Standing::Disconnected | Standing::Recovered => "disconnected",
             Standing::Unreachable => "unreachable",
         },

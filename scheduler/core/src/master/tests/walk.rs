@@ -10,6 +10,8 @@ use tepui_proto::tepui::agent_link::{AgentTask, Event as AgentEvent, event};
 use tepui_proto::v1::scheduler::event::Type as Told;
 use tepui_proto::v1::{self, TaskState};
 
+use crate::ids::AgentId;
+use crate::master::{FleetCall, OperatorCall};
 use crate::testing::{
     AgentPeer, FrameworkPeer, Harness, framework_info, named, reserve, reserved, task, unreserve,
 };
@@ -56,6 +58,37 @@ enum Step {
     Lose { unknown: bool },
     Elect,
     Pass(u64),
+    Fleet(FleetStep),
+}
+
+/// What operators do meanwhile.
+#[derive(Clone, Debug)]
+enum FleetStep {
+    Drain {
+        agent: usize,
+        mark_gone: bool,
+    },
+    Activate {
+        agent: usize,
+        active: bool,
+    },
+    Gone(usize),
+    /// Machines of agents whose bit is set are in the schedule.
+    Plan(usize),
+    Down(usize),
+    Up(usize),
+}
+
+fn fleet_step() -> impl Strategy<Value = FleetStep> {
+    let one = 0..3_usize;
+    prop_oneof![
+        3 => (one.clone(), any::<bool>()).prop_map(|(agent, mark_gone)| FleetStep::Drain { agent, mark_gone }),
+        3 => (one.clone(), any::<bool>()).prop_map(|(agent, active)| FleetStep::Activate { agent, active }),
+        1 => one.clone().prop_map(FleetStep::Gone),
+        2 => (0..8_usize).prop_map(FleetStep::Plan),
+        1 => one.clone().prop_map(FleetStep::Down),
+        2 => one.prop_map(FleetStep::Up),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -84,6 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Commit),
         1 => any::<bool>().prop_map(|unknown| Step::Lose { unknown }),
         1 => Just(Step::Elect),
+        3 => fleet_step().prop_map(Step::Fleet),
         4 => prop_oneof![Just(20_u64), Just(100), Just(1_000), Just(7_000), Just(40_000)].prop_map(Step::Pass),
     ]
 }
@@ -135,9 +169,51 @@ impl World {
                 self.harness.elect();
             }
             Step::Pass(ms) => self.harness.advance(*ms),
+            Step::Fleet(step) => self.manage(step),
         }
         self.listen();
         self.harness.registry.check_capacity();
+    }
+
+    /// An operator asks for something; whether it is granted is for the master to say.
+    fn manage(&mut self, step: &FleetStep) {
+        let id = |agent: &usize| self.agents[*agent].peer.id.clone();
+        let machine = |agent: usize| self.agents[agent].machine();
+        let call = match step {
+            FleetStep::Drain { agent, mark_gone } => {
+                FleetCall::Drain { agent: id(agent), max_grace_ms: Some(5), mark_gone: *mark_gone }
+            }
+            FleetStep::Activate { agent, active: true } => FleetCall::Reactivate(id(agent)),
+            FleetStep::Activate { agent, active: false } => FleetCall::Deactivate(id(agent)),
+            FleetStep::Gone(agent) => FleetCall::MarkGone(id(agent)),
+            FleetStep::Plan(bits) => {
+                let chosen = (0..self.agents.len()).filter(|agent| bits >> agent & 1 == 1);
+                FleetCall::UpdateSchedule(schedule(chosen.map(machine).collect()))
+            }
+            FleetStep::Down(agent) => FleetCall::StartMaintenance(vec![machine(*agent)]),
+            FleetStep::Up(agent) => FleetCall::StopMaintenance(vec![machine(*agent)]),
+        };
+        self.harness.operator(OperatorCall::Fleet(call), None);
+    }
+
+    /// Told to leave: everything ends, and one that was removed for good starts anew under no name.
+    fn leave(&mut self, agent: usize) {
+        let keys: Vec<Key> = self.agents[agent].peer.tasks.iter().map(key_of).collect();
+        for key in keys {
+            self.end(agent, &key, TaskState::TaskKilled);
+        }
+        let one = &mut self.agents[agent];
+        if self.harness.registry.is_gone(&one.peer.id) {
+            one.peer.id = AgentId::from("");
+            one.peer.boot_id = format!("again-{}", self.harness.next_id());
+            one.peer.accepted_launch_seq = 0;
+            one.peer.tasks.clear();
+            one.peer.frameworks.clear();
+            one.peer.resources.clear();
+            one.peer.resources_version = 0;
+            one.unacknowledged.clear();
+            one.launched.clear();
+        }
     }
 
     /// Everybody reads what there is and does what an honest peer does.
@@ -207,7 +283,8 @@ impl World {
                 }
             }
             Order::UpdateFramework | Order::Message | Order::ShutdownExecutor => {}
-            Order::Shutdown | Order::Unknown => panic!("unexpected {order:?}"),
+            Order::Shutdown => self.leave(agent),
+            Order::Unknown => panic!("unexpected {order:?}"),
         }
     }
 
@@ -384,6 +461,10 @@ impl World {
         }
         // Proposals of unknown outcome stay charged until the leadership ends.
         self.harness.elect();
+        let down = self.harness.registry.maintenance.down.clone();
+        if !down.is_empty() {
+            self.harness.operator(OperatorCall::Fleet(FleetCall::StopMaintenance(down)), None);
+        }
         for _ in 0..8 {
             for agent in 0..self.agents.len() {
                 self.return_agent(agent);
@@ -414,6 +495,8 @@ impl World {
             assert!(registry.agent_connected(record), "agent {} is back", agent.peer.id);
             let made = crate::conversion::made(&crate::registry::unallocated(record.total()));
             assert_eq!(agent.peer.resources, made.to_proto(), "reservations on {}", agent.peer.id);
+            let drained = record.drain.as_ref().is_none_or(|drain| drain.drained);
+            assert!(drained, "agent {} is not drained although everybody answered", agent.peer.id);
             for own in &agent.peer.tasks {
                 assert!(
                     !own.state().is_terminal(),
@@ -432,6 +515,20 @@ impl World {
             }
         }
     }
+}
+
+impl Agent {
+    fn machine(&self) -> v1::MachineId {
+        v1::MachineId { hostname: self.peer.info.hostname.clone(), ip: None }
+    }
+}
+
+fn schedule(machine_ids: Vec<v1::MachineId>) -> v1::maintenance::Schedule {
+    let start = Some(v1::TimeInfo { nanoseconds: Some(1) });
+    let unavailability = Some(v1::Unavailability { start, duration: None });
+    let window = v1::maintenance::Window { machine_ids, unavailability };
+    let windows = if window.machine_ids.is_empty() { Vec::new() } else { vec![window] };
+    v1::maintenance::Schedule { windows }
 }
 
 fn framework(harness: &mut Harness, number: usize) -> Framework {

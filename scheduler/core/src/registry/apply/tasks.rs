@@ -171,12 +171,32 @@ impl Registry {
             (Some(old), Some(new)) if same_needs(old, new) => {}
             (old, new) => {
                 if let Some(old) = old {
-                    self.edit_charges(&old.agent_id(), |charges| charges.release(old));
+                    self.release_charge(old);
                 }
                 if let Some(new) = new {
                     self.edit_charges(&new.agent_id(), |charges| charges.charge(new));
                 }
             }
+        }
+    }
+
+    fn release_charge(&mut self, old: &TaskRecord) {
+        let agent = old.agent_id();
+        if !self.charges.get(&agent).is_some_and(|charges| charges.overlaps()) {
+            self.edit_charges(&agent, |charges| charges.release(old));
+            return;
+        }
+        let mut left = AgentCharges::default();
+        let others = self.tasks_by_agent.get(&agent).into_iter().flatten();
+        for other in others.filter(|key| **key != old.key()).filter_map(|key| self.tasks.get(key)) {
+            if is_charged(other) {
+                left.charge(other);
+            }
+        }
+        if left.is_empty() {
+            self.charges.remove(&agent);
+        } else {
+            self.charges.insert(agent, Arc::new(left));
         }
     }
 

@@ -192,6 +192,32 @@ fn everything_that_a_schedule_names_must_match() {
 }
 
 #[test]
+fn a_port_that_two_tasks_hold_is_free_when_both_have_ended() {
+    let mut story = Story::new();
+    story.agent("a", "cpus:8;ports:[1-9]");
+    story.framework("f");
+    story.launch("f", "a", &[("old", "cpus:1;ports:[1-2]")]);
+    story.apply(Operation::MarkUnreachable(MarkUnreachable { agent_id: "a".to_owned() }));
+    let info = story.registry.agents.get("a").unwrap().info.clone();
+    // Back without the task, whose ports are given away, and then with it.
+    story.apply(Operation::ReregisterAgent(ReregisterAgent { info: info.clone(), ..Default::default() }));
+    story.launch("f", "a", &[("new", "cpus:1;ports:[2-3]")]);
+    let told = |task: &str, text: &str| AgentTask {
+        framework_id: Some(v1::FrameworkId { value: Some("f".to_owned()) }),
+        task: Some(super::info("a", task, text)),
+        state: Some(TaskState::TaskRunning as i32),
+        ..Default::default()
+    };
+    let tasks = vec![told("old", "cpus:1;ports:[1-2]"), told("new", "cpus:1;ports:[2-3]")];
+    story.apply(Operation::ReregisterAgent(ReregisterAgent { info, tasks, ..Default::default() }));
+    assert_eq!(story.charged("a"), "cpus:2;ports:[1-3]");
+    story.status("f", "old", TaskState::TaskFinished, b"");
+    assert_eq!(story.charged("a"), "cpus:1;ports:[2-3]", "the other one holds it still");
+    story.status("f", "new", TaskState::TaskFinished, b"");
+    assert_eq!(story.charged("a"), "");
+}
+
+#[test]
 fn the_unreachable_are_forgotten_and_may_come_back() {
     let mut story = story();
     story.apply(Operation::MarkUnreachable(MarkUnreachable { agent_id: "a".to_owned() }));
