@@ -5,6 +5,7 @@
 
 mod client;
 mod cluster;
+mod connections;
 mod installation;
 mod mesos_framework;
 mod mesoshttp;

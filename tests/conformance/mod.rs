@@ -20,6 +20,7 @@ pub use page::{count, page};
 pub use runner::{Outcome, Report, Settings, Summary, run};
 pub use table::table;
 use tepui_proto::MediaType;
+pub use wire::chunks;
 
 /// How long a scenario waits for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

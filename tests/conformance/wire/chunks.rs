@@ -11,15 +11,18 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An answer whose chunks are read one by one.
 #[derive(Debug)]
-pub(crate) struct RawAnswer {
+pub struct RawAnswer {
     connection: TcpStream,
     unread: Vec<u8>,
     /// Status line and headers as they came.
-    pub(crate) head: String,
+    pub head: String,
 }
 
 /// Sends a request and reads the head of the answer.
-pub(crate) async fn post(
+///
+/// # Errors
+/// When there is no answer.
+pub async fn post(
     address: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -42,20 +45,23 @@ pub(crate) async fn post(
 
 impl RawAnswer {
     /// The status code.
-    pub(crate) fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         self.head.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// A header, whatever the case of its name.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    /// The payload of the next chunk; nothing after the last.
-    pub(crate) async fn chunk(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+    /// The payload of the next chunk; nothing at the last one, which tells of the end.
+    ///
+    /// # Errors
+    /// When the connection ends before, or what comes is no chunk.
+    pub async fn chunk(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         let line = self.until(b"\r\n").await.context("read a chunk's length")?;
         let text = std::str::from_utf8(&line)?.trim();
         let length = usize::from_str_radix(text.split(';').next().unwrap_or_default(), 16)
@@ -70,6 +76,25 @@ impl RawAnswer {
         anyhow::ensure!(chunk.ends_with(b"\r\n"), "a chunk does not end where its length says");
         chunk.truncate(length);
         Ok(Some(chunk))
+    }
+
+    /// Waits until the server has closed the connection after the last chunk.
+    ///
+    /// # Errors
+    /// When something else comes, or nothing.
+    pub async fn closed(&mut self) -> anyhow::Result<()> {
+        let end = self.until(b"\r\n").await.context("read the end of the chunks")?;
+        anyhow::ensure!(
+            end == b"\r\n" && self.unread.is_empty(),
+            "after the last chunk: {end:?} {:?}",
+            self.unread
+        );
+        let mut piece = [0; 16];
+        let count = tokio::time::timeout(TIMEOUT, self.connection.read(&mut piece))
+            .await
+            .with_context(|| format!("open for {TIMEOUT:?} after the last chunk"))??;
+        anyhow::ensure!(count == 0, "after the last chunk: {:?}", &piece[..count]);
+        Ok(())
     }
 
     /// Everything up to and with `end`.

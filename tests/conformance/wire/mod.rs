@@ -1,7 +1,7 @@
 //! The test client: plain HTTP, streams of records, and a framework that does exactly what a scenario says. Deliberately not the
 //! SDK, which would hide what is tested here.
 
-pub(crate) mod chunks;
+pub mod chunks;
 mod framework;
 mod http;
 pub(crate) mod messages;
