@@ -1,9 +1,11 @@
 //! PY-1 to PY-5: pymesos 0.3.15, its scheduler, executor and operator drivers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tepui_sdk::scheduler::Event;
 use tepui_sdk::v1::TaskState::TaskFinished;
-use tepui_tests::harness::{TestCluster, TestFramework, task};
+use tepui_tests::harness::{PATIENCE, TestCluster, TestFramework, task};
 
 use crate::client::Client;
 use crate::cluster::{self, leader_and_follower, marked, marks, note, open_gate, torn_down};
@@ -148,6 +150,9 @@ async fn py_5_an_operator_reads_and_hears_of_tasks_beyond_the_death_of_a_leader(
         ("getRoles", "get_roles", json!([])),
         ("getWeights", "get_weights", json!([])),
         ("getMaster", "get_master", json!([])),
+        ("getQuota", "get_quota", json!([])),
+        ("getMaintenanceStatus", "get_maintenance_status", json!([])),
+        ("getMaintenanceSchedule", "get_maintenance_schedule", json!([])),
     ];
     for (method, member, arguments) in reads {
         let answer = call(&mut client, "master", method, arguments).await?;
@@ -156,6 +161,17 @@ async fn py_5_an_operator_reads_and_hears_of_tasks_beyond_the_death_of_a_leader(
     let master = call(&mut client, "master", "getMaster", json!([])).await?;
     let port = masters[leader].split(':').nth(1).unwrap_or_default().parse::<u16>()?;
     assert_eq!(master["get_master"]["master_info"]["port"], json!(port), "the leader answers: {master}");
+    for (method, member, arguments) in [
+        ("getHealth", "get_health", json!([])),
+        ("getVersion", "get_version", json!([])),
+        ("getState", "get_state", json!([])),
+        ("getTasks", "get_tasks", json!([])),
+        ("getContainers", "get_containers", json!([])),
+    ] {
+        let answer = call(&mut client, "agent", method, arguments).await?;
+        assert!(answer[member].is_object(), "{method} of an agent: {answer}");
+    }
+    changes(&mut client).await?;
     client.tell(&json!({ "do": "subscribe" }))?;
     client.event("subscribed").await?;
     let mut framework = TestFramework::subscribe(masters.clone(), "watched").await?;
@@ -173,6 +189,56 @@ async fn py_5_an_operator_reads_and_hears_of_tasks_beyond_the_death_of_a_leader(
         })
         .await?;
     hears_of(&mut client, &mut framework, "second").await
+}
+
+/// Reserves, makes a volume, and takes both back; sets a weight and a quota. The calls have no answer: what they did is read.
+async fn changes(client: &mut Client) -> anyhow::Result<()> {
+    let agents = call(client, "master", "getAgents", json!([])).await?;
+    let agent = agents["get_agents"]["agents"][0]["agent_info"]["id"]["value"].clone();
+    let disk = |further: Value| {
+        let mut disk = json!({
+            "name": "disk", "type": "SCALAR", "scalar": { "value": 64 }, "role": "ops", "reservation": {},
+        });
+        if further.is_object() {
+            disk["disk"] = further;
+        }
+        json!([agent, [disk]])
+    };
+    let volume = json!({
+        "persistence": { "id": "keep" },
+        "volume": { "container_path": "data", "mode": "RW" },
+    });
+    call(client, "master", "reserveResources", disk(Value::Null)).await?;
+    seen(client, "a reservation", |text| text.contains("\"ops\"")).await?;
+    call(client, "master", "createVolumes", disk(volume.clone())).await?;
+    seen(client, "a volume", |text| text.contains("\"keep\"")).await?;
+    call(client, "master", "destroyVolumes", disk(volume)).await?;
+    seen(client, "no volume", |text| !text.contains("\"keep\"")).await?;
+    call(client, "master", "unreserveResources", disk(Value::Null)).await?;
+    seen(client, "no reservation", |text| !text.contains("\"ops\"")).await?;
+    call(client, "master", "updateWeights", json!([[{ "role": "ops", "weight": 2.5 }]])).await?;
+    let weights = call(client, "master", "getWeights", json!([])).await?;
+    assert_eq!(weights["get_weights"]["weight_infos"], json!([{ "role": "ops", "weight": 2.5 }]));
+    let guarantee = json!([{ "name": "cpus", "type": "SCALAR", "scalar": { "value": 0.5 } }]);
+    call(client, "master", "setQuota", json!([{ "role": "ops", "guarantee": guarantee }])).await?;
+    let quota = call(client, "master", "getQuota", json!([])).await?;
+    assert_eq!(quota["get_quota"]["status"]["infos"][0]["role"], "ops", "{quota}");
+    call(client, "master", "removeQuota", json!(["ops"])).await?;
+    Ok(())
+}
+
+/// Waits until the agents' resources, as text, are as they should be.
+async fn seen(client: &mut Client, what: &str, fits: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let agents = call(client, "master", "getAgents", json!([])).await?;
+        let resources = agents["get_agents"]["agents"][0]["total_resources"].to_string();
+        if fits(&resources) {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "not {what}: {resources}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Runs a task, and waits until the operator has heard of its launch and its end.
