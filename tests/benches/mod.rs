@@ -1,5 +1,6 @@
 //! The figures of `docs/benchmarks.md`: each has an id, a target, and a way to measure it. Prints; judges nothing.
 
+mod allocator;
 mod failover;
 mod launches;
 mod machine;
@@ -74,6 +75,9 @@ pub const IDS: [&str; 15] =
 /// When the measurement could not be carried out.
 pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec<Figure>>> {
     Ok(Some(match id {
+        "P1" => alone(settings, allocator::full_cycles).await?,
+        "P2" => alone(settings, allocator::quotas).await?,
+        "P3" => alone(settings, allocator::one_end).await?,
         "P4" => failover::kill(settings).await?,
         "P6" => failover::hand_over(settings).await?,
         "P7" => launches::rate(settings).await?,
@@ -81,6 +85,12 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P13" => raft::throughput(settings).await?,
         _later => return Ok(None),
     }))
+}
+
+/// What needs a thread and nothing else.
+async fn alone(settings: &Settings, measure: fn(&Settings) -> Vec<Figure>) -> anyhow::Result<Vec<Figure>> {
+    let settings = settings.clone();
+    Ok(tokio::task::spawn_blocking(move || measure(&settings)).await?)
 }
 
 pub use raft::node as raft_node;

@@ -84,7 +84,7 @@ fn show(figure: &Figure, json: bool) {
         return;
     }
     println!(
-        "{:<4} {:>10.1} {:<4} (target {}; n {}, min {:.1}, p50 {:.1}, p99 {:.1}, max {:.1})  {}\n     {}",
+        "{:<4} {:>10.2} {:<4} (target {}; n {}, min {:.2}, p50 {:.2}, p99 {:.2}, max {:.2})  {}\n     {}",
         figure.id,
         figure.value,
         figure.unit,
