@@ -4,6 +4,7 @@
 pub mod benches;
 pub mod chaos;
 pub mod conformance;
+pub mod fuzz;
 pub mod harness;
 pub mod sim;
 

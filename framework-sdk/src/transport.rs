@@ -18,6 +18,8 @@ use crate::environment::{PRINCIPAL, SECRET};
 pub const STREAM_ID: &str = "mesos-stream-id";
 /// Header with a supervised driver's token.
 pub const DRIVER_TOKEN: &str = "tepui-driver-token";
+/// Header of a 202 that says what of the call has no effect.
+pub const WARNING: &str = "tepui-warning";
 /// Header that asks a stand-by to answer by itself instead of redirecting.
 pub const LOCAL_READ: &str = "tepui-read";
 
@@ -246,6 +248,9 @@ async fn read(address: &str, mut response: reqwest::Response) -> Result<Answer, 
     let content_type =
         header(CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
     let status = response.status().as_u16();
+    if let Some(warning) = header(HeaderName::from_static(WARNING)) {
+        tracing::warn!(address, warning, "the master took a call that is in vain, at least in part");
+    }
     let mut body = BytesMut::new();
     while let Some(piece) = response.chunk().await.map_err(|error| classify(address, &error))? {
         if body.len() + piece.len() > BODY_LIMIT_BYTES {

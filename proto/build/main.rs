@@ -11,6 +11,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use prost::Message as _;
 use prost_types::field_descriptor_proto::Label;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet};
 
@@ -23,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let table = table::Table::new(&descriptors);
     fs::write(out.join("impls.rs"), impls::generate(&table)?)?;
     relabel(&mut descriptors);

@@ -11,6 +11,9 @@ mod impls {
     include!(concat!(env!("OUT_DIR"), "/impls.rs"));
 }
 
+/// The descriptors of all messages as they are declared, a `FileDescriptorSet` in protobuf.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub mod basic;
 pub mod duration;
 pub mod ids;

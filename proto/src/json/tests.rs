@@ -141,6 +141,21 @@ fn doubles() {
     assert_eq!(shown(f64::INFINITY), r#"{"value":"Infinity"}"#);
 }
 
+/// Found by the fuzz targets: the parser's default is the fast way, which is the nearest double or one beside it.
+#[test]
+fn every_double_is_read_exactly() {
+    let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..20_000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let value = f64::from_bits(bits);
+        if value.is_finite() {
+            let text = written(&v1::value::Scalar { value: Some(value) });
+            let again: v1::value::Scalar = decode(MediaType::Json, text.as_bytes()).unwrap();
+            assert_eq!(again.value().to_bits(), bits, "{text}");
+        }
+    }
+}
+
 #[test]
 fn bytes_are_padded_base64() {
     let status = |text: &str| {

@@ -2,5 +2,8 @@
 
 mod admission;
 mod authentication;
+mod contract;
+mod contract_tables;
 mod fixture;
 mod reads;
+mod world;
