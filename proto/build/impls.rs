@@ -10,6 +10,9 @@ use crate::table::{Field, Kind, Message, Shape, Table};
 /// Messages that may also be written as one text, such as `"10mins"`.
 const TEXT_FORMS: [&str; 2] = ["mesos.v1.DurationInfo", "google.protobuf.Duration"];
 
+/// The only message that can contain itself.
+const NESTS: &str = "mesos.v1.ContainerID";
+
 pub(crate) fn generate(table: &Table) -> Result<String, Error> {
     let mut out = String::new();
     for path in &table.enums {
@@ -140,6 +143,10 @@ fn missing(out: &mut String, message: &Message) -> Result<(), Error> {
     let mut body = String::new();
     for field in &message.fields {
         missing_field(&mut body, message, field)?;
+    }
+    if message.name == NESTS {
+        let check = "        if crate::json::check::too_deep(self) { return Some(crate::json::check::TOO_DEEP.to_owned()); }\n";
+        body.insert_str(0, check);
     }
     if body.is_empty() {
         return Ok(());

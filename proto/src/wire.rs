@@ -1,13 +1,14 @@
 //! From bytes to messages and back, in either encoding, with the same decision for both.
 //!
-//! Decoding never panics on any input: depth is bounded by the decoders (100 levels of protobuf, 128 of JSON), size by the
-//! caller, who limits the body.
+//! Decoding never panics on any input: depth is bounded by the decoders (100 levels of protobuf, 128 of JSON), and further for the one
+//! message that can contain itself, so that whatever was accepted can be wrapped and read again; size by the caller, who limits the body.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::json;
+use crate::json::check::TOO_DEEP;
 use crate::media_type::MediaType;
 
 /// A message that can travel in both encodings.
@@ -39,6 +40,14 @@ pub enum DecodeError {
         /// What is wrong.
         source: prost::DecodeError,
     },
+    /// A container's id names more parents than there can be.
+    #[error("{message} has a bad field '{field}'")]
+    Depth {
+        /// Full name of the expected message.
+        message: &'static str,
+        /// Dotted path of the field.
+        field: String,
+    },
     /// A required field is absent.
     #[error("{message} lacks the required field '{field}'")]
     Missing {
@@ -69,6 +78,7 @@ pub fn decode<M: WireMessage>(media: MediaType, body: &[u8]) -> Result<M, Decode
         }
     };
     match message.missing_field() {
+        Some(field) if field.ends_with(TOO_DEEP) => Err(DecodeError::Depth { message: name, field }),
         Some(field) => Err(DecodeError::Missing { message: name, field }),
         None => Ok(message),
     }

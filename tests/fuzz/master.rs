@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use prost::Message;
+use tepui_proto::MediaType::Protobuf;
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1::{self, scheduler};
+use tepui_proto::wire;
 use tepui_scheduler_core::master::{Input, Reply};
 use tepui_scheduler_core::testing::{AgentPeer, FrameworkPeer, Harness, framework_info};
 
@@ -104,7 +105,9 @@ impl World {
     fn subscription(&mut self, schema: &Schema, chance: &mut Chance) -> String {
         let tree = grow(schema, "mesos.v1.FrameworkInfo", chance);
         let bytes = render::protobuf(schema, &tree, chance);
-        let Ok(mut info) = v1::FrameworkInfo::decode(&*bytes) else { return "no framework".to_owned() };
+        let Ok(mut info) = wire::decode::<v1::FrameworkInfo>(Protobuf, &bytes) else {
+            return "no framework".to_owned();
+        };
         if chance.percent(50) {
             info.id = self.peer.info.id.clone();
         }
@@ -118,7 +121,9 @@ impl World {
     fn call(&mut self, schema: &Schema, chance: &mut Chance) -> String {
         let tree = grow(schema, "mesos.v1.scheduler.Call", chance);
         let bytes = render::protobuf(schema, &tree, chance);
-        let Ok(mut call) = scheduler::Call::decode(&*bytes) else { return "no call".to_owned() };
+        let Ok(mut call) = wire::decode::<scheduler::Call>(Protobuf, &bytes) else {
+            return "no call".to_owned();
+        };
         self.make_sense(&mut call, chance);
         call.framework_id = Some(self.peer.id.to_proto());
         let kind = call.r#type();
@@ -185,7 +190,9 @@ impl World {
     fn report(&mut self, schema: &Schema, chance: &mut Chance) -> String {
         let tree = grow(schema, "tepui.agent_link.Call", chance);
         let bytes = render::protobuf(schema, &tree, chance);
-        let Ok(mut call) = agent_link::Call::decode(&*bytes) else { return "no report".to_owned() };
+        let Ok(mut call) = wire::decode::<agent_link::Call>(Protobuf, &bytes) else {
+            return "no report".to_owned();
+        };
         let task = self.tasks.get(chance.below(self.tasks.len() + 1)).cloned();
         if let (Some(update), Some(task), true) = (&mut call.update, task, chance.percent(80)) {
             update.framework_id = Some(self.peer.id.to_proto());

@@ -35,6 +35,7 @@ const NESTS: &[&[u8]] = &[
     b"\x12\x80\x01",
     b"\x0b",
     b"[[{\"x\":[",
+    b"{\"parent\":",
 ];
 
 /// Damages `input` in one to eight places.

@@ -51,6 +51,9 @@ struct Gardener<'a> {
 
 impl Gardener<'_> {
     fn message(&mut self, name: &str, depth: usize) -> Tree {
+        if name == "mesos.v1.ContainerID" && self.chance.percent(5) {
+            return self.deep(name);
+        }
         let message = self.schema.message(name);
         let chosen = (depth == 0).then(|| self.kind_of_call(message)).flatten();
         let mut taken = Vec::new();
@@ -85,6 +88,21 @@ impl Gardener<'_> {
             fields.push((field.clone(), content));
         }
         Tree { message: message.name.clone(), fields }
+    }
+
+    /// The one message that can contain itself, around the depths at which decoders give up.
+    fn deep(&mut self, name: &str) -> Tree {
+        let message = self.schema.message(name);
+        let field = |name: &str| message.fields.iter().find(|field| field.name == name).cloned();
+        let (Some(value), Some(parent)) = (field("value"), field("parent")) else {
+            panic!("no container id")
+        };
+        let text = Content::One(Value::Text("c".to_owned()));
+        let tree = |fields| Tree { message: name.to_owned(), fields };
+        let levels = *self.chance.pick(&[2, 31, 32, 33, 60, 90, 95, 99, 100, 120, 200]);
+        (1..levels).fold(tree(vec![(value.clone(), text.clone())]), |inner, _| {
+            tree(vec![(value.clone(), text.clone()), (parent.clone(), Content::One(Value::Message(inner)))])
+        })
     }
 
     /// Which call or event the whole is to be.

@@ -1,4 +1,4 @@
-//! What follows decoding, whichever the encoding was: required fields, and enum numbers nobody knows.
+//! What follows decoding, whichever the encoding was: required fields, enum numbers nobody knows, and how deep a container id may be.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,16 @@ use super::{Enumeration, Message};
 /// Puts a name before the path of what is missing.
 pub(crate) fn under(name: &str, path: &str) -> String {
     if path.starts_with('[') { format!("{name}{path}") } else { format!("{name}.{path}") }
+}
+
+/// Containers within containers. What is nested deeper could be read in one place and not in the next, where it is wrapped once more.
+const MAX_CONTAINERS: usize = 32;
+
+/// Stands at the end of the path where there are more.
+pub(crate) const TOO_DEEP: &str = "parent (containers are nested too deep)";
+
+pub(crate) fn too_deep(id: &crate::v1::ContainerId) -> bool {
+    std::iter::successors(Some(id), |id| id.parent.as_deref()).nth(MAX_CONTAINERS).is_some()
 }
 
 pub(crate) fn many<T: Message>(values: &[T]) -> Option<String> {

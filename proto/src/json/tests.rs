@@ -156,6 +156,36 @@ fn every_double_is_read_exactly() {
     }
 }
 
+/// Found by the fuzz targets: a status that could just be read could not be read any more as a part of a log entry.
+#[test]
+fn containers_within_containers_are_bounded_in_both_encodings() {
+    let nested = |levels: usize| {
+        let id = |parent| v1::ContainerId { value: Some("c".to_owned()), parent };
+        let inner = (1..levels).fold(id(None), |inner, _| id(Some(Box::new(inner))));
+        let status = v1::ContainerStatus { container_id: Some(inner), ..Default::default() };
+        v1::TaskStatus {
+            task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+            state: Some(v1::TaskState::TaskRunning as i32),
+            container_status: Some(status),
+            ..Default::default()
+        }
+    };
+    for media in [MediaType::Json, MediaType::Protobuf] {
+        for (levels, fits) in [(1, true), (32, true), (33, false), (60, false)] {
+            let read = decode::<v1::TaskStatus>(media, &encode(media, &nested(levels)));
+            assert_eq!(read.is_ok(), fits, "{levels} in {media}");
+            if let Err(error) = read {
+                let text = error.to_string();
+                assert!(
+                    text.contains("container_status.container_id.parent") && text.contains("deep"),
+                    "{text}"
+                );
+            }
+        }
+        assert!(decode::<v1::TaskStatus>(media, &encode(media, &nested(110))).is_err());
+    }
+}
+
 #[test]
 fn bytes_are_padded_base64() {
     let status = |text: &str| {

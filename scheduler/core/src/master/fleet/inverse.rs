@@ -138,6 +138,9 @@ impl Master {
         let pause_ms = refuse_ms(seconds, self.config.allocation_interval_ms);
         for id in ids.iter().map(OfferId::from) {
             if self.fleet.inverse.offers.get(&id).is_none_or(|(_, owner)| owner != framework) {
+                self.warn(format!(
+                    "'inverse_offer_ids' names '{id}', which is no inverse offer to this framework now"
+                ));
                 continue;
             }
             let Some(pair) = self.take_inverse(&id) else { continue };

@@ -66,6 +66,27 @@ fn an_executor_with_megabytes_of_data_can_be_launched_and_joined() {
 }
 
 #[test]
+fn a_status_that_could_not_be_read_from_the_log_is_refused() {
+    let (mut harness, agent, peer) = running();
+    let id = |parent| v1::ContainerId { value: Some("c".to_owned()), parent };
+    let container_id = (1..97).fold(id(None), |inner, _| id(Some(Box::new(inner))));
+    let status = v1::TaskStatus {
+        task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+        state: Some(TaskState::TaskFailed as i32),
+        container_status: Some(v1::ContainerStatus {
+            container_id: Some(container_id),
+            ..Default::default()
+        }),
+        uuid: Some(uuid(7)),
+        ..Default::default()
+    };
+    let answer = harness.report_status(&agent, Some(peer.id.to_proto()), status, TaskState::TaskFailed);
+    assert_eq!(answer, 400);
+    // The harness reads every entry back.
+    harness.advance(200);
+}
+
+#[test]
 fn a_huge_status_is_told_whole_and_recorded_short() {
     let (mut harness, agent, peer) = running();
     let status = v1::TaskStatus {
