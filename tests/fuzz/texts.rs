@@ -10,6 +10,7 @@ use tepui_proto::v1::scheduler::OfferConstraints;
 use tepui_proto::v1::{Attribute, FrameworkInfo};
 use tepui_proto::wire::{decode, encode};
 use tepui_proto::{basic, duration, ids, plain, role};
+use tepui_scheduler::MasterAddress;
 use tepui_scheduler_core::validation;
 
 use super::random::Chance;
@@ -194,6 +195,14 @@ pub(super) fn targets(schema: &Arc<Schema>) -> Vec<Box<dyn Target>> {
             words: &["Basic ", "basic", "YWxpY2U6c2VjcmV0", ":", "=", "\n", " ", "\"principal\":", "#"],
             feed: basic_auth,
         }),
+        Box::new(Text {
+            name: "master-address",
+            samples: &["1=127.0.0.1:5060/5050", "3=host.example:1/2"],
+            words: &["=", ":", "/", "[::1]", "65536", "-1", " ", "18446744073709551616"],
+            feed: |text| {
+                Ok(text.parse::<MasterAddress>().map_or_else(|error| error.to_string(), |it| it.host))
+            },
+        }),
         Box::new(Frames),
     ];
     all.extend(wire::of::<OfferConstraints>(
@@ -217,11 +226,12 @@ fn same(one: &Resources, other: &Resources, what: &str) -> Result<(), String> {
 
 /// What holds for all resources, wherever they came from.
 fn arithmetic(resources: &Resources) -> Result<(), String> {
-    for format in [ReservationFormat::Stack] {
-        let again =
-            Resources::from_proto(&resources.to_proto_in(format)).map_err(|error| error.to_string())?;
-        same(&again, resources, "not the same after a turn through messages")?;
-    }
+    let again = Resources::from_proto(&resources.to_proto_in(ReservationFormat::Stack));
+    same(
+        &again.map_err(|error| error.to_string())?,
+        resources,
+        "not the same after a turn through messages",
+    )?;
     ensure(resources.contains(resources), "do not contain themselves")?;
     let nothing = resources.checked_sub(resources).ok_or("cannot be taken from themselves")?;
     ensure(nothing.is_empty(), "something is left of nothing")?;

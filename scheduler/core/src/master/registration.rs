@@ -312,7 +312,7 @@ fn without_payload(mut told: AgentTask) -> AgentTask {
         }
     }
     for status in [&mut told.unacknowledged, &mut told.latest_status].into_iter().flatten() {
-        status.data = None;
+        super::reports::shorten(status);
     }
     told
 }

@@ -257,7 +257,7 @@ impl Master {
 }
 
 /// Leaves out what the Registry does not need: the payload always, and of a huge status everything that is not about its state.
-fn shorten(status: &mut v1::TaskStatus) {
+pub(super) fn shorten(status: &mut v1::TaskStatus) {
     status.data = None;
     if status.encoded_len() <= MAX_STATUS_BYTES {
         return;

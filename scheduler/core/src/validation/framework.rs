@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message;
 use tepui_proto::v1;
 use tepui_proto::v1::FrameworkInfo;
 use tepui_proto::v1::framework_info::capability::Type as Capability;
@@ -19,6 +20,9 @@ const MAX_ROLE_BYTES: usize = 1024;
 
 /// Roles of one framework.
 const MAX_ROLES: usize = 10_000;
+
+/// Longest description of a framework, constraints included, bytes: it is written to the log as a whole.
+const MAX_FRAMEWORK_BYTES: usize = 4 << 20;
 
 /// Longest representable duration, seconds: what fits a signed count of nanoseconds.
 const MAX_SECONDS: f64 = 9_223_372_036.0;
@@ -58,6 +62,13 @@ pub fn framework(
                 )));
             }
         }
+    }
+    let bytes = info.encoded_len() + constraints.map_or(0, OfferConstraints::encoded_len);
+    if bytes > MAX_FRAMEWORK_BYTES {
+        let text = format!(
+            "'framework_info' and 'offer_constraints' have {bytes} bytes, more than {MAX_FRAMEWORK_BYTES}"
+        );
+        return Err(Rejection::new(text));
     }
     let roles = roles_of(&info)?;
     failover_timeout(&info)?;
@@ -201,6 +212,13 @@ mod tests {
             let reason = check(&bad).unwrap_err();
             assert!(reason.contains(names), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_description_fits_the_log() {
+        let long = FrameworkInfo { webui_url: Some("x".repeat(5 << 20)), ..with(&[], false) };
+        let reason = check(&long).unwrap_err();
+        assert!(reason.contains("framework_info") && reason.contains("bytes"), "{reason}");
     }
 
     #[test]

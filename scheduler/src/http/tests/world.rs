@@ -5,6 +5,7 @@ use tepui_proto::wire;
 use tepui_scheduler_core::Input;
 use tepui_scheduler_core::testing::{FrameworkPeer, Harness, framework_info};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::fixture::Fixture;
 use crate::runtime::handle::{Message, Opened};
@@ -18,6 +19,7 @@ pub(super) struct World {
     pub(super) away: FrameworkPeer,
     /// One that has been torn down.
     pub(super) ended: FrameworkPeer,
+    _core: JoinSet<()>,
 }
 
 impl World {
@@ -32,8 +34,9 @@ impl World {
         let ended = harness.framework("ended");
         harness.bare(&ended, tepui_proto::v1::scheduler::call::Type::Teardown);
         let messages = std::mem::replace(&mut fixture.messages, mpsc::channel(1).1);
-        tokio::spawn(serve(messages, harness));
-        World { fixture, live, away, ended }
+        let mut core = JoinSet::new();
+        core.spawn(serve(messages, harness));
+        World { fixture, live, away, ended, _core: core }
     }
 
     /// Puts the ids of this world into a text that names them `$LIVE`, `$AWAY` and `$ENDED`.
