@@ -135,14 +135,14 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn perform(command: Command) -> anyhow::Result<ExitCode> {
-    match &command {
+    let verbosity = match &command {
         Command::Master(args) => args.log.start(SERVER_LOG)?,
         Command::Agent(args) => args.log.start(SERVER_LOG)?,
         Command::StreamDriver(args) | Command::StreamExecutor(args) => args.log.start("info")?,
         _ => LogArgs { log: std::env::var("TEPUI_LOG").ok(), log_file: None }.start("warn")?,
-    }
+    };
     match command {
-        Command::Master(args) => Box::pin(commands::master::run(*args)).await,
+        Command::Master(args) => Box::pin(commands::master::run(*args, verbosity)).await,
         Command::Agent(args) => Box::pin(commands::agent::run(*args)).await,
         Command::Local(args) => Box::pin(commands::local::run(args)).await,
         Command::Demo(args) => Box::pin(crate::demo::run(args)).await,

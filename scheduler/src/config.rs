@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
@@ -191,6 +192,25 @@ impl Default for Limits {
     }
 }
 
+/// Makes the process log more: 0 is what it was started with, 1 more, 2 and above everything.
+pub type SetVerbosity = Arc<dyn Fn(u32) + Send + Sync>;
+
+/// The process' own log, as far as a master shows and changes it.
+#[derive(Clone, Default)]
+pub struct Log {
+    /// The file that it is written to, if it is one.
+    pub file: Option<PathBuf>,
+    /// Absent if the log cannot be changed while the process runs.
+    pub set_verbosity: Option<SetVerbosity>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = self.set_verbosity.is_some();
+        f.debug_struct("Log").field("file", &self.file).field("changes", &changes).finish()
+    }
+}
+
 /// Which parts of the API ask who is there. All are open by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
@@ -249,6 +269,9 @@ pub struct Config {
     pub authentication: Authentication,
     /// Whether frameworks may run as `root`.
     pub root_submissions: bool,
+    pub log: Log,
+    /// Whether `/metrics/snapshot` has numbers for each framework.
+    pub per_framework_metrics: bool,
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
     /// Region and zone of this master.
@@ -299,6 +322,8 @@ impl Config {
             secret: None,
             authentication: Authentication::default(),
             root_submissions: true,
+            log: Log::default(),
+            per_framework_metrics: true,
             cluster: None,
             domain: None,
             whitelist: None,
@@ -356,6 +381,7 @@ impl Config {
             ("proposals_in_flight", limits.proposals_in_flight),
             ("stream_records", limits.stream_records),
             ("stream_bytes", limits.stream_bytes),
+            ("operator_subscribers", limits.operator_subscribers),
             ("connections", limits.connections),
         ];
         for (name, value) in bounds {

@@ -16,7 +16,10 @@ mod http;
 mod runtime;
 mod server;
 mod settings;
+mod stats;
 mod view;
 
-pub use config::{Authentication, Config, ConfigError, Limits, MasterAddress, Offers, Secret, Timers};
+pub use config::{
+    Authentication, Config, ConfigError, Limits, Log, MasterAddress, Offers, Secret, SetVerbosity, Timers,
+};
 pub use server::{Addresses, Server, ServerError};

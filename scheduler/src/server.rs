@@ -32,8 +32,10 @@ use crate::runtime::registrar::Registrar;
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
+use crate::runtime::verbosity::Verbosity;
 use crate::runtime::{events, timers, whitelist};
 use crate::settings;
+use crate::stats::{Changes, Stats};
 use crate::view::master::MESOS_VERSION;
 
 /// Large answers that are rendered at once.
@@ -103,7 +105,8 @@ impl Server {
 
         let event_feed = Arc::new(ChangeFeed::default());
         let operator_feed = Arc::new(ChangeFeed::default());
-        let board = Board::new(vec![event_feed.clone(), operator_feed.clone()]);
+        let stats_feed = Arc::new(ChangeFeed::default());
+        let board = Board::new(vec![event_feed.clone(), operator_feed.clone(), stats_feed.clone()]);
         let me = Peer { peer_addr: peer_address(&config, config.peer_port), api_addr: advertised.clone() };
         let registrar = Registrar::new(config.node_id, board.clone());
         let store = RaftStore::open(settings::store(&config, me), registrar).await?;
@@ -121,7 +124,8 @@ impl Server {
             })?),
             None => None,
         };
-        let parts = Assembly { board, event_feed, operator_feed, masters: masters.join(","), whitelist };
+        let masters = masters.join(",");
+        let parts = Assembly { board, event_feed, operator_feed, stats_feed, masters, whitelist };
         let server = assemble(config, addresses, store, listener, parts);
         tracing::info!(api = %server.addresses.api, peer = %server.addresses.peer, "master started");
         Ok(server)
@@ -185,6 +189,7 @@ struct Assembly {
     board: Arc<Board>,
     event_feed: Arc<ChangeFeed>,
     operator_feed: Arc<ChangeFeed>,
+    stats_feed: Arc<ChangeFeed>,
     masters: String,
     whitelist: Option<BTreeSet<String>>,
 }
@@ -196,8 +201,10 @@ fn assemble(
     listener: TcpListener,
     parts: Assembly,
 ) -> Server {
-    let Assembly { board, event_feed, operator_feed, masters, whitelist } = parts;
+    let Assembly { board, event_feed, operator_feed, stats_feed, masters, whitelist } = parts;
     let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Arc::new(Metrics::new()));
+    let stats = Arc::new(Stats::new(config.per_framework_metrics));
+    let verbosity = Verbosity::new(config.log.set_verbosity.clone());
     let replica: Arc<dyn Replica> = Arc::new(store.clone());
     let (role_sender, role) = watch::channel(Role::Following { leader: None });
     let limits = config.limits.clone();
@@ -212,7 +219,7 @@ fn assemble(
         node_id: config.node_id,
         replica: replica.clone(),
         board: board.clone(),
-        hands: Hands::new(replica.clone(), board.clone(), streams),
+        hands: Hands::new(replica.clone(), board.clone(), streams, stats.clone()),
         messages,
         closed,
         role: role_sender,
@@ -252,6 +259,8 @@ fn assemble(
         operator_events: operator_handle,
         events: hub.clone(),
         metrics: metrics.clone(),
+        stats: stats.clone(),
+        verbosity: verbosity.clone(),
         secret: config.secret.clone(),
         authentication: config.authentication.clone(),
         limits: limits.clone(),
@@ -264,6 +273,8 @@ fn assemble(
         tracker.spawn(whitelist::watch(path, hosts, handle.clone(), stop.clone()));
     }
     tracker.spawn(operator_events.run(stop.clone()));
+    tracker.spawn(Changes::new(board.clone(), stats_feed, role.clone(), stats).run(stop.clone()));
+    tracker.spawn(verbosity.run(stop.clone()));
     let hub_stop = stop.clone();
     tracker.spawn(async move { hub.run(hub_stop).await });
     let router = http::router::router(app);
@@ -282,6 +293,7 @@ fn info(config: &Config, addresses: &Addresses) -> Info {
         api_address: addresses.advertised.clone(),
         cluster: config.cluster.clone(),
         started_wall_ms: timers::wall_ms(),
+        log_file: config.log.file.clone(),
         flags: settings::flags(config),
     }
 }

@@ -89,6 +89,8 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("authenticate_http_readwrite", text(&config.authentication.readwrite)),
         ("authenticate_http_frameworks", text(&config.authentication.frameworks)),
         ("max_operator_event_stream_subscribers", text(&config.limits.operator_subscribers)),
+        ("publish_per_framework_metrics", text(&config.per_framework_metrics)),
+        ("log_file", config.log.file.as_ref().map_or_else(String::new, |path| path.display().to_string())),
         ("heartbeat_interval", secs(timers.heartbeat_interval)),
         ("agent_ping_timeout", secs(timers.agent_ping_interval)),
         ("max_agent_ping_timeouts", text(&timers.agent_ping_timeouts)),
@@ -112,6 +114,7 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("agent_whitelist", config.whitelist.as_ref().map(|path| text(&path.display())).unwrap_or_default()),
         ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
         ("max_body_bytes", text(&config.limits.body_bytes)),
+        ("max_stream_bytes", text(&config.limits.stream_bytes)),
     ];
     flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -35,6 +35,11 @@ pub(crate) const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Long enough for anything that should not happen to have happened: several allocations and batches.
 pub(crate) const QUIET: Duration = Duration::from_millis(1_200);
 
+/// So many may follow the operator events of the quick cluster at once.
+pub(crate) const SUBSCRIBERS: usize = 4;
+/// So much may wait there for one reader of a stream.
+pub(crate) const STREAM_BYTES: usize = 1 << 20;
+
 /// CPUs and megabytes of memory of each agent.
 pub(crate) const AGENT: (f64, f64) = (2.0, 1024.0);
 
@@ -68,11 +73,17 @@ impl Context {
         flag("--heartbeat-interval", format!("{}ms", HEARTBEAT.as_millis()));
         flag("--allocation-interval", format!("{}ms", ALLOCATION_INTERVAL.as_millis()));
         match needs {
-            Needs::Calm => {}
+            Needs::Calm => {
+                // Where its output goes anyway, so that it can be read over HTTP, too.
+                let log = folder.path().join("cluster/logs/master-1.log");
+                flag("--log-file", log.display().to_string());
+            }
             Needs::Quick | Needs::Limited => {
                 flag("--agent-ping-timeout", format!("{}ms", GIVEN_UP.as_millis() / 4));
                 flag("--max-agent-ping-timeouts", "4".to_owned());
                 flag("--offer-timeout", format!("{}ms", OFFER_TIMEOUT.as_millis()));
+                flag("--max-operator-event-stream-subscribers", SUBSCRIBERS.to_string());
+                flag("--max-stream-bytes", STREAM_BYTES.to_string());
                 if needs == Needs::Limited {
                     flag("--agent-removal-rate-limit", format!("1/{}ms", REMOVAL_PAUSE.as_millis()));
                     flag("--registry-gc-interval", "300ms".to_owned());

@@ -4,9 +4,10 @@ use Encodings::{Both, Json};
 use Needs::{Calm, Limited, Quick, Trio};
 
 use super::scenarios::{
-    a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks, c_validation,
-    d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents, f_fates, f_partitions,
-    f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_events, h_maintenance, h_reservations,
+    a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks,
+    c_validation, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents, f_fates, f_partitions,
+    f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_maintenance, h_reservations,
+    h_subscribers, h_summary,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -33,7 +34,7 @@ const fn later(number: &'static str, name: &'static str, reason: &'static str) -
 }
 
 const EXECUTORS: &str = "custom executors are not built yet";
-const AUTHENTICATION: &str = "authentication is not built yet";
+const PERMISSIONS: &str = "permissions are not built yet";
 const CHECKS: &str = "health checks and checks are not carried out yet";
 const WEIGHTS: &str = "weights and quotas cannot be set yet";
 
@@ -59,7 +60,7 @@ static TABLE: &[Scenario] = &[
     built!("13", "invalid_failover_timeout", Calm, Both, a_subscribe::invalid_failover_timeout),
     built!("14", "empty_framework_id", Calm, Both, a_subscribe::empty_id),
     built!("15", "tolerant_json", Calm, Json, a_protocol::tolerant_json),
-    later("16", "authentication", AUTHENTICATION),
+    built!("16", "authentication", Calm, Both, a_authentication::realms),
     built!("17", "redirects_of_followers", Trio, Json, a_masters::followers),
     built!("18", "redirect_endpoint", Trio, Json, a_masters::redirect_endpoint),
     built!("19", "one_record_per_chunk", Calm, Both, a_protocol::record_per_chunk),
@@ -170,7 +171,7 @@ static TABLE: &[Scenario] = &[
         Calm,
         Both,
         d_frameworks::operator_teardown,
-        "the form endpoint and permissions are not built yet"
+        "permissions are not built yet"
     ),
     // E: reconciliation.
     built!("77", "reconcile_known_tasks", Calm, Both, e_reconciliation::match_and_mismatch),
@@ -219,16 +220,9 @@ static TABLE: &[Scenario] = &[
     built!("103", "reservations", Calm, Both, h_reservations::all, "permissions are not built yet"),
     built!("104", "maintenance", Calm, Both, h_maintenance::maintenance),
     built!("105", "draining", Quick, Both, h_drain::draining),
-    built!(
-        "106",
-        "operator_events",
-        Quick,
-        Both,
-        h_events::whole_stream,
-        "health updates and the limit of subscribers"
-    ),
-    built!("107", "endpoints", Calm, Json, h_endpoints::endpoints, "state-summary, roles, gzip, files"),
-    later("108", "authorization", AUTHENTICATION),
+    built!("106", "operator_events", Quick, Both, h_subscribers::whole_stream, "health updates"),
+    built!("107", "endpoints", Calm, Json, h_summary::all_endpoints),
+    later("108", "authorization", PERMISSIONS),
     later("109", "nested_containers", "nested containers are not built yet"),
     later("110", "oversubscription", "oversubscription is not built yet"),
     built!("110b", "prefixes_of_paths", Calm, Both, h_endpoints::prefixes),

@@ -187,6 +187,11 @@ impl LocalCluster {
         self.agents.iter().map(|node| node.address.clone()).collect()
     }
 
+    /// What is run as `tepui`.
+    pub fn executable(&self) -> &Path {
+        &self.options.executable
+    }
+
     /// The cluster's secret file.
     pub fn secret_file(&self) -> PathBuf {
         self.options.dir.join("secret")

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tepui_raft_store::Timing;
-use tepui_scheduler::{Config, MasterAddress, Secret, Server};
+use tepui_scheduler::{Config, Log, MasterAddress, Secret, Server, SetVerbosity};
 
 use super::master_http::HttpArgs;
 use super::offer_flags::OfferArgs;
@@ -132,8 +132,10 @@ struct TimerArgs {
 ///
 /// # Errors
 /// When it cannot start, or cannot go on.
-pub async fn run(args: MasterArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::start(config(&args)?).await.context("start the master")?;
+pub async fn run(args: MasterArgs, verbosity: SetVerbosity) -> anyhow::Result<ExitCode> {
+    let mut config = config(&args)?;
+    config.log = Log { file: args.log.log_file.clone(), set_verbosity: Some(verbosity) };
+    let server = Server::start(config).await.context("start the master")?;
     server.run_until(interrupted()).await.context("run the master")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,12 @@ pub(crate) struct HttpArgs {
     /// File that names who may come in: JSON, or lines of a principal and its secret.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// Show numbers for each framework in /metrics/snapshot.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
+    publish_per_framework_metrics: bool,
+    /// Bytes that wait for one reader of a stream before it is disconnected [67108864].
+    #[arg(long, value_name = "BYTES")]
+    max_stream_bytes: Option<usize>,
     /// Subscribers of the operator event stream; when one more comes, the oldest goes [1000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_operator_event_stream_subscribers: Option<u32>,
@@ -50,6 +56,8 @@ impl HttpArgs {
             frameworks: self.authenticate_http_frameworks,
             credentials,
         };
+        config.per_framework_metrics = self.publish_per_framework_metrics;
+        config.limits.stream_bytes = self.max_stream_bytes.unwrap_or(config.limits.stream_bytes);
         if let Some(subscribers) = self.max_operator_event_stream_subscribers {
             config.limits.operator_subscribers = usize::try_from(subscribers).unwrap_or(usize::MAX);
         }

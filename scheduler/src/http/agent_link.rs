@@ -36,6 +36,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
     validation::agent_call(&call)?;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
+    app.stats.agent_call(&call, kind);
     match kind {
         Type::Unknown => Err(Refusal::bad_request("expecting 'type' to be present")),
         Type::Register => {
@@ -47,7 +48,8 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
         }
         _ => {
             let stream_id = admission::header(&admitted.parts.headers, STREAM_ID);
-            answer::reply(MediaType::Protobuf, app.handle.agent_call(call, stream_id).await)
+            let reply = app.handle.agent_call(call, stream_id).await;
+            answer::reply(MediaType::Protobuf, reply.inspect(|reply| app.stats.agent_answered(kind, reply)))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What every handler can reach: handles, never the things themselves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tepui_raft_store::NodeId;
@@ -15,6 +16,8 @@ use crate::runtime::operator_events;
 use crate::runtime::reads::ReadView;
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
+use crate::runtime::verbosity::Verbosity;
+use crate::stats::Stats;
 
 /// What does not change while the process runs.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Info {
     pub(crate) api_address: String,
     pub(crate) cluster: Option<String>,
     pub(crate) started_wall_ms: u64,
+    /// Where the process writes its log, if into a file.
+    pub(crate) log_file: Option<PathBuf>,
     /// The configuration as names and values, secrets hidden.
     pub(crate) flags: Vec<(String, String)>,
 }
@@ -41,6 +46,8 @@ pub(crate) struct App {
     pub(crate) operator_events: operator_events::Handle,
     pub(crate) events: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) verbosity: Arc<Verbosity>,
     pub(crate) secret: Option<Secret>,
     pub(crate) authentication: Authentication,
     pub(crate) limits: Limits,

@@ -2,9 +2,11 @@
 //! built yet. Renders nothing itself: `view/` does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
+use hyper::StatusCode;
 use tepui_proto::MediaType;
 use tepui_proto::tepui::operator;
 use tepui_proto::v1::master::call::Type;
@@ -14,9 +16,10 @@ use tepui_proto::v1::{Flag, Metric};
 use tepui_proto::wire;
 
 use crate::http::auth::Principal;
-use crate::http::error::Refusal;
-use crate::http::{App, admission, answer, apart, operator_changes, redirect};
+use crate::http::error::{Refusal, empty};
+use crate::http::{App, admission, answer, apart, files, operator_changes, redirect};
 use crate::runtime::reads::ReadView;
+use crate::runtime::verbosity::Fixed;
 use crate::view;
 
 /// Answers one request.
@@ -33,9 +36,12 @@ pub(crate) async fn handle(
     }
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
-    let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
-    if kind == Type::Unknown {
+    let Some(number) = call.r#type else {
         return Err(Refusal::bad_request("expecting 'type' to be present"));
+    };
+    let kind = Type::try_from(number).unwrap_or(Type::Unknown);
+    if kind == Type::Unknown {
+        return Err(Refusal::not_implemented(&format!("call type {number}")));
     }
     check_member(kind, &call)?;
     let media = admission::accepted(&admitted.parts.headers)?;
@@ -45,6 +51,9 @@ pub(crate) async fn handle(
             let inlet = app.operator_events.subscribe(media).await.map_err(|_| answer::unavailable())?;
             Ok(answer::stream(media, inlet))
         }
+        (Type::ListFiles | Type::ReadFile | Type::GetLoggingLevel | Type::SetLoggingLevel, _) => {
+            own(app, kind, call, media).await
+        }
         (kind, leading) => match (operator_changes::change(kind, call)?, leading) {
             (None, _) => read(app, kind, media).await,
             (Some(_), Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
@@ -53,6 +62,36 @@ pub(crate) async fn handle(
             }
         },
     }
+}
+
+/// What concerns this process alone: its files and its log.
+async fn own(app: &Arc<App>, kind: Type, call: Call, media: MediaType) -> Result<Response, Refusal> {
+    let message = match kind {
+        Type::ListFiles => {
+            let files = files::list(app, &call.list_files.unwrap_or_default()).await?;
+            Message { list_files: Some(files), ..of(Answer::ListFiles) }
+        }
+        Type::ReadFile => {
+            let part = files::read(app, &call.read_file.unwrap_or_default()).await?;
+            Message { read_file: Some(part), ..of(Answer::ReadFile) }
+        }
+        Type::SetLoggingLevel => {
+            let set = call.set_logging_level.unwrap_or_default();
+            let nanoseconds = set.duration.and_then(|duration| duration.nanoseconds).unwrap_or_default();
+            let Ok(nanoseconds) = u64::try_from(nanoseconds) else {
+                return Err(Refusal::bad_request("'set_logging_level.duration' is negative"));
+            };
+            return match app.verbosity.raise(set.level(), Duration::from_nanos(nanoseconds)) {
+                Ok(()) => Ok(empty(StatusCode::ACCEPTED)),
+                Err(Fixed) => Err(Refusal::not_implemented("SET_LOGGING_LEVEL")),
+            };
+        }
+        _ => {
+            let level = response::GetLoggingLevel { level: Some(app.verbosity.level()) };
+            Message { get_logging_level: Some(level), ..of(Answer::GetLoggingLevel) }
+        }
+    };
+    Ok(answer::message(media, &message))
 }
 
 /// Reads that are answered from this replica.
@@ -99,7 +138,7 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             ..of(Answer::GetOperations)
         },
         Type::GetRoles => |_, view| Message {
-            get_roles: Some(view::frameworks::get_roles(&view.registry)),
+            get_roles: Some(view::roles::get_roles(&view.registry, view.local.as_deref())),
             ..of(Answer::GetRoles)
         },
         Type::GetWeights => |_, view| Message {

@@ -31,6 +31,8 @@ pub(crate) enum Route {
     Legacy(Legacy),
     /// What operators set for roles.
     Setting(Setting),
+    /// What can be read of files.
+    Files(Files),
     /// A part of the dashboard.
     Asset(Asset),
 }
@@ -47,7 +49,9 @@ impl Route {
             | Route::Machines(_)
             | Route::Setting(_)
             | Route::Resources(_) => Some(Realm::ReadWrite),
-            Route::Events | Route::Metrics | Route::Legacy(_) | Route::Asset(_) => Some(Realm::ReadOnly),
+            Route::Events | Route::Metrics | Route::Legacy(_) | Route::Files(_) | Route::Asset(_) => {
+                Some(Realm::ReadOnly)
+            }
             Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
         }
     }
@@ -64,9 +68,11 @@ pub(crate) enum Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Legacy {
     State,
+    Summary,
     Frameworks,
     Agents,
     Tasks,
+    Roles,
     Flags,
     MetricsSnapshot,
     MaintenanceSchedule,
@@ -80,6 +86,15 @@ pub(crate) enum Resources {
     Unreserve,
     CreateVolumes,
     DestroyVolumes,
+}
+
+/// What is asked about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    Browse,
+    Read,
+    Download,
+    Debug,
 }
 
 /// The files of the dashboard.
@@ -103,6 +118,14 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("api/v1/scheduler", Tail::Any, Route::Scheduler),
     ("create-volumes", Tail::Any, Route::Resources(Resources::CreateVolumes)),
     ("destroy-volumes", Tail::Any, Route::Resources(Resources::DestroyVolumes)),
+    ("files/browse", Tail::Any, Route::Files(Files::Browse)),
+    ("files/browse.json", Tail::Any, Route::Files(Files::Browse)),
+    ("files/debug", Tail::Any, Route::Files(Files::Debug)),
+    ("files/debug.json", Tail::Any, Route::Files(Files::Debug)),
+    ("files/download", Tail::Any, Route::Files(Files::Download)),
+    ("files/download.json", Tail::Any, Route::Files(Files::Download)),
+    ("files/read", Tail::Any, Route::Files(Files::Read)),
+    ("files/read.json", Tail::Any, Route::Files(Files::Read)),
     ("flags", Tail::Any, Route::Legacy(Legacy::Flags)),
     ("flags.json", Tail::Any, Route::Legacy(Legacy::Flags)),
     ("frameworks", Tail::Any, Route::Legacy(Legacy::Frameworks)),
@@ -117,9 +140,13 @@ const TABLE: &[(&str, Tail, Route)] = &[
     ("quota", Tail::Any, Route::Setting(Setting::Quota)),
     ("redirect", Tail::None, Route::Redirect),
     ("reserve", Tail::Any, Route::Resources(Resources::Reserve)),
+    ("roles", Tail::Any, Route::Legacy(Legacy::Roles)),
+    ("roles.json", Tail::Any, Route::Legacy(Legacy::Roles)),
     ("slaves", Tail::Any, Route::Legacy(Legacy::Agents)),
     ("slaves.json", Tail::Any, Route::Legacy(Legacy::Agents)),
     ("state", Tail::Any, Route::Legacy(Legacy::State)),
+    ("state-summary", Tail::Any, Route::Legacy(Legacy::Summary)),
+    ("state-summary.json", Tail::Any, Route::Legacy(Legacy::Summary)),
     ("state.json", Tail::Any, Route::Legacy(Legacy::State)),
     ("stats.json", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
     ("tasks", Tail::Any, Route::Legacy(Legacy::Tasks)),
@@ -180,6 +207,12 @@ mod tests {
             ("/master/reserve", Some(Route::Resources(Resources::Reserve))),
             ("/create-volumes", Some(Route::Resources(Resources::CreateVolumes))),
             ("/redirect/x", None),
+            ("/master/state-summary", Some(Route::Legacy(Legacy::Summary))),
+            ("/state-summary.json", Some(Route::Legacy(Legacy::Summary))),
+            ("/files/read.json", Some(Route::Files(Files::Read))),
+            ("/files", None),
+            ("/roles", Some(Route::Legacy(Legacy::Roles))),
+            ("/teardown/x", Some(Route::Teardown)),
             ("/metrics", Some(Route::Metrics)),
             ("/metrics/x", None),
             ("/metrics/snapshot", Some(Route::Legacy(Legacy::MetricsSnapshot))),

@@ -28,6 +28,7 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     let headers = &admitted.parts.headers;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
     let stream_id = admission::header(headers, STREAM_ID);
+    app.stats.call(&call, kind);
     match kind {
         Type::Subscribe => {
             let media = admission::accepted(headers)?;
@@ -49,8 +50,12 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
         }
         Type::ReconcileOperations => {
             let media = admission::accepted(headers)?;
-            answer::reply(media, app.handle.call(call, stream_id, principal).await)
+            let reply = app.handle.call(call, stream_id, principal).await;
+            answer::reply(media, reply.inspect(|reply| app.stats.answered(kind, reply)))
         }
-        _ => answer::reply(admitted.media, app.handle.call(call, stream_id, principal).await),
+        _ => {
+            let reply = app.handle.call(call, stream_id, principal).await;
+            answer::reply(admitted.media, reply.inspect(|reply| app.stats.answered(kind, reply)))
+        }
     }
 }

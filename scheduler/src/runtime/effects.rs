@@ -24,6 +24,7 @@ use crate::runtime::board::Board;
 use crate::runtime::replica::Replica;
 use crate::runtime::streams::{ConnectionId, Streams};
 use crate::runtime::timers::Clock;
+use crate::stats::Stats;
 
 /// Whatever came of a proposal that was not applied.
 pub(crate) struct Failed {
@@ -37,6 +38,7 @@ pub(crate) struct Hands {
     replica: Arc<dyn Replica>,
     board: Arc<Board>,
     pub(crate) streams: Streams,
+    stats: Arc<Stats>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
     in_flight: FuturesUnordered<BoxFuture<'static, Option<Failed>>>,
@@ -45,11 +47,17 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    pub(crate) fn new(replica: Arc<dyn Replica>, board: Arc<Board>, streams: Streams) -> Hands {
+    pub(crate) fn new(
+        replica: Arc<dyn Replica>,
+        board: Arc<Board>,
+        streams: Streams,
+        stats: Arc<Stats>,
+    ) -> Hands {
         Hands {
             replica,
             board,
             streams,
+            stats,
             waiting: BTreeMap::new(),
             next_request: 1,
             in_flight: FuturesUnordered::new(),
@@ -122,10 +130,14 @@ impl Hands {
 
     fn propose(&mut self, lead: &Lead, proposal: ProposalId, command: Bytes) {
         let outcome = self.replica.propose(lead, command);
+        let (stats, began) = (self.stats.clone(), Instant::now());
         let watched = async move {
             match outcome.await {
                 // The outcome itself comes over the board, in log order.
-                Ok(_) => None,
+                Ok(_) => {
+                    stats.stored(began.elapsed());
+                    None
+                }
                 Err(error) => Some(Failed {
                     proposal,
                     unknown: matches!(error, ProposeError::Unknown(_)),
@@ -138,6 +150,7 @@ impl Hands {
 
     fn send_to_framework(&mut self, connection: ConnectionId, event: &scheduler::Event) {
         let Some(media) = self.streams.media(connection) else { return };
+        self.stats.event(connection, event);
         self.push(connection, encode_record(media, event));
     }
 

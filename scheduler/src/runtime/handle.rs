@@ -131,6 +131,11 @@ impl Handle {
         self.messages.send(Message::Whitelist(hosts)).await.map_err(|_| Unavailable)
     }
 
+    /// Requests that wait for the event loop.
+    pub(crate) fn queued(&self) -> usize {
+        self.messages.max_capacity().saturating_sub(self.messages.capacity())
+    }
+
     /// Tells the event loop to take no more work.
     pub(crate) async fn drain(&self) {
         // Fails only if the loop has already ended, which is as good.

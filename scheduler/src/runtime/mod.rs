@@ -13,6 +13,7 @@ pub(crate) mod replica;
 pub(crate) mod role;
 pub(crate) mod streams;
 pub(crate) mod timers;
+pub(crate) mod verbosity;
 pub(crate) mod whitelist;
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::runtime::registrar::Registrar;
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Inlet, Streams};
+use crate::stats::Stats;
 
 const LONG: Duration = Duration::from_secs(10);
 const SUBSCRIBE: &[u8] = br#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n"}}}"#;
@@ -96,7 +97,7 @@ impl Fixture {
             node_id: 1,
             replica: log.clone(),
             board: board.clone(),
-            hands: Hands::new(log.clone(), board.clone(), streams),
+            hands: Hands::new(log.clone(), board.clone(), streams, Arc::new(Stats::new(true))),
             messages,
             closed,
             role: role_sender,

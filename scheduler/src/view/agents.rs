@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tepui_proto::ids::AgentId;
+use tepui_proto::v1::agent_info::capability::Type as CapabilityType;
 use tepui_proto::v1::master::response::{GetAgents, get_agents::Agent};
 use tepui_proto::v1::{self, Resource};
 use tepui_scheduler_core::registry::AgentRecord;
@@ -66,12 +67,31 @@ pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRe
         total_resources: record.total().to_vec(),
         allocated_resources: allocated(registry, &id),
         offered_resources: offered.get(id.as_str()).cloned().unwrap_or_default(),
-        capabilities: Vec::new(),
+        capabilities: CAPABILITIES
+            .iter()
+            .map(|kind| v1::agent_info::Capability { r#type: Some(*kind as i32) })
+            .collect(),
         resource_providers: Vec::new(),
         deactivated: Some(record.deactivated),
         drain_info: record.drain.as_ref().map(|drain| drain.info()),
         estimated_drain_start_time: record.drain.as_ref().and_then(|drain| instant(drain.start_wall_ms)),
     }
+}
+
+/// What every agent of this version can do; the agent link carries no list of its own.
+const CAPABILITIES: [CapabilityType; 7] = [
+    CapabilityType::MultiRole,
+    CapabilityType::HierarchicalRole,
+    CapabilityType::ReservationRefinement,
+    CapabilityType::ResizeVolume,
+    CapabilityType::AgentOperationFeedback,
+    CapabilityType::AgentDraining,
+    CapabilityType::TaskResourceLimits,
+];
+
+/// The names of what agents can do.
+pub(crate) fn capabilities() -> impl Iterator<Item = &'static str> {
+    CAPABILITIES.iter().map(CapabilityType::as_str_name)
 }
 
 /// What live tasks hold on an agent.

@@ -1,10 +1,10 @@
-//! Frameworks and roles as the operator API shows them.
+//! Frameworks as the operator API shows them.
 
 use std::collections::BTreeMap;
 
 use tepui_proto::ids::FrameworkId;
-use tepui_proto::v1::master::response::{GetFrameworks, GetRoles, get_frameworks::Framework};
-use tepui_proto::v1::{self, Offer, Resource};
+use tepui_proto::v1::master::response::{GetFrameworks, get_frameworks::Framework};
+use tepui_proto::v1::{Offer, Resource};
 use tepui_scheduler_core::registry::FrameworkRecord;
 use tepui_scheduler_core::{LocalView, Registry};
 
@@ -79,25 +79,8 @@ pub(crate) fn offers_by_framework(local: Option<&LocalView>) -> BTreeMap<String,
     all
 }
 
-/// GET_ROLES: the roles of all frameworks and what is allocated to each.
-pub(crate) fn get_roles(registry: &Registry) -> GetRoles {
-    let mut roles: BTreeMap<String, v1::Role> = BTreeMap::new();
-    let role = |name: &str| v1::Role { name: Some(name.to_owned()), weight: Some(1.0), ..Default::default() };
-    for (id, record) in &registry.frameworks {
-        for name in record.roles() {
-            roles.entry(name.clone()).or_insert_with(|| role(&name)).frameworks.push(id.to_proto());
-        }
-    }
-    for charges in registry.charges.values() {
-        for ((_, name), resources) in &charges.by_client {
-            let shown = roles.entry(name.to_string()).or_insert_with(|| role(name));
-            shown.resources.extend(resources.to_proto());
-        }
-    }
-    for (name, weight) in &registry.weights {
-        if let Some(shown) = roles.get_mut(&**name) {
-            shown.weight = Some(*weight);
-        }
-    }
-    GetRoles { roles: roles.into_values().collect() }
+/// The role that a resource is reserved for, `*` if for none.
+pub(crate) fn reserved_role(resource: &Resource) -> &str {
+    let refined = resource.reservations.last().and_then(|reservation| reservation.role.as_deref());
+    refined.or(resource.role.as_deref()).unwrap_or("*")
 }

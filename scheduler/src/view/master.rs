@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use tepui_proto::v1::master_info::{Capability, capability};
 use tepui_proto::v1::{Address, MasterInfo, VersionInfo};
 use tepui_scheduler_core::registry::LeaderRecord;
 
@@ -10,6 +11,15 @@ pub(crate) const MESOS_VERSION: &str = "1.11.0";
 
 /// Our own version.
 pub(crate) const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the masters can do beyond what all of Mesos' could.
+const CAPABILITIES: [capability::Type; 3] =
+    [capability::Type::AgentUpdate, capability::Type::AgentDraining, capability::Type::QuotaV2];
+
+/// The names of what the masters can do.
+pub(crate) fn capabilities() -> impl Iterator<Item = &'static str> {
+    CAPABILITIES.iter().map(capability::Type::as_str_name)
+}
 
 /// The leading master in the protocol's form.
 pub(crate) fn master_info(leader: &LeaderRecord) -> MasterInfo {
@@ -29,6 +39,7 @@ pub(crate) fn master_info(leader: &LeaderRecord) -> MasterInfo {
             port: Some(port),
         }),
         domain: leader.domain.clone(),
+        capabilities: CAPABILITIES.iter().map(|kind| Capability { r#type: Some(*kind as i32) }).collect(),
         ..Default::default()
     }
 }

@@ -11,7 +11,7 @@ use crate::conformance::wire::SCHEDULER;
 use crate::conformance::wire::messages::{info, subscribe};
 
 /// Paths that only the leading master answers.
-const REDIRECTED: [&str; 8] = [
+const REDIRECTED: [&str; 13] = [
     "/api/v1/scheduler",
     "/api/v1",
     "/state",
@@ -20,11 +20,23 @@ const REDIRECTED: [&str; 8] = [
     "/frameworks?framework_id=x",
     "/tasks?limit=1",
     "/master/api/v1/operator",
+    "/state-summary",
+    "/roles",
+    "/flags",
+    "/teardown",
+    "/state.json",
 ];
 
 /// Paths that every master answers.
-const LOCAL: [&str; 6] =
-    ["/health", "/version", "/metrics/snapshot", "/metrics", "/master/health", "/master/version"];
+const LOCAL: [&str; 7] = [
+    "/health",
+    "/version",
+    "/metrics/snapshot",
+    "/metrics",
+    "/master/health",
+    "/master/version",
+    "/files/debug",
+];
 
 pub(crate) async fn followers(cx: &mut Context) -> anyhow::Result<()> {
     let leader = cx.leader().await?;
@@ -87,11 +99,12 @@ pub(crate) async fn redirect_endpoint(cx: &mut Context) -> anyhow::Result<()> {
 /// Reads without parameters, and whether the answer has the member of that name.
 type Read = (Type, fn(&Response) -> bool);
 
-const READS: [Read; 13] = [
+const READS: [Read; 14] = [
     (Type::GetHealth, |answer| answer.get_health.as_ref().is_some_and(master::response::GetHealth::healthy)),
     (Type::GetFlags, |answer| answer.get_flags.as_ref().is_some_and(|flags| !flags.flags.is_empty())),
     (Type::GetVersion, |answer| answer.get_version.is_some()),
     (Type::GetMetrics, |answer| answer.get_metrics.as_ref().is_some_and(|all| !all.metrics.is_empty())),
+    (Type::GetLoggingLevel, |answer| answer.get_logging_level.is_some()),
     (Type::GetState, |answer| answer.get_state.is_some()),
     (Type::GetAgents, |answer| answer.get_agents.as_ref().is_some_and(|agents| agents.agents.len() == 2)),
     (Type::GetFrameworks, |answer| answer.get_frameworks.is_some()),
@@ -135,12 +148,26 @@ pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(answer.header("allow") == Some("POST"), "Allow: {:?}", answer.header("allow"));
     let typeless = master::Call::default();
     cx.http.post(&master, path, &[], &typeless).await?.refuses(400)?;
-    for kind in
-        [Type::Teardown, Type::MarkAgentGone, Type::ReadFile, Type::UpdateQuota, Type::SetLoggingLevel]
-    {
+    for kind in [
+        Type::Teardown,
+        Type::MarkAgentGone,
+        Type::ReadFile,
+        Type::ListFiles,
+        Type::UpdateQuota,
+        Type::UpdateWeights,
+        Type::SetLoggingLevel,
+        Type::ReserveResources,
+        Type::GrowVolume,
+        Type::DrainAgent,
+        Type::ReactivateAgent,
+        Type::UpdateMaintenanceSchedule,
+    ] {
         let memberless = master::Call { r#type: Some(kind as i32), ..Default::default() };
         cx.http.post(&master, path, &[], &memberless).await?.refuses(400)?;
     }
+    let unknown = master::Call { r#type: Some(Type::Unknown as i32), ..Default::default() };
+    cx.http.post(&master, path, &[], &unknown).await?.refuses(501)?;
+    logging_level(cx, &master).await?;
     if media == MediaType::Json {
         let headers = [("content-type", media.as_str())];
         for body in [r#"{"type":"MADE_UP"}"#, r#"{"type":10}"#, "{", "null", "7"] {
@@ -150,4 +177,22 @@ pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The level of the log is raised for a while, and falls back by itself.
+async fn logging_level(cx: &Context, master: &str) -> anyhow::Result<()> {
+    let level = async || {
+        let answer = cx.http.ask(master, Type::GetLoggingLevel).await?;
+        anyhow::Ok(answer.get_logging_level.unwrap_or_default().level())
+    };
+    anyhow::ensure!(level().await? == 0, "the level at the start");
+    let duration = Some(tepui_proto::v1::DurationInfo { nanoseconds: Some(500_000_000) });
+    let set = master::call::SetLoggingLevel { level: Some(1), duration };
+    let call = master::Call {
+        r#type: Some(Type::SetLoggingLevel as i32),
+        set_logging_level: Some(set),
+        ..Default::default()
+    };
+    cx.http.post(master, "/api/v1", &[], &call).await?.expect(202)?.empty()?;
+    cx.eventually("the level as it was", async || (level().await.ok()? == 0).then_some(())).await
 }

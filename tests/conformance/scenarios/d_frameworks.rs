@@ -113,6 +113,24 @@ pub(crate) async fn update_call(cx: &mut Context) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The same by a form, as scripts send it.
+async fn form(cx: &Context, master: &str) -> anyhow::Result<()> {
+    let mut framework = cx.subscribe(lasting("by form")).await?;
+    let header = [("content-type", "application/x-www-form-urlencoded")];
+    for (body, status) in
+        [("", 400), ("framework=x", 400), ("frameworkId=nobody", 400), ("frameworkId=%", 400)]
+    {
+        cx.http.send("POST", master, "/teardown", &header, body).await?.refuses(status)?;
+    }
+    cx.http.get(master, "/teardown").await?.refuses(405)?;
+    let body = format!("frameworkId={}", framework.id);
+    cx.http.send("POST", master, "/master/teardown", &header, body.clone()).await?.expect(200)?.empty()?;
+    framework.end().await?;
+    anyhow::ensure!(cx.completed().await?.contains(&framework.id), "the framework is not completed");
+    cx.http.send("POST", master, "/teardown", &[], body).await?.refuses(400)?;
+    Ok(())
+}
+
 pub(crate) async fn operator_teardown(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("doomed")).await?;
     framework.run(vec![sleeper("t")]).await?;
@@ -130,6 +148,10 @@ pub(crate) async fn operator_teardown(cx: &mut Context) -> anyhow::Result<()> {
     // Once completed it is unknown to this call.
     cx.http.post(&master, "/api/v1", &[], &teardown(&framework.id)).await?.refuses(400)?;
     cx.eventually("no active task", async || cx.tasks().await.ok()?.tasks.is_empty().then_some(())).await?;
+    form(cx, &master).await?;
+    // The operator API says so if it is not told how to read the call.
+    let body = tepui_proto::wire::encode(cx.media, &teardown(&other.id));
+    cx.http.send("POST", &master, "/api/v1", &[], body).await?.refuses(400)?;
     framework.heard.clear();
     let offer = other.offer().await?;
     other.launch_on(&offer, vec![task("t", "true")]).await?;

@@ -104,8 +104,3 @@ pub(crate) async fn agents_on_the_stream(cx: &mut Context) -> anyhow::Result<()>
     anyhow::ensure!(info.id.named() == agent, "{info:?}");
     Ok(())
 }
-
-pub(crate) async fn whole_stream(cx: &mut Context) -> anyhow::Result<()> {
-    operator_stream(cx).await?;
-    agents_on_the_stream(cx).await
-}

@@ -1,5 +1,6 @@
 //! The scenarios, by the groups of the list. Each is a function over a [`Context`](super::Context) that fails with what it saw.
 
+pub(crate) mod a_authentication;
 pub(crate) mod a_masters;
 pub(crate) mod a_protocol;
 pub(crate) mod a_subscribe;
@@ -23,6 +24,9 @@ pub(crate) mod g_wishes;
 pub(crate) mod h_drain;
 pub(crate) mod h_endpoints;
 pub(crate) mod h_events;
+pub(crate) mod h_files;
 pub(crate) mod h_maintenance;
 pub(crate) mod h_reservations;
+pub(crate) mod h_subscribers;
+pub(crate) mod h_summary;
 pub(crate) mod h_volumes;

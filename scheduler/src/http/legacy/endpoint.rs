@@ -7,10 +7,10 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tepui_proto::plain::pairs;
-use tepui_proto::{MediaType, wire};
+use tepui_proto::plain::{pairs, parameter};
+use tepui_proto::{MediaType, duration, wire};
 
-use super::{metrics_snapshot, records, state};
+use super::{metrics_snapshot, records, roles, state, summary};
 use crate::http::error::Refusal;
 use crate::http::plain::bytes;
 use crate::http::route::Legacy;
@@ -38,7 +38,7 @@ pub(crate) fn version(request: &Request) -> Response {
 pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -> Result<Response, Refusal> {
     let query = request.uri().query().map(str::to_owned);
     // What concerns this process alone, every master answers.
-    let own = matches!(endpoint, Legacy::MetricsSnapshot | Legacy::Flags);
+    let own = endpoint == Legacy::MetricsSnapshot;
     if let Err(elsewhere) = redirect::leading(&app.role.borrow())
         && !own
         && !admission::wants_local(request.headers(), query.as_deref())
@@ -46,6 +46,13 @@ pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -
         return Ok(elsewhere.answer(request.uri()));
     }
     drop(request);
+    if endpoint == Legacy::MetricsSnapshot
+        && let Some(timeout) = parameter(query.as_deref(), "timeout")
+    {
+        // All numbers are there at once, so that none can miss it; nonsense is refused all the same.
+        duration::parse(&timeout)
+            .map_err(|error| Refusal::bad_request(format!("failed to parse 'timeout': {error}")))?;
+    }
     let asked = Asked::from(query.as_deref());
     let (bytes, view) = apart::render(app, move |app, view| render(app, view, endpoint, &asked)).await?;
     Ok(answer::stamp(plain::json(query.as_deref(), bytes), &view))
@@ -84,10 +91,11 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
     match endpoint {
         Legacy::State => bytes(&state::state(app, view)),
         Legacy::Agents => {
-            let agents = state::agents(view);
-            let agents =
-                agents.into_iter().filter(|agent| asked.agent.as_deref().is_none_or(|id| agent.id == id));
-            bytes(&BTreeMap::from([("slaves", agents.collect::<Vec<_>>())]))
+            let wanted = |agent: &state::Agent<'_>| asked.agent.as_deref().is_none_or(|id| agent.id == id);
+            let (mut there, mut awaited) = (state::full_agents(view), state::recovered_agents(view));
+            there.retain(wanted);
+            awaited.retain(wanted);
+            bytes(&BTreeMap::from([("slaves", there), ("recovered_slaves", awaited)]))
         }
         Legacy::Frameworks => {
             let chosen = |id: &str| asked.framework.as_deref().is_none_or(|wanted| id == wanted);
@@ -105,6 +113,8 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
             let status = crate::view::maintenance::status(&view.registry, view.local.as_deref());
             wire::encode(MediaType::Json, &status)
         }
+        Legacy::Summary => bytes(&summary::summary(app, view)),
+        Legacy::Roles => bytes(&roles::roles(view)),
         Legacy::Flags => bytes(&json!({ "flags": flags(app) })),
         Legacy::MetricsSnapshot => {
             let numbers: Map<String, Value> =

@@ -17,10 +17,10 @@ pub(super) struct Shared {
     pub(super) offers: BTreeMap<String, Vec<Offer>>,
 }
 
-/// One framework.
+/// What a summary shows of a framework.
 #[derive(Serialize)]
-pub(super) struct Framework<'a> {
-    id: &'a str,
+pub(super) struct Head<'a> {
+    pub(super) id: &'a str,
     name: &'a str,
     used_resources: Amounts,
     offered_resources: Amounts,
@@ -30,6 +30,13 @@ pub(super) struct Framework<'a> {
     active: bool,
     connected: bool,
     recovered: bool,
+}
+
+/// One framework.
+#[derive(Serialize)]
+pub(super) struct Framework<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
     user: &'a str,
     failover_timeout: f64,
     checkpoint: bool,
@@ -44,6 +51,8 @@ pub(super) struct Framework<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     roles: Option<Vec<String>>,
     resources: Amounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [tepui_proto::v1::Label]>,
     tasks: Vec<Task<'a>>,
     unreachable_tasks: Vec<Task<'a>>,
     completed_tasks: Vec<Task<'a>>,
@@ -75,9 +84,8 @@ impl<'a> Framework<'a> {
         shared: &Shared,
     ) -> Option<Framework<'a>> {
         let info = record.info.as_ref()?;
-        let id = record.id();
-        let shown = text(info.id.as_ref().and_then(|id| id.value.as_deref()));
-        let connected = record.internal || registry.framework_connected(record);
+        let head = Framework::head(registry, record, shared)?;
+        let (id, shown) = (record.id(), head.id);
         let multi_role = record.can(Type::MultiRole);
         let nothing = Vec::new();
         let used = shared.allocated.get(&id).unwrap_or(&nothing);
@@ -87,18 +95,8 @@ impl<'a> Framework<'a> {
         let live = || tasks::of_framework(registry, &id);
         let ended = registry.history.get(&id).into_iter().flatten();
         let (there, away): (Vec<_>, Vec<_>) = live().partition(|record| record.unreachable_wall_ms.is_none());
-        let completed = record.unregistered_wall_ms > 0;
         Some(Framework {
-            id: shown,
-            name: text(info.name.as_deref()),
-            used_resources: Amounts::of(used),
-            offered_resources: Amounts::of(offered()),
-            capabilities: capabilities(record),
-            hostname: text(info.hostname.as_deref()),
-            webui_url: text(info.webui_url.as_deref()),
-            active: connected && !completed,
-            connected: connected && !completed,
-            recovered: record.recovered,
+            head,
             user: text(info.user.as_deref()),
             failover_timeout: info.failover_timeout.unwrap_or_default(),
             checkpoint: info.checkpoint.unwrap_or_default(),
@@ -110,11 +108,38 @@ impl<'a> Framework<'a> {
             role: (!multi_role).then(|| record.roles().pop().unwrap_or_default()),
             roles: multi_role.then(|| record.roles()),
             resources: Amounts::of(used.iter().chain(offered())),
+            labels: info.labels.as_ref().map(|labels| labels.labels.as_slice()),
             tasks: there.into_iter().filter_map(|record| Task::of(record)).collect(),
             unreachable_tasks: away.into_iter().filter_map(|record| Task::of(record)).collect(),
             completed_tasks: ended.filter_map(|record| Task::of(record)).collect(),
             offers: offers.iter().map(ShownOffer::of).collect(),
             executors: executors(registry, &id, shown),
+        })
+    }
+
+    /// The part that a summary shows.
+    pub(super) fn head(
+        registry: &'a Registry,
+        record: &'a FrameworkRecord,
+        shared: &Shared,
+    ) -> Option<Head<'a>> {
+        let info = record.info.as_ref()?;
+        let id = record.id();
+        let used = shared.allocated.get(&id).into_iter().flatten();
+        let offered = shared.offers.get(id.as_str()).into_iter().flatten().flat_map(|offer| &offer.resources);
+        let completed = record.unregistered_wall_ms > 0;
+        let connected = (record.internal || registry.framework_connected(record)) && !completed;
+        Some(Head {
+            id: text(info.id.as_ref().and_then(|id| id.value.as_deref())),
+            name: text(info.name.as_deref()),
+            used_resources: Amounts::of(used),
+            offered_resources: Amounts::of(offered),
+            capabilities: capabilities(record),
+            hostname: text(info.hostname.as_deref()),
+            webui_url: text(info.webui_url.as_deref()),
+            active: connected,
+            connected,
+            recovered: record.recovered,
         })
     }
 }

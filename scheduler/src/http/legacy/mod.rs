@@ -3,10 +3,13 @@
 
 mod endpoint;
 mod framework;
+mod full;
 mod records;
+mod roles;
 pub(crate) mod settings;
 mod snapshot;
 mod state;
+mod summary;
 
 pub(crate) use endpoint::{handle, version};
 pub(crate) use snapshot::metrics_snapshot;

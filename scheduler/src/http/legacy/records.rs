@@ -41,12 +41,6 @@ impl Amounts {
     }
 }
 
-/// The role that a resource is reserved for, `*` if for none.
-pub(super) fn reserved_role(resource: &Resource) -> &str {
-    let refined = resource.reservations.last().and_then(|reservation| reservation.role.as_deref());
-    refined.or(resource.role.as_deref()).unwrap_or("*")
-}
-
 /// One task.
 #[derive(Serialize)]
 pub(crate) struct Task<'a> {
@@ -69,6 +63,8 @@ pub(crate) struct Task<'a> {
     container: Option<&'a v1::ContainerInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health_check: Option<&'a v1::HealthCheck>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<&'a str, Value>,
 }
 
 impl<'a> Task<'a> {
@@ -92,7 +88,16 @@ impl<'a> Task<'a> {
             discovery: task.discovery.as_ref(),
             container: task.container.as_ref(),
             health_check: task.health_check.as_ref(),
+            limits: task.limits.iter().map(|(name, limit)| (name.as_str(), limit_of(limit))).collect(),
         })
+    }
+}
+
+/// A limit as a number; JSON has none for "as much as there is", which Mesos writes as a word.
+fn limit_of(limit: &v1::value::Scalar) -> Value {
+    match limit.value.unwrap_or_default() {
+        number if number.is_finite() => Value::from(number),
+        _ => Value::from("Infinity"),
     }
 }
 

@@ -8,12 +8,13 @@ use tepui_proto::v1::{Attribute, Resource};
 
 use super::endpoint::flags;
 use super::framework::{Framework, Shared, seconds};
-use super::records::{Amounts, reserved_role, text};
+use super::full::Full;
+use super::records::{Amounts, text};
 use crate::http::App;
 use crate::runtime::reads::ReadView;
-use crate::view::agents::{Standing, allocated, offered, pid, standing};
-use crate::view::frameworks;
-use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION, master_info};
+use crate::view::agents::{Standing, allocated, capabilities, offered, pid, standing};
+use crate::view::frameworks::{self, reserved_role};
+use crate::view::master::{self, MESOS_VERSION, PRODUCT_VERSION, master_info};
 
 /// Everything.
 #[derive(Serialize)]
@@ -28,12 +29,14 @@ pub(super) struct State<'a> {
     id: &'a str,
     pid: String,
     hostname: &'a str,
-    capabilities: [&'static str; 0],
+    capabilities: Vec<&'static str>,
     activated_slaves: usize,
     deactivated_slaves: usize,
     unreachable_slaves: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_log_file: Option<String>,
     leader: String,
     leader_info: Value,
     flags: Map<String, Value>,
@@ -68,7 +71,9 @@ pub(super) struct Agent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_drain_start_time_seconds: Option<f64>,
     version: &'a str,
-    capabilities: [&'static str; 0],
+    capabilities: Vec<&'static str>,
+    #[serde(flatten)]
+    full: Option<Full>,
 }
 
 /// Renders the whole state.
@@ -90,16 +95,17 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
         id: leader.map_or("", |leader| leader.master_id.as_str()),
         pid: format!("master@{}:{}", app.info.ip, app.info.port),
         hostname: &app.info.hostname,
-        capabilities: [],
+        capabilities: master::capabilities().collect(),
         activated_slaves: shown.iter().filter(|agent| agent.active).count(),
         deactivated_slaves: shown.iter().filter(|agent| !agent.active).count(),
         unreachable_slaves: unreachable.count(),
         cluster: app.info.cluster.as_deref(),
+        external_log_file: app.info.log_file.as_ref().map(|path| path.display().to_string()),
         leader: leader.map_or_else(String::new, |leader| format!("master@{}:{}", leader.ip, leader.port)),
         leader_info: leader.map_or(Value::Null, leader_info),
         flags: flags(app),
         slaves: shown,
-        recovered_slaves: agents_that(view, |standing| standing == Standing::Recovered),
+        recovered_slaves: agents_that(view, false, |standing| standing == Standing::Recovered),
         frameworks: frameworks(view, &all),
         completed_frameworks: completed_frameworks(view, &all),
         orphan_tasks: [],
@@ -109,7 +115,12 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
 
 /// The agents that are there or may come back by themselves.
 pub(super) fn agents(view: &ReadView) -> Vec<Agent<'_>> {
-    agents_that(view, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
+    agents_that(view, false, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
+}
+
+/// The same with their resources as whole messages.
+pub(super) fn full_agents(view: &ReadView) -> Vec<Agent<'_>> {
+    agents_that(view, true, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
 }
 
 /// The frameworks whose id is chosen.
@@ -129,14 +140,19 @@ pub(super) fn completed_frameworks<'a>(
     records.filter_map(|record| Framework::of(&view.registry, record, &shared)).collect()
 }
 
-fn shared(view: &ReadView) -> Shared {
+pub(super) fn shared(view: &ReadView) -> Shared {
     Shared {
         allocated: frameworks::allocated(&view.registry),
         offers: frameworks::offers_by_framework(view.local.as_deref()),
     }
 }
 
-fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> {
+/// The agents that are known from before the last change of leader and are not back yet.
+pub(super) fn recovered_agents(view: &ReadView) -> Vec<Agent<'_>> {
+    agents_that(view, true, |standing| standing == Standing::Recovered)
+}
+
+fn agents_that(view: &ReadView, full: bool, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> {
     let registry = &view.registry;
     let offers = offered(view.local.as_deref());
     let records = registry.agents.values().filter(|record| wanted(standing(registry, record)));
@@ -146,6 +162,7 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
         let used = allocated(registry, &id);
         let active = registry.agent_connected(record) && !record.deactivated;
         let drain = record.drain.as_ref();
+        let on_offer = offers.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
         Some(Agent {
             id: text(info.id.as_ref().and_then(|id| id.value.as_deref())),
             hostname: text(info.hostname.as_deref()),
@@ -157,7 +174,7 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
             attributes: info.attributes.iter().map(attribute).collect(),
             resources: Amounts::of(record.total()),
             used_resources: Amounts::of(&used),
-            offered_resources: Amounts::of(offers.get(id.as_str()).into_iter().flatten()),
+            offered_resources: Amounts::of(on_offer),
             reserved_resources: reserved(record.total()),
             unreserved_resources: Amounts::of(record.total().iter().filter(|one| reserved_role(one) == "*")),
             active,
@@ -165,7 +182,8 @@ fn agents_that(view: &ReadView, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> 
             drain_info: drain.and_then(|drain| serde_json::to_value(drain.info()).ok()),
             estimated_drain_start_time_seconds: drain.map(|drain| seconds(drain.start_wall_ms)),
             version: &record.version,
-            capabilities: [],
+            capabilities: capabilities().collect(),
+            full: full.then(|| Full::of(record.total(), &used, on_offer)),
         })
     });
     shown.collect()
@@ -200,6 +218,6 @@ fn leader_info(leader: &tepui_scheduler_core::registry::LeaderRecord) -> Value {
         "pid": info.pid,
         "port": info.port,
         "hostname": info.hostname,
-        "capabilities": [],
+        "capabilities": master::capabilities().collect::<Vec<_>>(),
     })
 }

@@ -204,7 +204,7 @@ async fn operator_calls_need_their_member_and_an_acceptable_encoding() {
         (&[JSON], "{}", 400),
         (&[JSON], r#"{"type":"TEARDOWN"}"#, 400),
         (&[JSON, foo], r#"{"type":"GET_HEALTH"}"#, 406),
-        (&[JSON], r#"{"type":"GET_MAINTENANCE_STATUS"}"#, 501),
+        (&[JSON], r#"{"type":"UNKNOWN"}"#, 501),
         (&[JSON], r#"{"type":"GET_HEALTH"}"#, 200),
         (&[JSON, ("accept", "application/x-protobuf")], r#"{"type":"GET_VERSION"}"#, 200),
     ];

@@ -1,5 +1,6 @@
 //! A router without a master behind it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use crate::runtime::operator_events::{self, OperatorEvents};
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
+use crate::runtime::verbosity::Verbosity;
+use crate::stats::Stats;
 
 /// Bodies beyond this are refused in these tests.
 pub(super) const BODY_LIMIT: usize = 4096;
@@ -89,7 +92,21 @@ impl Fixture {
         Fixture::with(role, None, authentication)
     }
 
+    /// A leading master that writes its log to this file.
+    pub(super) fn logging(file: PathBuf) -> Fixture {
+        Fixture::build(serving(), None, Authentication::default(), Some(file))
+    }
+
     fn with(role: Role, secret: Option<&str>, authentication: Authentication) -> Fixture {
+        Fixture::build(role, secret, authentication, None)
+    }
+
+    fn build(
+        role: Role,
+        secret: Option<&str>,
+        authentication: Authentication,
+        log_file: Option<PathBuf>,
+    ) -> Fixture {
         let (handle, messages) = Handle::new(16);
         let (role, role_seen) = watch::channel(role);
         let feed = Arc::new(ChangeFeed::default());
@@ -120,7 +137,7 @@ impl Fixture {
         }));
         let stop = CancellationToken::new();
         let app = App {
-            info: info(),
+            info: Info { log_file, ..info() },
             handle,
             role: role_seen,
             board: board.clone(),
@@ -128,6 +145,8 @@ impl Fixture {
             operator_events: operator_handle,
             events: hub.clone(),
             metrics: Arc::new(Metrics::new()),
+            stats: Arc::new(Stats::new(true)),
+            verbosity: verbosity(),
             secret: secret.map(Secret::new),
             authentication,
             limits: Limits { body_bytes: BODY_LIMIT, ..Limits::default() },
@@ -187,6 +206,11 @@ pub(super) async fn json(response: Response) -> serde_json::Value {
     serde_json::from_str(&text(response).await).unwrap()
 }
 
+/// A log that takes every level.
+fn verbosity() -> Arc<Verbosity> {
+    Verbosity::new(Some(Arc::new(|_| {})))
+}
+
 fn info() -> Info {
     Info {
         node_id: 1,
@@ -196,6 +220,7 @@ fn info() -> Info {
         api_address: "a:1".into(),
         cluster: None,
         started_wall_ms: 1000,
+        log_file: None,
         flags: vec![("port".into(), "1".into())],
     }
 }

@@ -5,5 +5,6 @@ mod authentication;
 mod contract;
 mod contract_tables;
 mod fixture;
+mod plain;
 mod reads;
 mod world;

@@ -1,9 +1,12 @@
 //! The task that owns the subscribers of the operator event stream.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tepui_proto::MediaType;
 use tepui_proto::v1::master::Event;
 use tepui_proto::v1::master::event::{Subscribed, Type};
@@ -27,6 +30,7 @@ const WAITING: usize = 64;
 #[derive(Clone)]
 pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,
+    count: Arc<AtomicUsize>,
 }
 
 struct Request {
@@ -40,6 +44,11 @@ impl Handle {
         let (opened, inlet) = oneshot::channel();
         self.requests.send(Request { media, opened }).await.map_err(|_| Unavailable)?;
         inlet.await.map_err(|_| Unavailable)
+    }
+
+    /// How many subscribers there are.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -59,19 +68,22 @@ pub(crate) struct OperatorEvents {
     parts: Parts,
     requests: mpsc::Receiver<Request>,
     subscribers: BTreeSet<(ConnectionId, MediaType)>,
+    count: Arc<AtomicUsize>,
     told: Registry,
 }
 
 impl OperatorEvents {
     pub(crate) fn new(parts: Parts) -> (Handle, OperatorEvents) {
         let (requests, queue) = mpsc::channel(WAITING);
+        let count = Arc::new(AtomicUsize::new(0));
         let task = OperatorEvents {
             parts,
             requests: queue,
             subscribers: BTreeSet::new(),
+            count: count.clone(),
             told: Registry::default(),
         };
-        (Handle { requests }, task)
+        (Handle { requests, count }, task)
     }
 
     /// Runs until it is stopped.
@@ -87,6 +99,7 @@ impl OperatorEvents {
                 Some(request) = self.requests.recv() => self.on_request(request),
                 _ = heartbeat.tick() => self.tell(&[of(Type::Heartbeat)]),
             }
+            self.count.store(self.subscribers.len(), Ordering::Relaxed);
         }
     }
 
@@ -144,15 +157,26 @@ impl OperatorEvents {
     }
 
     fn tell(&mut self, events: &[Event]) {
+        if self.subscribers.is_empty() {
+            return;
+        }
         for event in events {
+            // Encoded once for all, so that many slow readers hold no more than one does.
+            let records = [MediaType::Json, MediaType::Protobuf].map(|media| (media, OnceCell::new()));
             for (id, media) in self.subscribers.clone() {
-                self.send(id, media, event);
+                let Some((_, record)) = records.iter().find(|(known, _)| *known == media) else { continue };
+                let record: &Bytes = record.get_or_init(|| encode_record(media, event));
+                self.push(id, record.clone());
             }
         }
     }
 
     fn send(&mut self, id: ConnectionId, media: MediaType, event: &Event) {
-        if self.parts.streams.push(id, encode_record(media, event)).is_err() {
+        self.push(id, encode_record(media, event));
+    }
+
+    fn push(&mut self, id: ConnectionId, record: Bytes) {
+        if self.parts.streams.push(id, record).is_err() {
             tracing::warn!(subscriber = id, "disconnected a subscriber that does not read its stream");
             self.forget(id);
         }

@@ -1,0 +1,170 @@
+//! Roles as operators see them: those that somebody subscribes to or holds something in, and all roles above them.
+
+use std::collections::BTreeMap;
+
+use tepui_proto::v1::master::response::GetRoles;
+use tepui_proto::v1::{self, Resource};
+use tepui_scheduler_core::ids::FrameworkId;
+use tepui_scheduler_core::{LocalView, Registry};
+
+use crate::view::agents::allocated_to;
+use crate::view::frameworks::reserved_role;
+
+/// One role. What is held below it counts for it, too.
+#[derive(Debug, Default)]
+pub(crate) struct Role {
+    pub(crate) weight: f64,
+    /// Those that subscribe to this very role or hold something in it.
+    pub(crate) frameworks: Vec<FrameworkId>,
+    pub(crate) allocated: Vec<Resource>,
+    pub(crate) offered: Vec<Resource>,
+    pub(crate) reserved: Vec<Resource>,
+}
+
+/// All roles by name. Offers are known to the leading master only.
+pub(crate) fn roles(registry: &Registry, local: Option<&LocalView>) -> BTreeMap<String, Role> {
+    let mut all: BTreeMap<String, Role> = BTreeMap::new();
+    for (id, record) in &registry.frameworks {
+        for name in record.roles() {
+            add_framework(&mut all, &name, id);
+        }
+    }
+    for charges in registry.charges.values() {
+        for ((framework, name), resources) in &charges.by_client {
+            if !registry.frameworks.contains_key(framework) {
+                continue;
+            }
+            add_framework(&mut all, name, framework);
+            let held = resources.to_proto().into_iter().map(|resource| allocated_to(resource, name));
+            add(&mut all, name, &held.collect::<Vec<_>>(), |role| &mut role.allocated);
+        }
+    }
+    for offer in local.into_iter().flat_map(|local| local.offers.values()) {
+        let name = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref());
+        let name = name
+            .or_else(|| offer.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.as_deref()));
+        if let Some(name) = name {
+            add(&mut all, name, &offer.resources, |role| &mut role.offered);
+        }
+    }
+    for agent in registry.agents.values().filter(|agent| agent.unreachable_ms.is_none()) {
+        for resource in agent.total() {
+            let name = reserved_role(resource);
+            if name != "*" {
+                add(&mut all, name, std::slice::from_ref(resource), |role| &mut role.reserved);
+            }
+        }
+    }
+    let names: Vec<String> = all.keys().cloned().collect();
+    for name in names {
+        for above in with_ancestors(&name) {
+            all.entry(above.to_owned()).or_default();
+        }
+    }
+    for (name, role) in &mut all {
+        role.weight = weight(registry, name);
+    }
+    all
+}
+
+/// GET_ROLES. Offered resources count as allocated there, as in Mesos.
+pub(crate) fn get_roles(registry: &Registry, local: Option<&LocalView>) -> GetRoles {
+    let roles = roles(registry, local).into_iter().map(|(name, role)| v1::Role {
+        name: Some(name),
+        weight: Some(role.weight),
+        frameworks: role.frameworks.iter().map(FrameworkId::to_proto).collect(),
+        resources: summed(role.allocated.iter().chain(&role.offered)),
+    });
+    GetRoles { roles: roles.collect() }
+}
+
+/// The share of a role among its siblings.
+pub(crate) fn weight(registry: &Registry, role: &str) -> f64 {
+    registry.weights.get(role).copied().unwrap_or(1.0)
+}
+
+/// A role and all above it, from the bottom up.
+fn with_ancestors(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| name.rsplit_once('/').map(|(above, _)| above))
+}
+
+fn add_framework(all: &mut BTreeMap<String, Role>, name: &str, id: &FrameworkId) {
+    let frameworks = &mut all.entry(name.to_owned()).or_default().frameworks;
+    if !frameworks.contains(id) {
+        frameworks.push(id.clone());
+    }
+}
+
+fn add(
+    all: &mut BTreeMap<String, Role>,
+    name: &str,
+    resources: &[Resource],
+    list: fn(&mut Role) -> &mut Vec<Resource>,
+) {
+    for above in with_ancestors(name) {
+        list(all.entry(above.to_owned()).or_default()).extend(resources.iter().cloned());
+    }
+}
+
+/// Adds up what can be added; a list that cannot be read is shown as it is.
+fn summed<'a>(resources: impl Iterator<Item = &'a Resource>) -> Vec<Resource> {
+    let mut plain: Vec<Resource> = resources.cloned().collect();
+    for resource in &mut plain {
+        resource.allocation_info = None;
+    }
+    match tepui_proto::resources::Resources::from_proto(&plain) {
+        Ok(sum) => sum.to_proto(),
+        Err(_) => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tepui_scheduler_core::registry::FrameworkRecord;
+
+    use super::*;
+
+    fn cpus(amount: f64) -> Resource {
+        Resource {
+            name: Some("cpus".into()),
+            r#type: Some(v1::value::Type::Scalar as i32),
+            scalar: Some(v1::value::Scalar { value: Some(amount) }),
+            ..Default::default()
+        }
+    }
+
+    fn offer(id: &str, role: &str, amount: f64) -> (tepui_scheduler_core::ids::OfferId, Arc<v1::Offer>) {
+        let offer = v1::Offer {
+            allocation_info: Some(v1::resource::AllocationInfo { role: Some(role.into()) }),
+            resources: vec![allocated_to(cpus(amount), role)],
+            ..Default::default()
+        };
+        (id.into(), Arc::new(offer))
+    }
+
+    #[test]
+    fn ancestors_are_listed_with_what_is_held_below_them() {
+        let info = v1::FrameworkInfo { role: Some("a/b/c".into()), ..Default::default() };
+        let mut registry = Registry::default();
+        registry
+            .frameworks
+            .insert("f".into(), Arc::new(FrameworkRecord { info: Some(info), ..Default::default() }));
+        let local = LocalView {
+            offers: [offer("o1", "a/b/c", 1.0), offer("o2", "a/d", 0.5)].into_iter().collect(),
+            ..Default::default()
+        };
+        let answer = get_roles(&registry, Some(&local));
+        let shown: Vec<(&str, usize, f64)> = answer
+            .roles
+            .iter()
+            .map(|role| {
+                let cpus = role.resources.first().and_then(|one| one.scalar?.value).unwrap_or_default();
+                (role.name(), role.frameworks.len(), cpus)
+            })
+            .collect();
+        assert_eq!(shown, [("a", 0, 1.5), ("a/b", 0, 1.0), ("a/b/c", 1, 1.0), ("a/d", 0, 0.5)]);
+        assert!(answer.roles.iter().all(|role| role.weight() == 1.0));
+    }
+}
