@@ -40,7 +40,6 @@ pub(crate) fn master_info(leader: &LeaderRecord) -> MasterInfo {
         }),
         domain: leader.domain.clone(),
         capabilities: CAPABILITIES.iter().map(|kind| Capability { r#type: Some(*kind as i32) }).collect(),
-        ..Default::default()
     }
 }
 
