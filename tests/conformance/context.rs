@@ -43,6 +43,34 @@ pub(crate) const STREAM_BYTES: usize = 1 << 20;
 /// CPUs and megabytes of memory of each agent.
 pub(crate) const AGENT: (f64, f64) = (2.0, 1024.0);
 
+/// Hosts of the mixed cluster's agents: a plain one, one with GPUs, one in another region.
+pub(crate) const MIXED_HOSTS: [&str; 3] = ["plain.example", "gpus.example", "south.example"];
+/// What the one with GPUs has besides: as much as one small task needs.
+pub(crate) const TINY: (f64, f64) = (0.1, 32.0);
+/// Name of the mixed cluster's list of hosts.
+const WHITELIST: &str = "whitelist";
+
+/// A domain as flags have it.
+fn domain(region: &str) -> String {
+    let fault_domain =
+        serde_json::json!({ "region": { "name": region }, "zone": { "name": format!("{region}-1") } });
+    serde_json::json!({ "fault_domain": fault_domain }).to_string()
+}
+
+fn mixed_agents(resources: &str) -> Vec<(String, Vec<String>)> {
+    let gpus = format!("cpus:{};mem:{};disk:64;ports:[31010-31011];gpus:2", TINY.0, TINY.1);
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let south = domain("south");
+    vec![
+        (resources.to_owned(), owned(&["--hostname", MIXED_HOSTS[0], "--attributes", "rack:r1;rack:r9"])),
+        (gpus, owned(&["--hostname", MIXED_HOSTS[1], "--attributes", "rack:g1"])),
+        (
+            resources.to_owned(),
+            owned(&["--hostname", MIXED_HOSTS[2], "--attributes", "rack:r2;row:7", "--domain", &south]),
+        ),
+    ]
+}
+
 /// A cluster and a client.
 #[derive(Debug)]
 pub struct Context {
@@ -77,6 +105,16 @@ impl Context {
                 // Where its output goes anyway, so that it can be read over HTTP, too.
                 let log = folder.path().join("cluster/logs/master-1.log");
                 flag("--log-file", log.display().to_string());
+            }
+            Needs::Mixed => {
+                let whitelist = folder.path().join(WHITELIST);
+                std::fs::write(&whitelist, MIXED_HOSTS.join("\n"))?;
+                flag("--agent-whitelist", whitelist.display().to_string());
+                flag("--fair-sharing-excluded-resource-names", "gpus".to_owned());
+                flag("--domain", domain("north"));
+                options.distinct_hosts = false;
+                options.agents = MIXED_HOSTS.len();
+                options.agent_variants = mixed_agents(&options.resources);
             }
             Needs::Quick | Needs::Limited => {
                 flag("--agent-ping-timeout", format!("{}ms", GIVEN_UP.as_millis() / 4));
@@ -122,6 +160,9 @@ impl Context {
 
     /// Brings the cluster back to where it was: everything runs, no framework, no task.
     pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
+        if self.whitelist_path().exists() {
+            self.whitelist(&MIXED_HOSTS)?;
+        }
         for index in 0..self.cluster.masters().len() {
             self.cluster.resume_master(index);
             if self.cluster.master_pid(index).is_none() {
@@ -139,8 +180,19 @@ impl Context {
         self.settled().await
     }
 
-    /// Takes back what operators wanted of agents and machines.
+    /// Takes back what operators wanted of roles, agents and machines.
     async fn undo_operators(&self) -> anyhow::Result<()> {
+        let weights = self.ask(Type::GetWeights).await?.get_weights.unwrap_or_default().weight_infos;
+        let changed: Vec<_> = weights.into_iter().filter(|info| info.weight() != 1.0).collect();
+        if !changed.is_empty() {
+            let roles: Vec<_> = changed.iter().map(|info| (info.role(), 1.0)).collect();
+            scenarios::h_quota::set_weights(self, &roles).await?;
+        }
+        let quotas = scenarios::h_quota::quotas(self).await?;
+        if !quotas.is_empty() {
+            let none = quotas.iter().map(|one| scenarios::h_quota::config(one.role(), &[], &[]));
+            scenarios::h_quota::set_quota(self, none.collect()).await?;
+        }
         let status = self.ask(Type::GetMaintenanceStatus).await?.get_maintenance_status.unwrap_or_default();
         let status = status.status.unwrap_or_default();
         if !status.down_machines.is_empty() {
@@ -363,6 +415,15 @@ impl Context {
     /// `/state` of the leading master.
     pub(crate) async fn state(&self) -> anyhow::Result<serde_json::Value> {
         self.http.get_json(&self.leader().await?, "/state").await
+    }
+
+    /// Replaces the mixed cluster's list of hosts.
+    pub(crate) fn whitelist(&self, hosts: &[&str]) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.whitelist_path(), hosts.join("\n"))?)
+    }
+
+    fn whitelist_path(&self) -> PathBuf {
+        self.cluster.dir().with_file_name(WHITELIST)
     }
 
     /// A path in the scenario's scratch folder.

@@ -36,6 +36,9 @@ pub enum Needs {
     Limited,
     /// Three masters and two agents.
     Trio,
+    /// One master with a domain, a list of hosts and GPUs that do not count for shares; three agents that differ: a plain one,
+    /// a tiny one with GPUs, one in another region.
+    Mixed,
 }
 
 /// In which encodings a scenario makes sense.

@@ -88,7 +88,7 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
     let mut summary = Summary::default();
     // One cluster at a time on a machine, whoever else tests on it.
     let _lock = tokio::task::block_in_place(harness::lock)?;
-    for needs in [Needs::Calm, Needs::Quick, Needs::Limited, Needs::Trio] {
+    for needs in [Needs::Calm, Needs::Quick, Needs::Limited, Needs::Trio, Needs::Mixed] {
         let here: Vec<_> = chosen.iter().filter(|(_, built)| built.needs == needs).collect();
         let mut context: Option<Context> = None;
         for (scenario, built) in here {

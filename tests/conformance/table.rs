@@ -1,13 +1,13 @@
 //! The list of all scenarios, with those that wait and why. The numbers never change.
 
 use Encodings::{Both, Json};
-use Needs::{Calm, Limited, Quick, Trio};
+use Needs::{Calm, Limited, Mixed, Quick, Trio};
 
 use super::scenarios::{
-    a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_filters, b_offers, c_kills, c_tasks,
-    c_validation, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents, f_fates, f_partitions,
-    f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_maintenance, h_reservations,
-    h_subscribers, h_summary,
+    a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_allocation, b_filters, b_offers,
+    c_kills, c_tasks, c_validation, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents,
+    f_fates, f_partitions, f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_maintenance,
+    h_quota, h_reservations, h_subscribers, h_summary,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -36,7 +36,6 @@ const fn later(number: &'static str, name: &'static str, reason: &'static str) -
 const EXECUTORS: &str = "custom executors are not built yet";
 const PERMISSIONS: &str = "permissions are not built yet";
 const CHECKS: &str = "health checks and checks are not carried out yet";
-const WEIGHTS: &str = "weights and quotas cannot be set yet";
 
 /// All scenarios, in order.
 pub fn table() -> &'static [Scenario] {
@@ -79,14 +78,14 @@ static TABLE: &[Scenario] = &[
     built!("31", "offer_timeout", Quick, Json, b_filters::offer_timeout),
     built!("32", "suppress_and_revive", Calm, Both, b_filters::suppression),
     built!("33", "equal_shares", Calm, Json, b_offers::equal_shares),
-    later("34", "weights", WEIGHTS),
+    built!("34", "weights", Calm, Both, b_allocation::weights),
     built!("35", "nested_roles", Calm, Json, b_offers::nested_roles),
     built!("36", "smallest_offer", Calm, Json, b_offers::smallest_offer),
-    later("37", "excluded_from_fairness", "resources cannot be excluded from shares yet"),
-    later("38", "gpu_capability", "needs agents with GPUs in the test clusters"),
-    later("39", "whitelist_and_regions", "whitelists and fault domains are not built yet"),
+    built!("37", "excluded_from_fairness", Mixed, Json, b_allocation::excluded_from_fairness),
+    built!("38", "gpu_capability", Mixed, Both, b_allocation::gpu_capability),
+    built!("39", "whitelist_and_regions", Mixed, Json, b_allocation::whitelist_and_regions),
     built!("40", "several_roles", Calm, Both, b_offers::several_roles),
-    later("41", "offer_constraints", "offer constraints are checked but not applied yet"),
+    built!("41", "offer_constraints", Mixed, Both, b_allocation::offer_constraints),
     built!("42", "combined_offers", Calm, Json, b_accept::combined_offers),
     built!("43", "invalid_combinations", Calm, Both, b_accept::invalid_combinations),
     built!("44", "stale_offers", Calm, Both, b_accept::stale_offers),
@@ -215,8 +214,8 @@ static TABLE: &[Scenario] = &[
     built!("99", "absent_framework_is_torn_down", Trio, Json, g_leaders::absent_framework),
     built!("100", "failover_deadline_survives", Trio, Json, g_failover::deadline_survives),
     // H: what operators use.
-    later("101", "quota", WEIGHTS),
-    later("102", "weights_by_operators", WEIGHTS),
+    built!("101", "quota", Calm, Both, h_quota::quota, "permissions are not built yet"),
+    built!("102", "weights_by_operators", Trio, Both, h_quota::weights),
     built!("103", "reservations", Calm, Both, h_reservations::all, "permissions are not built yet"),
     built!("104", "maintenance", Calm, Both, h_maintenance::maintenance),
     built!("105", "draining", Quick, Both, h_drain::draining),

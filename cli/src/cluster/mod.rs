@@ -37,6 +37,8 @@ pub struct Options {
     pub agent_args: Vec<String>,
     /// Names each agent's host after its number, so that each is on a machine of its own.
     pub distinct_hosts: bool,
+    /// What the first agents have instead of `resources`, and arguments of theirs alone.
+    pub agent_variants: Vec<(String, Vec<String>)>,
     /// Log filter of the servers.
     pub log: String,
     /// Ports on this host under which the masters reach each other, if those lead to them through somebody who may interrupt.
@@ -55,6 +57,7 @@ impl Options {
             master_args: Vec::new(),
             agent_args: Vec::new(),
             distinct_hosts: false,
+            agent_variants: Vec::new(),
             log: crate::logging::SERVER_LOG.to_owned(),
             peer_gateways: Vec::new(),
         }
@@ -150,11 +153,13 @@ impl LocalCluster {
         let mut agents = Vec::new();
         for id in 1..=options.agents {
             let mut node = Node::new(&options, "agent", id, port()?, &secret);
-            node.arguments.extend(["--masters", &list, "--resources", &options.resources].map(str::to_owned));
+            let common = (options.resources.clone(), Vec::new());
+            let (resources, own) = options.agent_variants.get(id - 1).unwrap_or(&common);
+            node.arguments.extend(["--masters", &list, "--resources", resources].map(str::to_owned));
             if options.distinct_hosts {
                 node.arguments.extend(["--hostname".to_owned(), format!("host-{id}.test")]);
             }
-            node.arguments.extend(options.agent_args.iter().cloned());
+            node.arguments.extend(options.agent_args.iter().chain(own).cloned());
             agents.push(node);
         }
         tepui_sdk::transport::install_crypto();

@@ -67,7 +67,7 @@ pub(crate) async fn teardown_frees(cx: &mut Context) -> anyhow::Result<()> {
 }
 
 /// Fills one agent, so that there is one left to be offered to one framework at a time.
-async fn one_agent(cx: &Context) -> anyhow::Result<Framework> {
+pub(super) async fn one_agent(cx: &Context) -> anyhow::Result<Framework> {
     let mut filler = cx.subscribe(in_roles(info("filler"), &["filler"])).await?;
     let offers = filler.offers_of_agents(2).await?;
     filler.launch_on(&offers[0], vec![sized(sleeper("all"), AGENT.0, AGENT.1)]).await?;
@@ -78,7 +78,7 @@ async fn one_agent(cx: &Context) -> anyhow::Result<Framework> {
 }
 
 /// Waits for the next offer of any of these frameworks and returns whose it is.
-async fn next_of(frameworks: &mut [Framework]) -> anyhow::Result<(usize, v1::Offer)> {
+pub(super) async fn next_of(frameworks: &mut [Framework]) -> anyhow::Result<(usize, v1::Offer)> {
     let began = std::time::Instant::now();
     loop {
         for (index, framework) in frameworks.iter_mut().enumerate() {
@@ -152,7 +152,7 @@ pub(crate) async fn smallest_offer(cx: &mut Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn role_of(offer: &v1::Offer) -> String {
+pub(super) fn role_of(offer: &v1::Offer) -> String {
     offer.allocation_info.as_ref().and_then(|allocation| allocation.role.clone()).unwrap_or_default()
 }
 
