@@ -1,6 +1,6 @@
 //! What the processes of containers use, read from /proc. Owns what belongs to a container and how often it is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,6 +25,8 @@ pub(crate) struct Usage {
 pub(crate) struct Sample {
     pub(crate) taken: SystemTime,
     by_root: BTreeMap<i32, Vec<Stat>>,
+    /// Supervisors that were asked for when it was taken: the look is newer than they are.
+    sought: BTreeSet<i32>,
 }
 
 /// Looks at processes, not too often.
@@ -34,15 +36,17 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Returns a look that is hardly older than now. Blocking; one look at a time.
-    pub(crate) fn sample(&self) -> Arc<Sample> {
+    /// Returns a look that is hardly older than now and not older than any of these supervising processes. Blocking; one look at a
+    /// time.
+    pub(crate) fn sample(&self, supervisors: BTreeSet<i32>) -> Arc<Sample> {
         // It guards a value that is replaced as a whole.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((at, sample)) if at.elapsed() < FRESH => sample.clone(),
+            Some((at, sample)) if at.elapsed() < FRESH && sample.covers(&supervisors) => sample.clone(),
             _ => {
                 let taken = SystemTime::now();
-                let sample = Arc::new(Sample { taken, by_root: by_session(processes::all()) });
+                let by_root = by_session(processes::all());
+                let sample = Arc::new(Sample { taken, by_root, sought: supervisors });
                 *last = Some((Instant::now(), sample.clone()));
                 sample
             }
@@ -51,6 +55,13 @@ impl Sampler {
 }
 
 impl Sample {
+    /// Whether it was taken when these were there already. One that it was taken for and that it does not have is gone: that is
+    /// no reason to look again.
+    fn covers(&self, supervisors: &BTreeSet<i32>) -> bool {
+        let has = |pid: &i32| self.by_root.get(pid).is_some_and(|all| all.iter().any(|one| one.pid == *pid));
+        supervisors.iter().all(|pid| self.sought.contains(pid) || has(pid))
+    }
+
     /// Returns what a container uses whose supervising process has this id; `None` if that is gone.
     pub(crate) fn of(&self, supervisor: i32) -> Option<Usage> {
         let members = self.members(supervisor)?;
@@ -127,7 +138,7 @@ mod tests {
             stat(20, 1, 20),
             stat(21, 20, 20),
         ];
-        let sample = Sample { taken: SystemTime::now(), by_root: by_session(all) };
+        let sample = Sample { taken: SystemTime::now(), by_root: by_session(all), sought: BTreeSet::new() };
         let usage = sample.of(10).unwrap();
         assert_eq!((usage.processes, usage.threads), (4, 8));
         assert_eq!(usage.rss_bytes, 50 * u64::try_from(rustix::param::page_size()).unwrap());
@@ -139,9 +150,38 @@ mod tests {
     #[test]
     fn a_look_serves_everybody_for_a_while() {
         let sampler = Sampler::default();
-        let first = sampler.sample();
-        assert!(Arc::ptr_eq(&first, &sampler.sample()));
+        let first = sampler.sample(BTreeSet::new());
+        assert!(Arc::ptr_eq(&first, &sampler.sample(BTreeSet::new())));
         let own = std::process::id().cast_signed();
         assert!(first.by_root.values().flatten().any(|stat| stat.pid == own && stat.rss_pages > 0));
+    }
+
+    #[test]
+    fn a_look_is_not_older_than_what_is_asked_for() {
+        let found = |supervisors: &[i32], sought: &[i32]| {
+            let by_root = by_session(vec![stat(10, 1, 10), stat(11, 10, 10)]);
+            let sought = sought.iter().copied().collect();
+            let sample = Sample { taken: SystemTime::now(), by_root, sought };
+            sample.covers(&supervisors.iter().copied().collect())
+        };
+        assert!(found(&[], &[]) && found(&[10], &[]));
+        // It came later, or it does not stand by a container.
+        assert!(!found(&[10, 20], &[]) && !found(&[11], &[]));
+        // It was gone when it was looked for.
+        assert!(found(&[10, 20], &[20]));
+        let sampler = Sampler {
+            last: Mutex::new(Some((
+                Instant::now(),
+                Arc::new(Sample {
+                    taken: SystemTime::now(),
+                    by_root: BTreeMap::new(),
+                    sought: BTreeSet::new(),
+                }),
+            ))),
+        };
+        // No process has this id, so that only having looked for it counts.
+        let sample = sampler.sample(BTreeSet::from([i32::MAX]));
+        assert!(!sample.by_root.is_empty());
+        assert!(Arc::ptr_eq(&sample, &sampler.sample(BTreeSet::from([i32::MAX]))));
     }
 }

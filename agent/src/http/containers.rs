@@ -14,7 +14,7 @@ use v1::agent::response::{GetContainers, WaitContainer, get_containers};
 
 use super::error::Refusal;
 use super::files::blocking;
-use super::known::{self, Executor, Framework};
+use super::known::{self, Executor, Framework, Known};
 use super::query::Query;
 use super::{Inner, empty, json};
 use crate::containerizer::{Sample, signal_container};
@@ -25,16 +25,18 @@ const MEGABYTE: f64 = 1024.0 * 1024.0;
 /// All containers with a process. Nested and standalone ones do not exist, whether they are asked for or not.
 pub(super) async fn get(app: &Arc<Inner>) -> Result<GetContainers, Refusal> {
     let known = known::look(app).await?;
-    let sample = sample(app).await?;
+    let sample = sample(app, &known).await?;
     let live = known.executors().filter(|(_, executor)| executor.is_live());
     Ok(GetContainers {
         containers: live.map(|(framework, one)| container(framework, one, &sample)).collect(),
     })
 }
 
-async fn sample(app: &Arc<Inner>) -> Result<Arc<Sample>, Refusal> {
+async fn sample(app: &Arc<Inner>, known: &Known) -> Result<Arc<Sample>, Refusal> {
+    let live = known.executors().filter(|(_, executor)| executor.is_live());
+    let supervisors = live.filter_map(|(_, executor)| Some(executor.pid?.cast_signed())).collect();
     let app = app.clone();
-    blocking(move || Ok(app.sampler.sample())).await
+    blocking(move || Ok(app.sampler.sample(supervisors))).await
 }
 
 fn container(framework: &Framework, executor: &Executor, sample: &Sample) -> get_containers::Container {
@@ -91,7 +93,7 @@ pub(super) async fn list(app: &Arc<Inner>, query: &Query) -> Result<Response, Re
 
 async fn plain(app: &Arc<Inner>) -> Result<Vec<(Value, get_containers::Container)>, Refusal> {
     let known = known::look(app).await?;
-    let sample = sample(app).await?;
+    let sample = sample(app, &known).await?;
     let live = known.executors().filter(|(_, executor)| executor.is_live());
     let shown = live.map(|(framework, executor)| {
         let container = container(framework, executor, &sample);

@@ -156,7 +156,7 @@ fn every_double_is_read_exactly() {
     }
 }
 
-/// Found by the fuzz targets: a status that could just be read could not be read any more as a part of a log entry.
+/// Without a bound of their own, a status that could just be read could not be read any more as a part of a log entry.
 #[test]
 fn containers_within_containers_are_bounded_in_both_encodings() {
     let nested = |levels: usize| {
