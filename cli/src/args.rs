@@ -143,7 +143,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Master(args) => Box::pin(commands::master::run(*args, verbosity)).await,
-        Command::Agent(args) => Box::pin(commands::agent::run(*args)).await,
+        Command::Agent(args) => Box::pin(commands::agent::run(*args, verbosity)).await,
         Command::Local(args) => Box::pin(commands::local::run(args)).await,
         Command::Demo(args) => Box::pin(crate::demo::run(args)).await,
         Command::Run(args) => Box::pin(commands::run::run(*args)).await,

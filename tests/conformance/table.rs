@@ -6,8 +6,8 @@ use Needs::{Calm, Limited, Mixed, Quick, Trio};
 use super::scenarios::{
     a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_allocation, b_filters, b_offers,
     c_kills, c_tasks, c_validation, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents,
-    f_fates, f_partitions, f_reservations, g_failover, g_leaders, h_drain, h_endpoints, h_maintenance,
-    h_quota, h_reservations, h_subscribers, h_summary,
+    f_fates, f_partitions, f_reservations, g_failover, g_leaders, h_agent_endpoints, h_drain, h_endpoints,
+    h_maintenance, h_quota, h_reservations, h_subscribers, h_summary,
 };
 use super::{Built, Encodings, Needs, Scenario, State};
 
@@ -64,7 +64,7 @@ static TABLE: &[Scenario] = &[
     built!("18", "redirect_endpoint", Trio, Json, a_masters::redirect_endpoint),
     built!("19", "one_record_per_chunk", Calm, Both, a_protocol::record_per_chunk),
     later("20", "executor_endpoint", EXECUTORS),
-    later("21", "agent_api_streams", "calls of the agent API that stream are not built yet"),
+    built!("21", "agent_api_streams", Calm, Both, h_agent_endpoints::operator_api),
     built!("22", "operator_calls", Calm, Both, a_masters::operator_calls),
     // B: offers and allocation.
     built!("23", "first_offer", Calm, Both, b_offers::whole_agents),
@@ -197,7 +197,7 @@ static TABLE: &[Scenario] = &[
     later("90", "reconfigured_agent", "agents cannot change their resources yet"),
     built!("91", "reservations_survive_restarts", Trio, Json, f_reservations::survive),
     built!("92", "forgotten_agents", Limited, Json, f_fates::forgotten_agents),
-    later("93", "agent_unavailable_during_recovery", "recovery is over before an outsider could ask"),
+    built!("93", "agent_unavailable_during_recovery", Calm, Both, h_agent_endpoints::recovery),
     // G: the leading master fails.
     built!("94", "tasks_survive_the_leader", Trio, Both, g_failover::tasks_survive),
     built!("95", "killed_after_accept", Trio, Json, g_failover::killed_after_accept),

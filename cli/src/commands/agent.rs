@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tepui_agent::{Config, Secret, Server};
+use tepui_agent::{Config, LogLevel, Secret, Server};
 use tepui_proto::v1::DomainInfo;
 use tepui_sdk::environment::parse_masters;
 
 use super::offer_flags::parse_domain;
 use super::signals::interrupted;
 use crate::args::parse_duration;
-use crate::logging::LogArgs;
+use crate::logging::{LogArgs, SetVerbosity};
 
 /// Flags of `tepui agent`.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,8 +78,10 @@ struct TimerArgs {
 ///
 /// # Errors
 /// When it cannot start, or cannot go on.
-pub async fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
-    let server = Server::start(config(&args)?).await.context("start the agent")?;
+pub async fn run(args: AgentArgs, verbosity: SetVerbosity) -> anyhow::Result<ExitCode> {
+    let mut config = config(&args)?;
+    config.log_level = Some(LogLevel::new(move |level| verbosity(level)));
+    let server = Server::start(config).await.context("start the agent")?;
     server.run_until(interrupted()).await.context("run the agent")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,7 @@ fn length(list: &Value) -> usize {
 }
 
 pub(crate) async fn endpoints(cx: &mut Context) -> anyhow::Result<()> {
+    super::h_agent_endpoints::endpoints(cx).await?;
     let mut framework = cx.subscribe(lasting("shown")).await?;
     let agent = framework.run(vec![sleeper("long")]).await?;
     let offer = framework.offer().await?;

@@ -22,6 +22,7 @@ pub(crate) mod f_reservations;
 pub(crate) mod g_failover;
 pub(crate) mod g_leaders;
 pub(crate) mod g_wishes;
+pub(crate) mod h_agent_endpoints;
 pub(crate) mod h_drain;
 pub(crate) mod h_endpoints;
 pub(crate) mod h_events;
