@@ -66,6 +66,16 @@ pub struct Timers {
     pub kill_grace: Duration,
     /// How long a supervising process may take to start a command.
     pub launch_timeout: Duration,
+    /// How long the process of an executor may take to subscribe, counted from its start.
+    pub executor_registration_timeout: Duration,
+    /// How long executors have to subscribe again after the agent restarted.
+    pub executor_reregistration_timeout: Duration,
+    /// Grace between asking an executor to end and forcing it, where it names none itself.
+    pub executor_shutdown_grace: Duration,
+    /// Pause between two HEARTBEAT events to an executor.
+    pub executor_heartbeat: Duration,
+    /// How long executors of checkpointing frameworks are told to wait for an agent that is away.
+    pub recovery_timeout: Duration,
     /// Age at which the sandbox of an ended task goes.
     pub gc_delay: Duration,
     pub gc_interval: Duration,
@@ -84,6 +94,11 @@ impl Default for Timers {
             update_retry_max: Duration::from_secs(600),
             kill_grace: Duration::from_secs(3),
             launch_timeout: Duration::from_secs(30),
+            executor_registration_timeout: Duration::from_secs(60),
+            executor_reregistration_timeout: Duration::from_secs(2),
+            executor_shutdown_grace: Duration::from_secs(5),
+            executor_heartbeat: Duration::from_secs(30 * 60),
+            recovery_timeout: Duration::from_secs(15 * 60),
             gc_delay: Duration::from_secs(7 * 24 * 3600),
             gc_interval: Duration::from_secs(60),
             drain_timeout: Duration::from_millis(500),

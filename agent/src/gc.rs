@@ -30,7 +30,9 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
         }
         let known = handle.look(|agent| {
-            agent.tasks().map(|task| task.container_id.to_owned()).collect::<BTreeSet<String>>()
+            let tasks = agent.tasks().map(|task| task.container_id);
+            let executors = agent.executors().map(|executor| executor.container_id);
+            tasks.chain(executors).map(str::to_owned).collect::<BTreeSet<String>>()
         });
         let Some(known) = known.await else { return };
         let (layout, delay) = (layout.clone(), timers.gc_delay);

@@ -17,10 +17,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::checkpoint::{Journal, JournalFile};
 use crate::config::{Config, Timers};
-use crate::containerizer::{self, Containerizer, Settings};
+use crate::containerizer::{self, Containerizer, Recovered, Settings};
 use crate::layout::{Layout, WorkDirLock, write_atomically};
 use crate::master_link::MasterLink;
-use crate::runtime::{EventLoop, Handle, Observed, Parts};
+use crate::runtime::{EventLoop, Handle, Observed, Parts, Queues};
 use crate::{Error, PRODUCT_VERSION, flags, gc, http, resources, volumes};
 
 /// A running agent.
@@ -58,7 +58,7 @@ impl Server {
         let (stop_outside, stop) = (CancellationToken::new(), CancellationToken::new());
         // If anything fails from here on, what has begun by then ends.
         let given_up = (stop_outside.clone().drop_guard(), stop.clone().drop_guard());
-        let (handle, messages) = Handle::new();
+        let (handle, Queues { messages, ended_streams }) = Handle::new();
         let observed = Observed::new();
         // Before the recovery: whoever asks meanwhile is told to come again instead of finding nobody.
         let facts = http::Facts {
@@ -79,7 +79,8 @@ impl Server {
             let (layout, state) = (layout.clone(), state.clone());
             tokio::task::spawn_blocking(move || containerizer::recover(&layout, &state)).await
         };
-        let (processes, adopted) = recovery.map_err(|_| Error::Ended("recovery"))??;
+        let Recovered { processes, executors, adopted } =
+            recovery.map_err(|_| Error::Ended("recovery"))??;
 
         {
             let layout = layout.clone();
@@ -93,15 +94,24 @@ impl Server {
         let (journal, durable, write) = Journal::new(file);
         let journal_task = tokio::task::spawn_blocking(write);
 
-        let has_tasks = !state.tasks.is_empty();
+        let anything = !state.tasks.is_empty() || !state.executors.is_empty();
         let agent = Agent::new(core, state);
-        let observe = observed.clone();
-        let parts =
-            Parts { agent, messages, journal, durable, containers, observed: observe, stop: stop.clone() };
-        let first = if has_tasks { vec![Input::Recovered { processes }] } else { Vec::new() };
+        let streams = handle.executors().clone();
+        let parts = Parts {
+            agent,
+            messages,
+            journal,
+            durable,
+            containers,
+            executors: streams.clone(),
+            observed: observed.clone(),
+            stop: stop.clone(),
+        };
+        let first = if anything { vec![Input::Recovered { processes, executors }] } else { Vec::new() };
         // Both are owned by this server, which awaits them.
         let event_loop = tracker.spawn(EventLoop::new(parts).run(first));
 
+        tracker.spawn(streams.watch(ended_streams, handle.clone(), stop_outside.clone()));
         tracker.spawn(gc::run(layout, handle, config.timers.clone(), observed, stop_outside.clone()));
         tracker.spawn(link.run(stop_outside.clone()));
         drop((given_up.0.disarm(), given_up.1.disarm()));
@@ -228,5 +238,9 @@ fn core_config(
     core.update_retry_min_ms = milliseconds(timers.update_retry_min);
     core.update_retry_max_ms = milliseconds(timers.update_retry_max);
     core.register_timeout_ms = milliseconds(timers.register_timeout);
+    core.executor_registration_timeout_ms = milliseconds(timers.executor_registration_timeout);
+    core.executor_reregistration_timeout_ms = milliseconds(timers.executor_reregistration_timeout);
+    core.executor_shutdown_grace_ms = milliseconds(timers.executor_shutdown_grace);
+    core.executor_heartbeat_ms = milliseconds(timers.executor_heartbeat);
     core
 }

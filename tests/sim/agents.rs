@@ -101,7 +101,7 @@ impl World {
         let life = found.life;
         self.note(|| format!("agent {agent} starts with {} tasks", processes.len()));
         if has_tasks {
-            self.agent_handle(agent, Input::Recovered { processes })?;
+            self.agent_handle(agent, Input::Recovered { processes, executors: Vec::new() })?;
         }
         self.after(self.agents[agent].generation % 2 * MS + 5 * MS, Event::AgentSearch { agent, life });
         Ok(())
@@ -243,6 +243,12 @@ impl World {
             Effect::Volumes { destroy, create } => {
                 self.note(|| format!("agent {agent}: volumes {destroy:?} go, {create:?} come"));
             }
+            // No framework of the simulation brings executors.
+            Effect::LaunchExecutor(_)
+            | Effect::KillExecutor { .. }
+            | Effect::ExecutorForgotten { .. }
+            | Effect::ToExecutor { .. }
+            | Effect::CloseExecutor { .. } => {}
             Effect::Note(note) => self.note(|| format!("agent {agent}: {note}")),
         }
         Ok(())

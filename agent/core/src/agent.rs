@@ -1,19 +1,22 @@
 //! The agent itself: one struct, one entrance. Owns the order in which inputs reach its parts, and what waits for a record
 //! to become durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
+use tepui_proto::tepui::agent_link::call;
 use tepui_proto::v1;
 
 use crate::checkpoint::{Kind, Record, Resources, State};
+use crate::executors::Executor;
 use crate::ids::Ids;
 use crate::kills::Leaving;
 use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::task::{Phase, Task};
 use crate::timers::{Timer, Timers};
-use crate::view::CompletedTask;
-use crate::{Config, Effect, Input, Note, Now, TaskKey};
+use crate::view::{CompletedExecutor, CompletedTask};
+use crate::{Config, Effect, ExecutorKey, Input, Note, Now, TaskKey};
 
 /// What an agent knows and decides.
 pub struct Agent {
@@ -33,6 +36,7 @@ pub struct Agent {
     pub(crate) link: Link,
     pub(crate) frameworks: BTreeMap<String, v1::FrameworkInfo>,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
     /// Updates about tasks that this agent does not have; they live as long as the registration.
     pub(crate) answers: BTreeMap<TaskKey, Outbox>,
     pub(crate) completed: VecDeque<CompletedTask>,
@@ -40,6 +44,9 @@ pub struct Agent {
     pub(crate) completed_frameworks: VecDeque<v1::FrameworkInfo>,
     /// Reservations and volumes as the cluster decided.
     pub(crate) resources: Resources,
+    pub(crate) completed_executors: VecDeque<CompletedExecutor>,
+    /// Ends of executors that no master could be told of yet.
+    pub(crate) unsent_ends: VecDeque<call::ExecutorExited>,
     pub(crate) timers: Timers,
     pub(crate) ids: Ids,
     /// The processes of the checkpoint's tasks are known.
@@ -52,6 +59,8 @@ pub(crate) enum Awaiting {
     Accepted { task: TaskKey, launch_seq: u64 },
     Updated { task: TaskKey },
     Resources { version: u64 },
+    ExecutorUpdate { executor: ExecutorKey, task_id: v1::TaskId, uuid: Bytes },
+    ExecutorEnded { executor: ExecutorKey, container_id: String, status: i32 },
 }
 
 /// One call of `handle`: the time, and where effects go.
@@ -85,26 +94,29 @@ impl Agent {
                 let outbox = Outbox::recovered(record.unacknowledged, record.latest);
                 let done = outbox.latest_state().is_terminal();
                 let task = Task {
-                    key: key.clone(),
                     launch_seq: record.launch_seq,
-                    record: 0,
-                    info: record.info,
-                    container_id: record.container_id,
+                    executor: ExecutorKey::of_task(&key.framework_id, &record.info),
                     phase: if done { Phase::Done } else { Phase::Recovering },
-                    pid: None,
-                    kill: None,
                     outbox,
                     abandoned: record.abandoned,
+                    ..Task::new(key.clone(), record.info, record.container_id)
                 };
                 (key, task)
             })
             .collect();
+        let executors: BTreeMap<ExecutorKey, Executor> = recovered
+            .executors
+            .into_iter()
+            .map(|(key, record)| (key.clone(), Executor::recovered(key, record)))
+            .collect();
         // A framework is recorded just before its first task: that task's record may be missing.
         let mut frameworks = recovered.frameworks;
-        frameworks.retain(|id, _| tasks.keys().any(|key| key.framework_id == *id));
-        for key in tasks.keys() {
-            frameworks.entry(key.framework_id.clone()).or_insert_with(|| v1::FrameworkInfo {
-                id: Some(key.wire_framework_id()),
+        let of_executors = executors.keys().map(|key| &key.framework_id);
+        let used: BTreeSet<&String> = tasks.keys().map(|key| &key.framework_id).chain(of_executors).collect();
+        frameworks.retain(|id, _| used.contains(id));
+        for id in used {
+            frameworks.entry(id.clone()).or_insert_with(|| v1::FrameworkInfo {
+                id: Some(v1::FrameworkId { value: Some(id.clone()) }),
                 ..Default::default()
             });
         }
@@ -120,12 +132,15 @@ impl Agent {
             awaiting: VecDeque::new(),
             link: Link::default(),
             frameworks,
-            ready: tasks.is_empty(),
+            ready: tasks.is_empty() && executors.is_empty(),
             tasks,
+            executors,
             answers: BTreeMap::new(),
             completed: VecDeque::new(),
             completed_frameworks: VecDeque::new(),
             resources: recovered.resources,
+            completed_executors: VecDeque::new(),
+            unsent_ends: VecDeque::new(),
             timers: Timers::default(),
             ids,
             leaving: None,
@@ -139,7 +154,7 @@ impl Agent {
         }
         let turn = &mut Turn { now, effects };
         match input {
-            Input::Recovered { processes } => self.on_recovered(turn, processes),
+            Input::Recovered { processes, executors } => self.on_recovered(turn, processes, executors),
             Input::LinkUp => self.on_link_up(turn),
             Input::LinkDown => self.on_link_down(),
             Input::MasterEvent(event) => self.on_event(turn, *event),
@@ -147,6 +162,19 @@ impl Agent {
             Input::Launched { task, pid } => self.on_launched(turn, &task, pid),
             Input::LaunchFailed { task, message } => self.on_launch_failed(turn, &task, message),
             Input::Exited { task, exit } => self.on_exited(turn, &task, exit),
+            Input::ExecutorLaunched { executor, pid } => self.on_executor_launched(turn, &executor, pid),
+            Input::ExecutorLaunchFailed { executor, message } => {
+                self.on_executor_launch_failed(turn, &executor, message);
+            }
+            Input::ExecutorExited { executor, exit } => self.on_executor_exited(turn, &executor, exit),
+            Input::ExecutorSubscribed { executor, connection, subscribe } => {
+                self.on_executor_subscribed(turn, &executor, connection, *subscribe);
+            }
+            Input::ExecutorDisconnected { executor, connection } => {
+                self.on_executor_disconnected(turn, &executor, connection);
+            }
+            Input::ExecutorUpdate { executor, status } => self.on_executor_update(turn, &executor, *status),
+            Input::ExecutorMessage { executor, data } => self.on_executor_message(turn, &executor, data),
             Input::Tick => {}
         }
         self.on_time(turn);
@@ -184,6 +212,13 @@ impl Agent {
                 }
                 Some((_, Awaiting::Updated { task })) => self.send_next_update(turn, &task),
                 Some((_, Awaiting::Resources { version })) => self.send_resources_accepted(turn, version),
+                Some((_, Awaiting::ExecutorUpdate { executor, task_id, uuid })) => {
+                    self.send_acknowledged(turn, &executor, task_id, uuid);
+                }
+                Some((_, Awaiting::ExecutorEnded { executor, container_id, status })) => {
+                    self.tell_of_end(turn, &executor, status);
+                    turn.push(Effect::ExecutorForgotten { executor, container_id });
+                }
                 None => break,
             }
         }
@@ -199,6 +234,9 @@ impl Agent {
                 Timer::Retry(task) => self.repeat_update(turn, &task),
                 Timer::AnswerRetry(task) => self.repeat_answer(turn, &task),
                 Timer::MaxCompletion(task) => self.on_max_completion(turn, &task),
+                Timer::ExecutorRegistration(executor) => self.on_registration_timeout(turn, &executor),
+                Timer::ExecutorHeartbeat(executor) => self.on_heartbeat(turn, &executor),
+                Timer::ExecutorShutdown(executor) => self.on_executor_grace_over(turn, &executor),
                 Timer::Shutdown => self.leave(turn),
             }
         }

@@ -17,7 +17,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// The task is wrong in itself.
-    fn error(message: impl Into<String>) -> Self {
+    pub(crate) fn error(message: impl Into<String>) -> Self {
         Self { state: v1::TaskState::TaskError, reason: Reason::TaskInvalid, message: message.into() }
     }
 
@@ -31,8 +31,13 @@ impl Refusal {
     }
 }
 
-/// Refuses what cannot be run as a plain command.
-pub(crate) fn check_task(agent_id: &str, key: &TaskKey, info: &v1::TaskInfo) -> Result<(), Refusal> {
+/// Refuses what cannot be run, neither as a plain command nor by an executor that is one.
+pub(crate) fn check_task(
+    agent_id: &str,
+    key: &TaskKey,
+    info: &v1::TaskInfo,
+    grouped: bool,
+) -> Result<(), Refusal> {
     for (what, id) in [("task id", &key.task_id), ("framework id", &key.framework_id)] {
         if !is_usable_id(id) {
             return Err(Refusal::error(format!("{what} cannot be used as a name: {id:?}")));
@@ -42,11 +47,33 @@ pub(crate) fn check_task(agent_id: &str, key: &TaskKey, info: &v1::TaskInfo) -> 
     if !meant_for.is_empty() && meant_for != agent_id {
         return Err(Refusal::error(format!("task is meant for agent {meant_for}")));
     }
-    if info.executor.is_some() {
-        return Err(Refusal::error("tasks with an executor are not supported by this agent yet"));
+    match &info.executor {
+        Some(_) if info.command.is_some() && !grouped => {
+            Err(Refusal::error("task has a command and an executor"))
+        }
+        // What is in the task is for its executor to make sense of.
+        Some(executor) => check_executor(executor),
+        None => check_program(info.command.as_ref(), info.container.as_ref()),
     }
-    let Some(command) = &info.command else {
-        return Err(Refusal::error("task has no command"));
+}
+
+fn check_executor(executor: &v1::ExecutorInfo) -> Result<(), Refusal> {
+    let executor_id = executor.executor_id.as_ref().map_or("", v1::ExecutorId::value);
+    if !is_usable_id(executor_id) {
+        return Err(Refusal::error(format!("executor id cannot be used as a name: {executor_id:?}")));
+    }
+    if executor.r#type() == v1::executor_info::Type::Default {
+        return Err(Refusal::failed("the DEFAULT executor is not supported by this agent yet"));
+    }
+    check_program(executor.command.as_ref(), executor.container.as_ref())
+}
+
+fn check_program(
+    command: Option<&v1::CommandInfo>,
+    container: Option<&v1::ContainerInfo>,
+) -> Result<(), Refusal> {
+    let Some(command) = command else {
+        return Err(Refusal::error("there is no command"));
     };
     if command.value().is_empty() {
         return Err(Refusal::error("command is empty"));
@@ -60,7 +87,7 @@ pub(crate) fn check_task(agent_id: &str, key: &TaskKey, info: &v1::TaskInfo) -> 
         let message = format!("variable {}: secrets are not supported by this agent yet", variable.name());
         return Err(Refusal::failed(message));
     }
-    match info.container.as_ref().and_then(unsupported) {
+    match container.and_then(unsupported) {
         Some(what) => Err(Refusal::failed(format!("{what} are not supported by this agent yet"))),
         None => Ok(()),
     }
@@ -105,6 +132,14 @@ mod tests {
         v1::TaskInfo { command: Some(command), ..Default::default() }
     }
 
+    fn executor(id: &str) -> v1::ExecutorInfo {
+        v1::ExecutorInfo {
+            executor_id: Some(v1::ExecutorId { value: Some(id.to_owned()) }),
+            command: command("true").command,
+            ..Default::default()
+        }
+    }
+
     #[test]
     fn a_plain_command_passes_and_each_flaw_is_named() {
         let key = TaskKey::new("f", "t");
@@ -117,7 +152,22 @@ mod tests {
             (TaskKey::new("f", ".."), command("true"), "task id"),
             (TaskKey::new("a/b", "t"), command("true"), "framework id"),
             (TaskKey::new("f", "x".repeat(256)), command("true"), "task id"),
-            (key.clone(), v1::TaskInfo { executor: Some(Default::default()), ..command("true") }, "executor"),
+            (
+                key.clone(),
+                v1::TaskInfo { executor: Some(executor("e")), ..command("true") },
+                "and an executor",
+            ),
+            (key.clone(), v1::TaskInfo { executor: Some(executor("e")), ..Default::default() }, ""),
+            (
+                key.clone(),
+                v1::TaskInfo { executor: Some(executor("..")), ..Default::default() },
+                "executor id",
+            ),
+            (
+                key.clone(),
+                v1::TaskInfo { executor: Some(Default::default()), ..Default::default() },
+                "executor id",
+            ),
             (key.clone(), v1::TaskInfo { container: Some(image), ..command("true") }, "docker"),
             (
                 key.clone(),
@@ -141,7 +191,7 @@ mod tests {
             ),
         ];
         for (key, info, expected) in cases {
-            match check_task("agent", &key, &info) {
+            match check_task("agent", &key, &info, false) {
                 Ok(()) => assert_eq!(expected, "", "{info:?}"),
                 Err(refusal) => {
                     assert!(!expected.is_empty() && refusal.message.contains(expected), "{refusal:?}");

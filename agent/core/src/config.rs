@@ -24,6 +24,14 @@ pub struct Config {
     pub register_timeout_ms: u64,
     /// How long SHUTDOWN waits for tasks beyond their grace.
     pub shutdown_margin_ms: u64,
+    /// How long the process of an executor may take to subscribe, counted from its start.
+    pub executor_registration_timeout_ms: u64,
+    /// How long executors have to subscribe again after the agent restarted.
+    pub executor_reregistration_timeout_ms: u64,
+    /// Grace between asking an executor to end and forcing it, where it names none itself.
+    pub executor_shutdown_grace_ms: u64,
+    /// Pause between two HEARTBEAT events of an executor's stream.
+    pub executor_heartbeat_ms: u64,
     /// How many forgotten tasks stay visible.
     pub completed_tasks_max: usize,
     /// How many tasks (running, or waiting for an acknowledgement) an agent holds before it refuses launches.
@@ -44,6 +52,10 @@ impl Config {
             update_retry_max_ms: 600_000,
             register_timeout_ms: 10_000,
             shutdown_margin_ms: 5_000,
+            executor_registration_timeout_ms: 60_000,
+            executor_reregistration_timeout_ms: 2_000,
+            executor_shutdown_grace_ms: 5_000,
+            executor_heartbeat_ms: 1_800_000,
             completed_tasks_max: 200,
             tasks_max: 10_000,
         }

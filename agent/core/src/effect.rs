@@ -5,8 +5,8 @@ use std::fmt;
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 
-use crate::TaskKey;
 use crate::checkpoint::Record;
+use crate::{ExecutorKey, TaskKey};
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -25,6 +25,16 @@ pub enum Effect {
     Volumes { destroy: Vec<VolumeName>, create: Vec<VolumeName> },
     /// The task is forgotten: its sandbox may go when its time has come.
     Forgotten { task: TaskKey, container_id: String },
+    /// Start an executor; answer `ExecutorLaunched` or `ExecutorLaunchFailed`, later `ExecutorExited`.
+    LaunchExecutor(Box<LaunchExecutor>),
+    /// Ask the process of an executor to end now, and force it `grace_ms` from now. A later effect with a nearer end wins.
+    KillExecutor { executor: ExecutorKey, grace_ms: u64 },
+    /// The executor is forgotten: its sandbox may go when its time has come.
+    ExecutorForgotten { executor: ExecutorKey, container_id: String },
+    /// Write an event to the stream of an executor; if it cannot be written, close it and answer `ExecutorDisconnected`.
+    ToExecutor { connection: u64, event: Box<v1::executor::Event> },
+    /// Close a stream behind what was written to it. No `ExecutorDisconnected` is needed.
+    CloseExecutor { connection: u64 },
     /// Send `Tick` at this time (monotonic), or earlier; replaces what was asked before.
     WakeAt { mono_ms: u64 },
     /// Leave: nothing runs any more, or could be ended.
@@ -54,6 +64,18 @@ pub struct Launch {
     pub grace_ms: u64,
 }
 
+/// An executor to be started.
+#[derive(Clone, Debug)]
+pub struct LaunchExecutor {
+    pub executor: ExecutorKey,
+    pub container_id: String,
+    pub agent_id: String,
+    pub framework: v1::FrameworkInfo,
+    pub info: v1::ExecutorInfo,
+    /// Grace between asking it to end and forcing it.
+    pub grace_ms: u64,
+}
+
 /// What is worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -80,6 +102,11 @@ pub enum Note {
     TaskState {
         task: TaskKey,
         state: v1::TaskState,
+    },
+    ExecutorState {
+        executor: ExecutorKey,
+        /// What it did, or what became of it.
+        what: &'static str,
     },
     KillUnknown {
         task: TaskKey,
@@ -116,6 +143,7 @@ impl Note {
             | Self::LaunchRepeated { .. }
             | Self::TaskAccepted { .. }
             | Self::TaskState { .. }
+            | Self::ExecutorState { .. }
             | Self::KillUnknown { .. } => false,
         }
     }
@@ -138,6 +166,7 @@ impl fmt::Display for Note {
             }
             Self::TaskRefused { task, message } => write!(formatter, "task {task} refused: {message}"),
             Self::TaskState { task, state } => write!(formatter, "task {task} is {}", state.as_str_name()),
+            Self::ExecutorState { executor, what } => write!(formatter, "executor {executor} {what}"),
             Self::KillUnknown { task } => write!(formatter, "kill of unknown task {task}"),
             Self::MessageDropped { framework_id, executor_id } => {
                 write!(

@@ -27,7 +27,7 @@ fn end_of(exit: &Exit, kill: Option<KillReason>) -> News {
     use v1::TaskState as State;
     let (status, message, kill) = match exit {
         Exit::Status { status, kill_asked } => {
-            (Some(*status), describe(*status), kill.or(kill_asked.then_some(KillReason::Asked)))
+            (Some(*status), describe("command", *status), kill.or(kill_asked.then_some(KillReason::Asked)))
         }
         Exit::Unknown { message } => (None, message.clone(), kill),
     };
@@ -47,15 +47,15 @@ fn end_of(exit: &Exit, kill: Option<KillReason>) -> News {
     }
 }
 
-/// Returns a wait status in words.
-fn describe(status: i32) -> String {
+/// Returns the wait status of something in words.
+pub(crate) fn describe(what: &str, status: i32) -> String {
     let signal = status & 0x7f;
     if signal == 0 {
-        format!("command exited with status {}", (status >> 8) & 0xff)
+        format!("{what} exited with status {}", (status >> 8) & 0xff)
     } else {
         match signal_name(signal) {
-            Some(name) => format!("command terminated with signal {name}"),
-            None => format!("command terminated with signal {signal}"),
+            Some(name) => format!("{what} terminated with signal {name}"),
+            None => format!("{what} terminated with signal {signal}"),
         }
     }
 }

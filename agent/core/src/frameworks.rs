@@ -1,4 +1,5 @@
-//! What the agent knows of the frameworks of its tasks. A framework without tasks is forgotten but for a line in the history.
+//! What the agent knows of the frameworks of its tasks and executors. One without either is forgotten but for a line in the
+//! history.
 
 use tepui_proto::v1;
 
@@ -11,7 +12,7 @@ const COMPLETED_FRAMEWORKS_MAX: usize = 50;
 
 impl Agent {
     /// Moves a framework to the history.
-    pub(crate) fn forget_framework(&mut self, framework_id: &str) {
+    fn forget_framework(&mut self, framework_id: &str) {
         let Some(info) = self.frameworks.remove(framework_id) else { return };
         self.completed_frameworks.retain(|known| known.id != info.id);
         while self.completed_frameworks.len() >= COMPLETED_FRAMEWORKS_MAX {
@@ -25,6 +26,13 @@ impl Agent {
         if self.frameworks.get(&id).is_some_and(|known| *known != info) {
             self.checkpoint(turn, Kind::Framework(Box::new(info.clone())));
             self.frameworks.insert(id, info);
+        }
+    }
+
+    pub(crate) fn forget_framework_without_use(&mut self, id: &str) {
+        let has_tasks = self.tasks.keys().any(|key| key.framework_id == id);
+        if !has_tasks && !self.executors.keys().any(|key| key.framework_id == id) {
+            self.forget_framework(id);
         }
     }
 

@@ -1,8 +1,11 @@
 //! What can happen to an agent. Owns the shapes only; what follows from them is decided elsewhere.
 
+use bytes::Bytes;
 use tepui_proto::tepui::agent_link;
+use tepui_proto::v1;
+use tepui_proto::v1::executor::call;
 
-use crate::TaskKey;
+use crate::{ExecutorKey, TaskKey};
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,9 +19,9 @@ pub struct Now {
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// What became of the processes of the tasks in the checkpoint. Must be the first input if the checkpoint holds tasks;
-    /// until then the agent does not register. A task that is not listed counts as [`Found::Lost`].
-    Recovered { processes: Vec<(TaskKey, Found)> },
+    /// What became of the processes of the commands and executors in the checkpoint. Must be the first input if the
+    /// checkpoint holds any; until then the agent does not register. One that is not listed counts as [`Found::Lost`].
+    Recovered { processes: Vec<(TaskKey, Found)>, executors: Vec<(ExecutorKey, Found)> },
     /// A leading master can be reached: the answer is `Send(REGISTER)`, which opens the stream of events.
     LinkUp,
     /// The stream ended, or a call was refused by the master (unknown stream).
@@ -33,6 +36,20 @@ pub enum Input {
     LaunchFailed { task: TaskKey, message: String },
     /// The command ended, and nothing of it is left.
     Exited { task: TaskKey, exit: Exit },
+    /// The supervising process of an executor runs it.
+    ExecutorLaunched { executor: ExecutorKey, pid: u32 },
+    /// The executor was not started and never will be.
+    ExecutorLaunchFailed { executor: ExecutorKey, message: String },
+    /// The executor ended, and nothing of it is left.
+    ExecutorExited { executor: ExecutorKey, exit: Exit },
+    /// An executor opened a stream, checked with [`check_call`](crate::check_call). Numbers of connections never come again.
+    ExecutorSubscribed { executor: ExecutorKey, connection: u64, subscribe: Box<call::Subscribe> },
+    /// A stream ended.
+    ExecutorDisconnected { executor: ExecutorKey, connection: u64 },
+    /// UPDATE of an executor, checked with [`check_call`](crate::check_call).
+    ExecutorUpdate { executor: ExecutorKey, status: Box<v1::TaskStatus> },
+    /// MESSAGE of an executor.
+    ExecutorMessage { executor: ExecutorKey, data: Bytes },
     /// Time passed; due at the latest `WakeAt` at the latest.
     Tick,
 }

@@ -28,17 +28,31 @@ impl Agent {
                 task.phase,
                 task.outbox.latest_state()
             );
-            if matches!(task.phase, Phase::Launching | Phase::Running) {
+            if matches!(task.phase, Phase::Queued | Phase::Launching | Phase::Running) {
                 assert!(task.record <= self.durable_record, "task {key} runs, but its launch is not durable");
+            }
+            if let Some(executor) = task.executor.as_ref().filter(|_| task.phase != Phase::Done && self.ready)
+            {
+                let live = self.executors.get(executor);
+                assert!(live.is_some(), "task {key} waits for executor {executor}, which is gone");
+                assert_eq!(live.map(|one| &one.container_id), Some(&task.container_id), "container of {key}");
             }
             if task.abandoned && !task.outbox.is_empty() {
                 assert_eq!(task.phase, Phase::Done, "abandoned task {key} waits for acknowledgements");
             }
         }
+        for (key, executor) in &self.executors {
+            assert_eq!(*key, executor.key);
+            assert!(
+                self.frameworks.contains_key(&key.framework_id),
+                "framework of executor {key} is unknown"
+            );
+        }
         for framework_id in self.frameworks.keys() {
             assert!(
-                self.tasks.keys().any(|key| key.framework_id == *framework_id),
-                "framework {framework_id} has no task left"
+                self.tasks.keys().any(|key| key.framework_id == *framework_id)
+                    || self.executors.keys().any(|key| key.framework_id == *framework_id),
+                "framework {framework_id} has no task and no executor left"
             );
         }
     }

@@ -7,10 +7,11 @@ use v1::task_status::Reason;
 
 use crate::agent::{Agent, Awaiting, Turn};
 use crate::checkpoint::Kind;
+use crate::executors::Cause;
 use crate::status::News;
 use crate::task::{Kill, KillReason, Phase, grace_ms};
 use crate::timers::Timer;
-use crate::{Effect, Note, TaskKey};
+use crate::{Effect, ExecutorKey, Note, TaskKey};
 
 /// The agent was told to stop everything and leave.
 pub(crate) struct Leaving {
@@ -30,11 +31,22 @@ impl Agent {
             Some(max_ms) => asked_ms.or_else(own_ms).map(|grace_ms| grace_ms.min(max_ms)),
             None => asked_ms,
         };
-        self.kill(turn, &key, grace_ms, KillReason::Asked);
+        match self.tasks.get(&key).and_then(|task| task.executor.clone()) {
+            Some(executor) => {
+                let limited = kill.max_grace_ms.and(grace_ms).map(kill_policy);
+                self.kill_of_executor(turn, &key, &executor, limited.or(kill.kill_policy));
+            }
+            None => self.kill(turn, &key, grace_ms, KillReason::Asked),
+        }
     }
 
     /// The executor of a command has the id of its task.
     pub(crate) fn on_shutdown_executor(&mut self, turn: &mut Turn<'_>, shutdown: event::ShutdownExecutor) {
+        let custom = ExecutorKey::from_ids(shutdown.framework_id.as_ref(), shutdown.executor_id.as_ref());
+        if let Some(key) = custom.filter(|key| self.executors.contains_key(key)) {
+            self.shut_executor_down(turn, &key, Cause::Asked);
+            return;
+        }
         let task_id = shutdown.executor_id.map(|id| v1::TaskId { value: id.value });
         let Some(key) = TaskKey::from_ids(shutdown.framework_id.as_ref(), task_id.as_ref()) else {
             turn.odd("shutdown of an executor without a framework id or an executor id");
@@ -53,7 +65,10 @@ impl Agent {
         let own = self.tasks.iter().filter(|(key, _)| key.framework_id == framework_id);
         let mut keys: Vec<(bool, TaskKey)> =
             own.map(|(key, task)| (task.phase != Phase::Done, key.clone())).collect();
+        let executors: Vec<ExecutorKey> =
+            self.executors.keys().filter(|key| key.framework_id == framework_id).cloned().collect();
         if keys.is_empty() {
+            self.shut_executors_down(turn, executors, Cause::FrameworkRemoved);
             return;
         }
         // Those that have ended first: killing others writes further records.
@@ -74,6 +89,13 @@ impl Agent {
                 self.kill(turn, &key, None, KillReason::FrameworkRemoved);
             }
         }
+        self.shut_executors_down(turn, executors, Cause::FrameworkRemoved);
+    }
+
+    fn shut_executors_down(&mut self, turn: &mut Turn<'_>, executors: Vec<ExecutorKey>, cause: Cause) {
+        for key in executors {
+            self.shut_executor_down(turn, &key, cause);
+        }
     }
 
     pub(crate) fn on_shutdown(&mut self, turn: &mut Turn<'_>, message: Option<String>) {
@@ -90,6 +112,9 @@ impl Agent {
             }
             self.kill(turn, &key, None, KillReason::AgentShutdown);
         }
+        longest_ms = self.executors.values().map(|one| one.grace_ms(&self.config)).fold(longest_ms, u64::max);
+        let executors: Vec<ExecutorKey> = self.executors.keys().cloned().collect();
+        self.shut_executors_down(turn, executors, Cause::AgentShutdown);
         let wait_ms = longest_ms.saturating_add(self.config.shutdown_margin_ms);
         self.timers.set(Timer::Shutdown, turn.now.mono_ms.saturating_add(wait_ms));
     }
@@ -99,7 +124,8 @@ impl Agent {
     }
 
     pub(crate) fn leave_if_nothing_runs(&mut self, turn: &mut Turn<'_>) {
-        if self.leaving.is_some() && !self.tasks.values().any(crate::task::Task::is_live) {
+        let runs = self.tasks.values().any(crate::task::Task::is_live) || !self.executors.is_empty();
+        if self.leaving.is_some() && !runs {
             self.leave(turn);
         }
     }
@@ -120,7 +146,7 @@ impl Agent {
         let force_at_ms = turn.now.mono_ms.saturating_add(grace_ms);
         match task.phase {
             Phase::Done => {}
-            Phase::Accepting => {
+            Phase::Accepting | Phase::Queued => {
                 let reason = match why {
                     KillReason::FrameworkRemoved => Reason::FrameworkRemoved,
                     KillReason::Asked | KillReason::MaxCompletionTime | KillReason::AgentShutdown => {
@@ -133,6 +159,8 @@ impl Agent {
                     News::agent(v1::TaskState::TaskKilled, reason, "killed before it was started"),
                 );
             }
+            // It ends with its executor at the latest.
+            Phase::Launching | Phase::Running | Phase::Recovering if task.executor.is_some() => {}
             Phase::Launching | Phase::Running | Phase::Recovering => {
                 let first = task.kill.is_none();
                 if task.kill.is_some_and(|kill| kill.force_at_ms <= force_at_ms) {
@@ -155,4 +183,10 @@ impl Agent {
     fn knows_killing(&self, key: &TaskKey) -> bool {
         self.has_capability(key, v1::framework_info::capability::Type::TaskKillingState)
     }
+}
+
+/// Returns the policy of this grace.
+fn kill_policy(grace_ms: u64) -> v1::KillPolicy {
+    let nanoseconds = i64::try_from(grace_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    v1::KillPolicy { grace_period: Some(v1::DurationInfo { nanoseconds: Some(nanoseconds) }) }
 }

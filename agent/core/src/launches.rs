@@ -5,17 +5,19 @@ use tepui_proto::tepui::agent_link::event;
 use tepui_proto::v1;
 use v1::task_status::Reason;
 
-use crate::agent::{Agent, Awaiting, Turn};
-use crate::checkpoint::{Accepted, Kind};
-use crate::checks::{Refusal, check_task};
-use crate::outbox::Outbox;
+use crate::agent::{Agent, Turn};
+use crate::executors::NewTask;
 use crate::status::News;
-use crate::task::{Phase, Task};
+use crate::task::Phase;
 use crate::timers::Timer;
-use crate::{Effect, Launch, Note, TaskKey};
+use crate::{Effect, ExecutorKey, Launch, Note, TaskKey};
 
 impl Agent {
     pub(crate) fn on_run_task(&mut self, turn: &mut Turn<'_>, run: event::RunTask) {
+        if run.task_group.as_ref().is_some_and(|group| !group.tasks.is_empty()) {
+            self.on_run_group(turn, run);
+            return;
+        }
         let (framework, info) = (run.framework.unwrap_or_default(), run.task.unwrap_or_default());
         let launch_seq = run.launch_seq.unwrap_or(0);
         let Some(key) = TaskKey::from_ids(framework.id.as_ref(), info.task_id.as_ref()) else {
@@ -37,66 +39,28 @@ impl Agent {
             turn.odd(format!("launch {launch_seq} of task {key}, which has not ended"));
             return;
         }
-        let refusal = check_task(&self.agent_id, &key, &info).err().or_else(|| {
-            (self.tasks.len() >= self.config.tasks_max)
-                .then(|| Refusal::failed("the agent holds too many tasks"))
-        });
-        if info.health_check.is_some() || info.check.is_some() {
+        let refusal = self.refuse(&key, &info, false);
+        let executor = ExecutorKey::of_task(&key.framework_id, &info);
+        if executor.is_none() && (info.health_check.is_some() || info.check.is_some()) {
             turn.odd(format!("task {key} asks for checks, which this agent does not perform yet"));
         }
-        self.accept(turn, key.clone(), framework, info, launch_seq);
+        let new = NewTask { key: key.clone(), info, launch_seq, group: None };
+        self.accept(turn, framework, vec![new], refusal.is_none());
         if let Some(refusal) = refusal {
             turn.note(Note::TaskRefused { task: key.clone(), message: refusal.message.clone() });
             self.report(turn, &key, News::agent(refusal.state, refusal.reason, refusal.message));
+            self.tell_of_no_executor(turn, executor);
         }
-    }
-
-    fn accept(
-        &mut self,
-        turn: &mut Turn<'_>,
-        key: TaskKey,
-        framework: v1::FrameworkInfo,
-        info: v1::TaskInfo,
-        launch_seq: u64,
-    ) {
-        // A master that launches the id again no longer waits for what the former task of that id had to say.
-        if self.tasks.contains_key(&key) {
-            self.forget(turn, &key);
-        }
-        self.taken_launch_seq = launch_seq;
-        if self.frameworks.get(&key.framework_id) != Some(&framework) {
-            self.checkpoint(turn, Kind::Framework(Box::new(framework.clone())));
-            self.frameworks.insert(key.framework_id.clone(), framework);
-        }
-        let container_id = self.ids.uuid_text();
-        let accepted = Accepted {
-            framework_id: key.framework_id.clone(),
-            launch_seq,
-            info: Some(info.clone()),
-            container_id: container_id.clone(),
-        };
-        let record = self.checkpoint(turn, Kind::Accepted(Box::new(accepted)));
-        self.await_record(record, Awaiting::Accepted { task: key.clone(), launch_seq });
-        turn.note(Note::TaskAccepted { task: key.clone(), launch_seq });
-        let task = Task {
-            key: key.clone(),
-            launch_seq,
-            record,
-            info,
-            container_id,
-            phase: Phase::Accepting,
-            pid: None,
-            kill: None,
-            outbox: Outbox::default(),
-            abandoned: false,
-        };
-        self.tasks.insert(key, task);
     }
 
     /// Starts a task whose launch has become durable, unless it was refused or killed meanwhile.
     pub(crate) fn start_task(&mut self, turn: &mut Turn<'_>, key: &TaskKey) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         if task.phase != Phase::Accepting || task.record > self.durable_record {
+            return;
+        }
+        if let Some(executor) = task.executor.clone() {
+            self.queue_task(turn, key, &executor);
             return;
         }
         task.phase = Phase::Launching;

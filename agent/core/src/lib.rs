@@ -7,6 +7,7 @@
 //!                  LinkUp ─► Send(REGISTER) ─► MasterEvent(REGISTERED)
 //!  RUN_TASK ─► Checkpoint(Accepted) ─► Checkpointed ─► Send(ACCEPTED), Launch ─► Launched ─► Exited
 //!                                                          │STARTING              │RUNNING    │terminal
+//!  RUN_TASK with an executor ─► LaunchExecutor ─► ExecutorSubscribed ─► ToExecutor(LAUNCH) ─► ExecutorCall(UPDATE)
 //!  each status: Checkpoint(Updated) ─► Checkpointed ─► Send(UPDATE), again and again ─► MasterEvent(ACKNOWLEDGE)
 //! ```
 //!
@@ -17,6 +18,8 @@ pub mod checkpoint;
 mod checks;
 mod config;
 mod effect;
+mod executor_key;
+mod executors;
 mod exits;
 mod frameworks;
 mod ids;
@@ -38,11 +41,13 @@ mod view;
 
 pub use agent::Agent;
 pub use config::Config;
-pub use effect::{Effect, Launch, Note, VolumeName};
+pub use effect::{Effect, Launch, LaunchExecutor, Note, VolumeName};
+pub use executor_key::ExecutorKey;
+pub use executors::{Standing, check_call};
 pub use input::{Exit, Found, Input, Now};
 pub use resources::volume_of;
 pub use task_key::TaskKey;
-pub use view::{CompletedTask, TaskView};
+pub use view::{CompletedExecutor, CompletedTask, ExecutorView, TaskView};
 
 /// Version of the conversation with masters that this agent speaks.
 pub const LINK_FORMAT: u32 = 1;

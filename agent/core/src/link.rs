@@ -8,10 +8,12 @@
 //! Refuses events of an epoch below the highest seen, of another format, of another cluster, and any on a link that is down.
 
 use tepui_proto::tepui::agent_link::{self, Call, Event, call, event};
+use tepui_proto::v1;
 
 use crate::agent::{Agent, Turn};
 use crate::checkpoint::Kind;
 use crate::checkpoint::Registered;
+use crate::executors::Executor;
 use crate::timers::Timer;
 use crate::{Effect, LINK_FORMAT, Note};
 
@@ -125,13 +127,7 @@ impl Agent {
             Type::UpdateResources => {
                 self.on_update_resources(turn, event.update_resources.unwrap_or_default())
             }
-            Type::Message => {
-                let message = event.message.unwrap_or_default();
-                turn.note(Note::MessageDropped {
-                    framework_id: message.framework_id.and_then(|id| id.value).unwrap_or_default(),
-                    executor_id: message.executor_id.and_then(|id| id.value).unwrap_or_default(),
-                });
-            }
+            Type::Message => self.on_framework_message(turn, event.message.unwrap_or_default()),
             // The first two are taken care of before; an unknown order is of a newer master and can only be left undone.
             Type::Registered | Type::Shutdown | Type::Unknown => turn.odd("event of an unknown type"),
         }
@@ -174,6 +170,7 @@ impl Agent {
         for key in keys {
             self.send_next_update(turn, &key);
         }
+        self.send_unsent_ends(turn);
     }
 
     fn raise_epoch(&mut self, turn: &mut Turn<'_>, epoch: u64) {
@@ -233,6 +230,7 @@ impl Agent {
                 .collect(),
             version: Some(self.config.version.clone()),
             frameworks: self.frameworks.values().cloned().collect(),
+            executors: self.executors.values().map(told_executor).collect(),
             cluster_id: Some(self.cluster_id.clone()),
             epoch: Some(self.epoch),
             ip: Some(self.config.ip.clone()),
@@ -245,5 +243,15 @@ impl Agent {
     fn wire_agent_id(&self) -> Option<tepui_proto::v1::AgentId> {
         let value = Some(&self.agent_id).filter(|id| !id.is_empty())?;
         Some(tepui_proto::v1::AgentId { value: Some(value.clone()) })
+    }
+}
+
+/// Returns an executor as the master needs to know it: without its data, which may be large.
+fn told_executor(executor: &Executor) -> agent_link::AgentExecutor {
+    let info = v1::ExecutorInfo { data: None, ..executor.info.clone() };
+    agent_link::AgentExecutor {
+        framework_id: Some(executor.key.wire_framework_id()),
+        executor: Some(info),
+        container_id: Some(v1::ContainerId { value: Some(executor.container_id.clone()), parent: None }),
     }
 }

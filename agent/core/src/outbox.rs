@@ -96,6 +96,17 @@ impl Outbox {
         self.queue.extend(newest);
     }
 
+    /// Returns whether an update of this uuid waits here, or is the newest of all.
+    pub(crate) fn has(&self, uuid: &[u8]) -> bool {
+        let newest = self.latest.as_ref().is_some_and(|status| status.uuid() == uuid);
+        newest || self.queue.iter().any(|queued| queued.status.uuid() == uuid)
+    }
+
+    /// Returns whether a crash would not take the update of this uuid back; one that has left the queue was durable.
+    pub(crate) fn is_durable(&self, uuid: &[u8], durable: u64) -> bool {
+        self.queue.iter().all(|queued| queued.status.uuid() != uuid || queued.record <= durable)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -11,19 +11,36 @@ use crate::launches::max_completion_ms;
 use crate::status::News;
 use crate::task::{Kill, KillReason, Phase};
 use crate::timers::Timer;
-use crate::{Effect, Exit, Found, TaskKey};
+use crate::{Effect, ExecutorKey, Exit, Found, TaskKey};
 
 impl Agent {
-    pub(crate) fn on_recovered(&mut self, turn: &mut Turn<'_>, processes: Vec<(TaskKey, Found)>) {
+    pub(crate) fn on_recovered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        processes: Vec<(TaskKey, Found)>,
+        executors: Vec<(ExecutorKey, Found)>,
+    ) {
         if self.ready {
             return;
         }
         self.ready = true;
         let mut found: BTreeMap<TaskKey, Found> = processes.into_iter().collect();
+        let mut found_executors: BTreeMap<ExecutorKey, Found> = executors.into_iter().collect();
+        let executors: Vec<ExecutorKey> = self.executors.keys().cloned().collect();
+        for key in executors {
+            let found = found_executors.remove(&key);
+            self.recover_executor(turn, &key, found);
+        }
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
         for key in keys {
             let Some(task) = self.tasks.get(&key) else { continue };
             match task.phase {
+                // Its executor ended, and the agent stopped before it could say so of the task.
+                Phase::Recovering if task.executor.is_some() => {
+                    let refusal = self.never_delivered(&key, "the agent restarted, and its executor is gone");
+                    let news = News::agent(refusal.state, Reason::AgentRestarted, refusal.message);
+                    self.report(turn, &key, news);
+                }
                 Phase::Recovering => {
                     let lost = || Found::Lost { message: "nothing was found of it".to_owned() };
                     let found = found.remove(&key).unwrap_or_else(lost);
@@ -31,7 +48,7 @@ impl Agent {
                 }
                 // Its end was acknowledged or told, and the agent stopped before it could forget it.
                 Phase::Done if task.outbox.is_empty() || task.abandoned => self.forget(turn, &key),
-                Phase::Done | Phase::Accepting | Phase::Launching | Phase::Running => {}
+                Phase::Done | Phase::Accepting | Phase::Queued | Phase::Launching | Phase::Running => {}
             }
         }
     }

@@ -52,10 +52,14 @@ pub(crate) fn bare(agent_id: &str, key: &TaskKey, news: News, now: Now) -> v1::T
 
 /// Returns an update of a task that has a container, without its uuid.
 pub(crate) fn of_task(agent_id: &str, config: &Config, task: &Task, news: News, now: Now) -> v1::TaskStatus {
-    v1::TaskStatus { container_status: Some(container(config, task)), ..bare(agent_id, &task.key, news, now) }
+    let mut status = bare(agent_id, &task.key, news, now);
+    if let Some(executor) = &task.executor {
+        status.executor_id = Some(executor.wire_executor_id());
+    }
+    v1::TaskStatus { container_status: Some(container(config, task)), ..status }
 }
 
-fn container(config: &Config, task: &Task) -> v1::ContainerStatus {
+pub(crate) fn container(config: &Config, task: &Task) -> v1::ContainerStatus {
     let address = v1::network_info::IpAddress {
         protocol: Some(v1::network_info::Protocol::IPv4.into()),
         ip_address: Some(config.ip.clone()),

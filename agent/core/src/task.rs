@@ -4,12 +4,19 @@
 //! Accepting ──durable──► Launching ──Launched──► Running ──Exited──► Done
 //!     └──────── refused, killed ────────┴── LaunchFailed, Exited ──────┘        Recovering ──Recovered──► Running | Done
 //! ```
+//! A task of an executor: Accepting ──durable──► Queued ──LAUNCH──► Running ──terminal update, or end of the executor──► Done
 //! Done is final. Owns the phases; the steps between them are taken elsewhere.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use tepui_proto::v1;
 
 use crate::outbox::Outbox;
-use crate::{Config, TaskKey};
+use crate::{Config, ExecutorKey, TaskKey};
+
+/// Uuids of an executor's updates that are remembered, so that one that comes again is known.
+const SEEN_MAX: usize = 100;
 
 pub(crate) struct Task {
     pub(crate) key: TaskKey,
@@ -24,14 +31,25 @@ pub(crate) struct Task {
     pub(crate) outbox: Outbox,
     /// Its framework is gone: nobody will acknowledge anything.
     pub(crate) abandoned: bool,
+    /// Who runs it; `None` for a command.
+    pub(crate) executor: Option<ExecutorKey>,
+    /// The first launch sequence of the group that it was launched with.
+    pub(crate) group: Option<u64>,
+    /// Its executor is to kill it, with this policy.
+    pub(crate) kill_wish: Option<Option<v1::KillPolicy>>,
+    /// Uuids of its executor's updates, newest last.
+    pub(crate) seen: VecDeque<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The launch is not durable yet.
     Accepting,
+    /// It waits for its executor.
+    Queued,
     /// The command is being started.
     Launching,
+    /// The command runs, or the executor has the task.
     Running,
     /// In the checkpoint of a former run; its processes are still being looked for.
     Recovering,
@@ -56,6 +74,37 @@ pub(crate) enum KillReason {
 }
 
 impl Task {
+    pub(crate) fn new(key: TaskKey, info: v1::TaskInfo, container_id: String) -> Self {
+        Self {
+            key,
+            launch_seq: 0,
+            record: 0,
+            info,
+            container_id,
+            phase: Phase::Accepting,
+            pid: None,
+            kill: None,
+            outbox: Outbox::default(),
+            abandoned: false,
+            executor: None,
+            group: None,
+            kill_wish: None,
+            seen: VecDeque::new(),
+        }
+    }
+
+    /// Returns whether its executor has sent an update with this uuid before.
+    pub(crate) fn has_seen(&self, uuid: &[u8]) -> bool {
+        self.seen.iter().any(|seen| seen == uuid) || self.outbox.has(uuid)
+    }
+
+    pub(crate) fn see(&mut self, uuid: Bytes) {
+        if self.seen.len() >= SEEN_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(uuid);
+    }
+
     /// Returns whether processes of it may exist.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Launching | Phase::Running | Phase::Recovering)

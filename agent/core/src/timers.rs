@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::TaskKey;
+use crate::{ExecutorKey, TaskKey};
 
 /// Something that will be due. There is at most one instant for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,12 @@ pub(crate) enum Timer {
     AnswerRetry(TaskKey),
     /// A task has run for as long as it may.
     MaxCompletion(TaskKey),
+    /// An executor has not subscribed in time.
+    ExecutorRegistration(ExecutorKey),
+    /// An executor is told that the agent is still there.
+    ExecutorHeartbeat(ExecutorKey),
+    /// An executor that was asked to end is forced to.
+    ExecutorShutdown(ExecutorKey),
     /// Shutdown no longer waits.
     Shutdown,
 }

@@ -127,16 +127,17 @@ impl Agent {
         self.timers.cancel(&Timer::MaxCompletion(key.clone()));
         let forgotten = Forgotten { framework_id: key.framework_id.clone(), task_id: key.task_id.clone() };
         self.checkpoint(turn, Kind::Forgotten(forgotten));
-        if !self.tasks.keys().any(|other| other.framework_id == key.framework_id) {
-            self.forget_framework(&key.framework_id);
+        self.forget_framework_without_use(&key.framework_id);
+        if task.executor.is_none() {
+            turn.push(Effect::Forgotten { task: key.clone(), container_id: task.container_id.clone() });
         }
-        turn.push(Effect::Forgotten { task: key.clone(), container_id: task.container_id.clone() });
         while self.completed.len() >= self.config.completed_tasks_max.max(1) {
             self.completed.pop_front();
         }
         self.completed.push_back(CompletedTask {
             key: task.key,
             info: task.info,
+            executor: task.executor,
             container_id: task.container_id,
             latest: task.outbox.latest().cloned(),
         });

@@ -5,14 +5,18 @@ use tepui_proto::v1;
 use crate::agent::Agent;
 use crate::link::LinkState;
 use crate::task::Phase;
-use crate::{Config, TaskKey};
+use crate::{Config, ExecutorKey, TaskKey};
 
 /// A task that the agent knows.
 #[derive(Clone, Debug)]
 pub struct TaskView<'a> {
     pub key: &'a TaskKey,
     pub launch_seq: u64,
+    /// Without the executor's data.
     pub info: &'a v1::TaskInfo,
+    /// Who runs it; `None` for a command, whose executor id is its task id.
+    pub executor: Option<&'a ExecutorKey>,
+    /// That of the executor, if there is one.
     pub container_id: &'a str,
     pub pid: Option<u32>,
     /// The newest; STAGING before the first update.
@@ -21,8 +25,30 @@ pub struct TaskView<'a> {
     pub latest: Option<&'a v1::TaskStatus>,
     /// Its processes may exist.
     pub live: bool,
-    /// No command was started yet.
+    /// No command was started yet, or the executor has not got it yet.
     pub queued: bool,
+}
+
+/// A custom executor that the agent knows. Its tasks are those that name it.
+#[derive(Clone, Debug)]
+pub struct ExecutorView<'a> {
+    pub key: &'a ExecutorKey,
+    pub info: &'a v1::ExecutorInfo,
+    pub container_id: &'a str,
+    pub pid: Option<u32>,
+    /// It has subscribed and has a stream.
+    pub connected: bool,
+    /// It is being ended.
+    pub ending: bool,
+}
+
+/// A custom executor that has ended.
+#[derive(Clone, Debug)]
+pub struct CompletedExecutor {
+    pub key: ExecutorKey,
+    /// Without its data.
+    pub info: v1::ExecutorInfo,
+    pub container_id: String,
 }
 
 /// A task that was forgotten.
@@ -30,6 +56,8 @@ pub struct TaskView<'a> {
 pub struct CompletedTask {
     pub key: TaskKey,
     pub info: v1::TaskInfo,
+    /// Who ran it; `None` for a command.
+    pub executor: Option<ExecutorKey>,
     pub container_id: String,
     pub latest: Option<v1::TaskStatus>,
 }
@@ -98,13 +126,36 @@ impl Agent {
             key: &task.key,
             launch_seq: task.launch_seq,
             info: &task.info,
+            executor: task.executor.as_ref(),
             container_id: &task.container_id,
             pid: task.pid,
             state: task.outbox.latest_state(),
             latest: task.outbox.latest(),
             live: task.is_live(),
-            queued: task.phase == Phase::Accepting,
+            queued: matches!(task.phase, Phase::Accepting | Phase::Queued),
         })
+    }
+
+    /// Returns the custom executors; commands have none.
+    pub fn executors(&self) -> impl Iterator<Item = ExecutorView<'_>> {
+        self.executors.values().map(|executor| ExecutorView {
+            key: &executor.key,
+            info: &executor.info,
+            container_id: &executor.container_id,
+            pid: executor.pid,
+            connected: executor.connection.is_some(),
+            ending: executor.ending.is_some(),
+        })
+    }
+
+    /// Returns executors that have ended, oldest first.
+    pub fn completed_executors(&self) -> impl Iterator<Item = &CompletedExecutor> {
+        self.completed_executors.iter()
+    }
+
+    /// Returns whether the processes of the checkpoint are known, so that executors may be answered.
+    pub fn is_ready(&self) -> bool {
+        self.ready
     }
 
     /// Returns forgotten tasks, oldest first.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
-use tepui_agent_core::{Input, Launch, TaskKey, VolumeName};
+use tepui_agent_core::VolumeName;
 use tokio::process::Child;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::isolators::{self, Isolator};
 use super::recovery::Adopted;
+use super::start::{Owner, Start};
 use super::{launcher, watch};
 use crate::config::Timers;
 use crate::layout::Layout;
@@ -50,7 +51,7 @@ struct Shared {
     /// The agent stops: containers are left to themselves.
     stop: CancellationToken,
     starts: Semaphore,
-    live: Mutex<BTreeMap<TaskKey, Live>>,
+    live: Mutex<BTreeMap<Owner, Live>>,
 }
 
 /// A container whose supervising process is thought to run.
@@ -79,10 +80,10 @@ impl Containerizer {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts a command; the event loop hears of it.
-    pub(crate) fn launch(&self, launch: Launch) {
+    /// Starts a command or an executor; the event loop hears of it.
+    pub(crate) fn launch(&self, start: impl Into<Start>) {
         let shared = self.shared.clone();
-        self.shared.tracker.spawn(Box::pin(shared.run(launch)));
+        self.shared.tracker.spawn(Box::pin(shared.run(start.into())));
     }
 
     /// Watches containers that an earlier run of the agent started.
@@ -91,19 +92,19 @@ impl Containerizer {
             let shared = self.shared.clone();
             let live =
                 Live { folder: shared.settings.layout.container(&one.container_id), started: one.started };
-            shared.remember(&one.task, live);
+            shared.remember(&one.owner, live);
             self.shared.tracker.spawn(async move { shared.watch_adopted(one).await });
         }
     }
 
     /// Ends a command, by force when the grace is over.
-    pub(crate) fn kill(&self, task: &TaskKey, grace_ms: u64) {
-        let Some(live) = self.shared.live().get(task).cloned() else {
-            tracing::debug!(%task, "nothing left to kill");
+    pub(crate) fn kill(&self, owner: &Owner, grace_ms: u64) {
+        let Some(live) = self.shared.live().get(owner).cloned() else {
+            tracing::debug!(%owner, "nothing left to kill");
             return;
         };
         if let Err(error) = records::write_kill(&live.folder, Kill { grace_ms }) {
-            tracing::warn!(%task, %error, "failed to tell the grace of a kill");
+            tracing::warn!(%owner, %error, "failed to tell the grace of a kill");
         }
         if processes::is_alive(live.started) {
             processes::signal(live.started.pid, Signal::SIGTERM);
@@ -148,21 +149,21 @@ impl Containerizer {
 }
 
 impl Shared {
-    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskKey, Live>> {
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<Owner, Live>> {
         // Nothing panics while it is held, and the map would be whole even then.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, task: &TaskKey, live: Live) {
-        self.live().insert(task.clone(), live);
+    fn remember(&self, owner: &Owner, live: Live) {
+        self.live().insert(owner.clone(), live);
     }
 
-    async fn run(self: Arc<Self>, launch: Launch) {
-        let (task, container_id) = (launch.task.clone(), launch.container_id.clone());
-        let child = match self.start(launch).await {
+    async fn run(self: Arc<Self>, start: Start) {
+        let (owner, container_id) = (start.owner.clone(), start.container_id.clone());
+        let child = match self.start(start).await {
             Ok(child) => child,
             Err(Stopped::Failed(message)) => {
-                self.handle.input(Input::LaunchFailed { task, message }).await;
+                self.handle.input(owner.launch_failed(message)).await;
                 return;
             }
             Err(Stopped::AgentLeaves) => return,
@@ -171,21 +172,21 @@ impl Shared {
         let start_time = processes::stat(pid.cast_signed()).map(|stat| stat.start_time).unwrap_or_default();
         let folder = self.settings.layout.container(&container_id);
         let started = Started { pid: pid.cast_signed(), start_time };
-        self.remember(&task, Live { folder: folder.clone(), started });
-        self.handle.input(Input::Launched { task: task.clone(), pid }).await;
-        self.watch(task, container_id, child).await;
+        self.remember(&owner, Live { folder: folder.clone(), started });
+        self.handle.input(owner.clone().launched(pid)).await;
+        self.watch(owner, container_id, child).await;
     }
 
     /// Returns the supervising process of a command that runs.
-    async fn start(self: &Arc<Self>, launch: Launch) -> Result<Child, Stopped> {
-        let container_id = launch.container_id.clone();
+    async fn start(self: &Arc<Self>, start: Start) -> Result<Child, Stopped> {
+        let container_id = start.container_id.clone();
         let permit = tokio::select! {
             permit = self.starts.acquire() => permit.map_err(|_| Stopped::AgentLeaves)?,
             () = self.stop.cancelled() => return Err(Stopped::AgentLeaves),
         };
         let shared = self.clone();
         let prepared =
-            self.blocking(move || launcher::prepare(&shared.settings, &shared.isolators, &launch)).await;
+            self.blocking(move || launcher::prepare(&shared.settings, &shared.isolators, &start)).await;
         match prepared {
             Some(Ok(())) => {}
             Some(Err(error)) => return Err(Stopped::Failed(format!("prepare the container: {error}"))),
@@ -211,7 +212,7 @@ impl Shared {
         Err(Stopped::Failed(message))
     }
 
-    async fn watch(self: Arc<Self>, task: TaskKey, container_id: String, mut child: Child) {
+    async fn watch(self: Arc<Self>, owner: Owner, container_id: String, mut child: Child) {
         let ended = tokio::select! {
             ended = child.wait() => ended,
             () = self.stop.cancelled() => return,
@@ -220,7 +221,7 @@ impl Shared {
             Ok(status) => format!("supervising process ended without an exit record ({status})"),
             Err(error) => format!("supervising process was lost ({error})"),
         };
-        self.conclude(task, container_id, what).await;
+        self.conclude(owner, container_id, what).await;
     }
 
     async fn watch_adopted(self: Arc<Self>, adopted: Adopted) {
@@ -234,7 +235,7 @@ impl Shared {
                 Ok(None) => {}
                 Ok(Some(_)) => break,
                 Err(error) => {
-                    tracing::warn!(task = %adopted.task, %error, "failed to look at a container");
+                    tracing::warn!(owner = %adopted.owner, %error, "failed to look at a container");
                     if !processes::is_alive(adopted.started) {
                         break;
                     }
@@ -242,16 +243,16 @@ impl Shared {
             }
         }
         let what = "supervising process ended without an exit record".to_owned();
-        self.conclude(adopted.task, adopted.container_id, what).await;
+        self.conclude(adopted.owner, adopted.container_id, what).await;
     }
 
-    async fn conclude(self: Arc<Self>, task: TaskKey, container_id: String, what: String) {
+    async fn conclude(self: Arc<Self>, owner: Owner, container_id: String, what: String) {
         let folder = self.settings.layout.container(&container_id);
         let Some(exit) = self.blocking(move || watch::conclude(&folder, &container_id, &what)).await else {
             return;
         };
-        self.live().remove(&task);
-        self.handle.input(Input::Exited { task, exit }).await;
+        self.live().remove(&owner);
+        self.handle.input(owner.exited(exit)).await;
     }
 
     /// Does blocking work on a thread that the tracker waits for. Returns `None` if the runtime is going down.

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tepui_agent_core::Launch;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Settings;
 use super::environment::{marks, variables};
 use super::isolators::Isolator;
+use super::start::Start;
 use crate::supervise::records::{self, Spec};
 
 /// The one line that a supervising process says.
@@ -23,21 +23,17 @@ const LINE_BYTES_MAX: u64 = 4096;
 ///
 /// # Errors
 /// Nothing was started.
-pub(super) fn prepare(
-    settings: &Settings,
-    isolators: &[Box<dyn Isolator>],
-    launch: &Launch,
-) -> io::Result<()> {
-    let command = launch.info.command.clone().unwrap_or_default();
+pub(super) fn prepare(settings: &Settings, isolators: &[Box<dyn Isolator>], start: &Start) -> io::Result<()> {
+    let command = start.command.clone();
     let value = command.value().to_owned();
     let mut spec = Spec {
-        container_id: launch.container_id.clone(),
+        container_id: start.container_id.clone(),
         sandbox: String::new(),
         program: String::new(),
         name: None,
         arguments: Vec::new(),
         environment: Vec::new(),
-        grace_ms: launch.grace_ms,
+        grace_ms: start.grace_ms,
     };
     if command.shell() {
         spec.program = "/bin/sh".to_owned();
@@ -50,10 +46,10 @@ pub(super) fn prepare(
         spec.arguments = arguments.collect();
     }
     for isolator in isolators {
-        isolator.prepare(&settings.layout, launch, &mut spec)?;
+        isolator.prepare(&settings.layout, start, &mut spec)?;
     }
-    spec.environment = variables(settings, launch, &spec.sandbox);
-    let folder = settings.layout.container(&launch.container_id);
+    spec.environment = variables(settings, start, &spec.sandbox);
+    let folder = settings.layout.container(&start.container_id);
     fs::create_dir_all(&folder)?;
     records::write_spec(&folder, &spec)
 }

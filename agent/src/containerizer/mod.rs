@@ -1,4 +1,4 @@
-//! Containers: how commands are prepared, started, watched, ended, and found again.
+//! Containers: how commands and executors are prepared, started, watched, ended, and found again.
 //!
 //! ```text
 //! launch ─► isolators prepare ─► launcher forks a supervising process ─► it runs the command ─► exit record ─► isolators clean up
@@ -11,10 +11,12 @@ mod isolators;
 mod launcher;
 mod recovery;
 mod signals;
+mod start;
 mod usage;
 mod watch;
 
 pub(crate) use container::{Containerizer, Settings};
-pub(crate) use recovery::recover;
+pub(crate) use recovery::{Recovered, recover};
 pub(crate) use signals::signal_container;
+pub(crate) use start::Owner;
 pub(crate) use usage::{Sample, Sampler};

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tepui_agent_core::checkpoint::State;
-use tepui_agent_core::{Found, TaskKey};
+use tepui_agent_core::checkpoint::{ExecutorRecord, State};
+use tepui_agent_core::{ExecutorKey, Found, TaskKey};
 
+use super::start::Owner;
 use super::watch::{self, exit_of};
 use crate::Error;
 use crate::layout::{Layout, write_atomically};
@@ -24,39 +25,55 @@ const STARTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// A container that runs on.
 #[derive(Clone, Debug)]
 pub(crate) struct Adopted {
-    pub(crate) task: TaskKey,
+    pub(crate) owner: Owner,
     pub(crate) container_id: String,
     pub(crate) started: Started,
 }
 
 /// What was found, and what of it runs on.
-type Recovered = (Vec<(TaskKey, Found)>, Vec<Adopted>);
+pub(crate) struct Recovered {
+    pub(crate) processes: Vec<(TaskKey, Found)>,
+    pub(crate) executors: Vec<(ExecutorKey, Found)>,
+    pub(crate) adopted: Vec<Adopted>,
+}
 
-/// Looks for the processes of all tasks in the checkpoint, and ends those of containers that are not in it. Blocking.
+/// Looks for the processes of all tasks and executors in the checkpoint, and ends those of containers that are not in it, or
+/// whose framework wants them to end with the agent. Blocking.
 ///
 /// # Errors
 /// The folders cannot be read or written.
 pub(crate) fn recover(layout: &Layout, state: &State) -> Result<Recovered, Error> {
     let rebooted = note_boot(layout).map_err(Error::file("write", &layout.boot_id()))?;
-    let mut processes = Vec::new();
-    let mut adopted = Vec::new();
+    let (mut processes, mut executors, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
+    let mut look = |owner: Owner, container_id: &str| -> Result<Found, Error> {
+        let folder = layout.container(container_id);
+        let (found, running) =
+            find(&folder, container_id, rebooted).map_err(Error::file("examine", &folder))?;
+        tracing::info!(%owner, container_id, ?found, "container of an earlier run");
+        let container_id = container_id.to_owned();
+        adopted.extend(running.map(|started| Adopted { owner, container_id, started }));
+        Ok(found)
+    };
+    for (executor, record) in surviving(state) {
+        let found = look(Owner::Executor(executor.clone()), &record.container_id)?;
+        executors.push((executor.clone(), found));
+    }
     for (task, record) in &state.tasks {
-        if record.latest.as_ref().is_some_and(|status| status.state().is_terminal()) {
+        // Those of executors share their fate.
+        if record.info.executor.is_some()
+            || record.latest.as_ref().is_some_and(|status| status.state().is_terminal())
+        {
             continue;
         }
-        let folder = layout.container(&record.container_id);
-        let (found, running) =
-            find(&folder, &record.container_id, rebooted).map_err(Error::file("examine", &folder))?;
-        tracing::info!(%task, container_id = record.container_id, ?found, "task of an earlier run");
-        adopted.extend(running.map(|started| Adopted {
-            task: task.clone(),
-            container_id: record.container_id.clone(),
-            started,
-        }));
+        let found = look(Owner::Task(task.clone()), &record.container_id)?;
         processes.push((task.clone(), found));
     }
     end_strangers(layout, state).map_err(Error::file("clean up", &layout.containers()))?;
-    Ok((processes, adopted))
+    Ok(Recovered { processes, executors, adopted })
+}
+
+fn surviving(state: &State) -> impl Iterator<Item = (&ExecutorKey, &ExecutorRecord)> {
+    state.executors.iter().filter(|(key, _)| state.outlives_agent(key))
 }
 
 /// Returns whether the host was started anew since the last call.
@@ -112,7 +129,9 @@ fn await_started(folder: &Path) -> io::Result<Started> {
 
 /// Ends containers that the checkpoint does not know: nobody would ever hear of them.
 fn end_strangers(layout: &Layout, state: &State) -> io::Result<()> {
-    let known: BTreeSet<&str> = state.tasks.values().map(|task| task.container_id.as_str()).collect();
+    let tasks = state.tasks.values().filter(|task| task.info.executor.is_none());
+    let executors = surviving(state).map(|(_, executor)| executor.container_id.as_str());
+    let known: BTreeSet<&str> = tasks.map(|task| task.container_id.as_str()).chain(executors).collect();
     for entry in fs::read_dir(layout.containers())? {
         let entry = entry?;
         let name = entry.file_name();

@@ -6,6 +6,7 @@
 //! | `/containers`, `/monitor/statistics` | containers and what they use |
 //! | `/files/read`, `/files/browse`, `/files/download`, `/files/debug` | sandboxes, by virtual path or by the directory that `/state` names |
 //! | `POST /api/v1` | the operator calls of Mesos' agents |
+//! | `POST /api/v1/executor` | the executor API |
 //! | `/tepui/v1/sandbox` | a part of one file of a task |
 //!
 //! Owns the ways in: routes, what is answered during the recovery, compression. Decides nothing.
@@ -13,6 +14,7 @@
 mod admission;
 mod containers;
 mod error;
+mod executor_api;
 mod files;
 mod gzip;
 mod known;
@@ -135,6 +137,7 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
     match route {
         Route::Health | Route::Version => Err(Refusal::unavailable()),
         Route::Operator => Box::pin(operator_api::handle(app, request)).await,
+        Route::Executor => Box::pin(executor_api::handle(app, request)).await,
         Route::State => legacy::state(app, &query).await,
         Route::Flags => Ok(legacy::flags(app, &query)),
         Route::Containers => containers::list(app, &query).await,

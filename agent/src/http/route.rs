@@ -5,6 +5,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Operator,
+    Executor,
     Health,
     Version,
     State,
@@ -29,6 +30,7 @@ enum Tail {
 
 const TABLE: &[(&str, Tail, Route)] = &[
     ("api/v1", Tail::Any, Route::Operator),
+    ("api/v1/executor", Tail::Any, Route::Executor),
     ("containers", Tail::Any, Route::Containers),
     ("files/browse", Tail::Any, Route::Browse),
     ("files/debug", Tail::Any, Route::Debug),
@@ -77,6 +79,8 @@ mod tests {
             ("/api/v1/operator", Some(Route::Operator)),
             ("/slave(1)/api/v1", Some(Route::Operator)),
             ("//slave(1)//api/v1/operator", Some(Route::Operator)),
+            ("/slave(1)/api/v1/executor", Some(Route::Executor)),
+            ("/api/v1/executors", Some(Route::Operator)),
             ("/api/v2", None),
             ("/api", None),
             ("/health", Some(Route::Health)),

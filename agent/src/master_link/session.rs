@@ -255,7 +255,7 @@ mod tests {
             ..Default::default()
         };
         let inputs = [
-            (0, Input::Recovered { processes: Vec::new() }),
+            (0, Input::Recovered { processes: Vec::new(), executors: Vec::new() }),
             (0, Input::LinkUp),
             (0, Input::MasterEvent(Box::new(event))),
             (config.update_retry_min_ms, Input::Tick),

@@ -6,6 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::EventLoop;
 use crate::Error;
+use crate::containerizer::Owner;
 
 impl EventLoop {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
@@ -22,8 +23,18 @@ impl EventLoop {
                 self.calls = None;
             }
             Effect::Launch(launch) => self.containers.launch(*launch),
-            Effect::Kill { task, grace_ms } => self.containers.kill(&task, grace_ms),
+            Effect::Kill { task, grace_ms } => self.containers.kill(&Owner::Task(task), grace_ms),
             Effect::Volumes { destroy, create } => self.containers.volumes(&destroy, &create),
+            Effect::LaunchExecutor(launch) => self.containers.launch(*launch),
+            Effect::KillExecutor { executor, grace_ms } => {
+                self.containers.kill(&Owner::Executor(executor), grace_ms);
+            }
+            Effect::ExecutorForgotten { executor, container_id } => {
+                tracing::debug!(%executor, container_id, "executor forgotten");
+                self.containers.forget(container_id);
+            }
+            Effect::ToExecutor { connection, event } => self.executors.push(connection, &event),
+            Effect::CloseExecutor { connection } => self.executors.close(connection),
             Effect::Forgotten { task, container_id } => {
                 tracing::debug!(%task, container_id, "task forgotten");
                 self.containers.forget(container_id);

@@ -8,6 +8,7 @@ use tepui_proto::tepui::agent_link::Call;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::ExecutorStreams;
 use super::clock::Clock;
 use super::handle::{LinkNews, Message};
 use super::observed::Observed;
@@ -23,6 +24,7 @@ pub(crate) struct Parts {
     pub(crate) durable: watch::Receiver<u64>,
     pub(crate) containers: Containerizer,
     pub(crate) observed: Arc<Observed>,
+    pub(crate) executors: ExecutorStreams,
     pub(crate) stop: CancellationToken,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct EventLoop {
     pub(super) journal: Journal,
     pub(super) containers: Containerizer,
     pub(super) observed: Arc<Observed>,
+    pub(super) executors: ExecutorStreams,
     messages: mpsc::Receiver<Message>,
     durable: watch::Receiver<u64>,
     stop: CancellationToken,
@@ -47,12 +50,13 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { agent, messages, journal, durable, containers, observed, stop } = parts;
+        let Parts { agent, messages, journal, durable, containers, executors, observed, stop } = parts;
         Self {
             agent,
             journal,
             containers,
             observed,
+            executors,
             messages,
             durable,
             stop,

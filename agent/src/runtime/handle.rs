@@ -4,6 +4,8 @@ use tepui_agent_core::{Agent, Input};
 use tepui_proto::tepui::agent_link::{Call, Event};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ExecutorStreams;
+
 /// Messages that wait for the event loop before their senders wait.
 const QUEUE: usize = 1024;
 
@@ -32,12 +34,26 @@ pub(crate) enum LinkNews {
 #[derive(Clone)]
 pub(crate) struct Handle {
     messages: mpsc::Sender<Message>,
+    executors: ExecutorStreams,
+}
+
+/// What comes out of a handle's queues; whoever made it has to empty them.
+pub(crate) struct Queues {
+    pub(crate) messages: mpsc::Receiver<Message>,
+    /// Numbers of executors' streams that ended.
+    pub(crate) ended_streams: mpsc::UnboundedReceiver<u64>,
 }
 
 impl Handle {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Message>) {
+    pub(crate) fn new() -> (Self, Queues) {
         let (messages, receiver) = mpsc::channel(QUEUE);
-        (Self { messages }, receiver)
+        let (executors, ended_streams) = ExecutorStreams::new();
+        (Self { messages, executors }, Queues { messages: receiver, ended_streams })
+    }
+
+    /// Returns the streams on which executors listen.
+    pub(crate) fn executors(&self) -> &ExecutorStreams {
+        &self.executors
     }
 
     /// Hands an input over; lost if the agent stops.

@@ -3,10 +3,12 @@
 mod clock;
 mod effects;
 mod event_loop;
+mod executor_streams;
 mod handle;
 mod observed;
 
 pub(crate) use clock::milliseconds;
 pub(crate) use event_loop::{EventLoop, Parts};
-pub(crate) use handle::{Handle, LinkNews};
+pub(crate) use executor_streams::ExecutorStreams;
+pub(crate) use handle::{Handle, LinkNews, Queues};
 pub(crate) use observed::{Count, Observed};

@@ -132,8 +132,10 @@ impl Observed {
 
     pub(super) fn see_input(&self, input: &Input) {
         match input {
-            Input::LaunchFailed { .. } => self.add(Count::LaunchErrors, 1),
-            Input::Exited { .. } => self.add(Count::ExecutorsTerminated, 1),
+            Input::LaunchFailed { .. } | Input::ExecutorLaunchFailed { .. } => {
+                self.add(Count::LaunchErrors, 1)
+            }
+            Input::Exited { .. } | Input::ExecutorExited { .. } => self.add(Count::ExecutorsTerminated, 1),
             _ => {}
         }
     }

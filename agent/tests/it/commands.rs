@@ -100,13 +100,13 @@ async fn failures_are_told_with_their_reason() {
     assert_eq!(failed.reason(), Reason::ContainerLaunchFailed);
     assert!(failed.message().contains("/no/such/program"), "{}", failed.message());
 
-    let mut custom = shell("custom", "true");
-    custom.executor = Some(v1::ExecutorInfo {
+    let mut both = shell("both", "true");
+    both.executor = Some(v1::ExecutorInfo {
         executor_id: Some(v1::ExecutorId { value: Some("e".to_owned()) }),
         ..Default::default()
     });
-    master.run(custom, 4).await;
-    assert!(master.update("custom", State::TaskError).await.message().contains("executor"));
+    master.run(both, 4).await;
+    assert!(master.update("both", State::TaskError).await.message().contains("executor"));
 }
 
 #[tokio::test]

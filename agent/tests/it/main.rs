@@ -4,6 +4,8 @@
 
 mod commands;
 mod endpoints;
+mod executor;
+mod executors;
 mod kills;
 mod links;
 mod master;

@@ -125,8 +125,12 @@ impl Master {
     }
 
     pub(crate) async fn run(&self, task: v1::TaskInfo, launch_seq: u64) {
-        let run =
-            event::RunTask { framework: Some(framework()), task: Some(task), launch_seq: Some(launch_seq) };
+        let run = event::RunTask {
+            framework: Some(framework()),
+            task: Some(task),
+            launch_seq: Some(launch_seq),
+            task_group: None,
+        };
         self.send(event::Type::RunTask, |event| event.run_task = Some(run)).await;
     }
 

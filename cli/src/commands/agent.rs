@@ -57,6 +57,9 @@ pub struct AgentArgs {
     pub(crate) log: LogArgs,
 }
 
+/// As in Mesos: meanwhile nobody knows what the executors of the agent do.
+const REREGISTRATION_TIMEOUT_MAX: Duration = Duration::from_secs(15);
+
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Timers")]
 struct TimerArgs {
@@ -69,6 +72,18 @@ struct TimerArgs {
     /// Grace of a kill, if neither the kill nor the task says otherwise [3secs].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     kill_grace: Option<Duration>,
+    /// Time in which an executor must subscribe, from its start [1mins].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    executor_registration_timeout: Option<Duration>,
+    /// Time in which executors must subscribe again after a restart of the agent, at most 15secs [2secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    executor_reregistration_timeout: Option<Duration>,
+    /// Grace between asking an executor to end and forcing it, if it names none [5secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    executor_shutdown_grace_period: Option<Duration>,
+    /// Time that executors are told to wait for an agent that is away [15mins].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    recovery_timeout: Option<Duration>,
     /// Age at which the sandbox of an ended task goes [1weeks].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     gc_delay: Option<Duration>,
@@ -108,6 +123,14 @@ fn config(args: &AgentArgs) -> anyhow::Result<Config> {
     set(&mut config.timers.update_retry_min, args.timers.update_retry_min);
     set(&mut config.timers.kill_grace, args.timers.kill_grace);
     set(&mut config.timers.gc_delay, args.timers.gc_delay);
+    set(&mut config.timers.executor_registration_timeout, args.timers.executor_registration_timeout);
+    set(&mut config.timers.executor_reregistration_timeout, args.timers.executor_reregistration_timeout);
+    set(&mut config.timers.executor_shutdown_grace, args.timers.executor_shutdown_grace_period);
+    set(&mut config.timers.recovery_timeout, args.timers.recovery_timeout);
+    anyhow::ensure!(
+        config.timers.executor_reregistration_timeout <= REREGISTRATION_TIMEOUT_MAX,
+        "--executor-reregistration-timeout must not be longer than 15secs"
+    );
     Ok(config)
 }
 

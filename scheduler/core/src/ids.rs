@@ -29,6 +29,14 @@ impl fmt::Debug for TaskKey {
     }
 }
 
+/// An executor in the cluster: executor ids are unique only within their framework and agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutorKey {
+    pub agent: AgentId,
+    pub framework: FrameworkId,
+    pub executor: ExecutorId,
+}
+
 /// Returns the id of a wire message; an empty one if the message is absent.
 pub fn of<'a, Wire, Id>(wire: Option<&'a Wire>) -> Id
 where

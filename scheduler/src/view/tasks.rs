@@ -1,6 +1,5 @@
 //! Tasks and executors as the operator API shows them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tepui_proto::ids::FrameworkId;
@@ -26,18 +25,14 @@ pub(crate) fn get_tasks(registry: &Registry) -> GetTasks {
     answer
 }
 
-/// GET_EXECUTORS: each custom executor of a live task, once.
+/// GET_EXECUTORS: each custom executor that has not ended, with or without tasks.
 pub(crate) fn get_executors(registry: &Registry) -> GetExecutors {
-    let mut known = BTreeMap::new();
-    for record in visible(registry) {
-        let Some(executor) = &record.executor else { continue };
-        let id = executor.executor_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
-        known.entry((record.key().framework, record.agent_id(), id)).or_insert_with(|| Executor {
-            executor_info: Some(executor.clone()),
-            agent_id: Some(record.agent_id().to_proto()),
-        });
-    }
-    GetExecutors { executors: known.into_values().collect(), orphan_executors: Vec::new() }
+    let known = registry.executors.iter().filter(|(key, _)| registry.frameworks.contains_key(&key.framework));
+    let executors = known.map(|(key, record)| Executor {
+        executor_info: record.info.clone(),
+        agent_id: Some(key.agent.to_proto()),
+    });
+    GetExecutors { executors: executors.collect(), orphan_executors: Vec::new() }
 }
 
 /// The tasks that are shown. Those of a framework that is gone are being killed and stand in no list.

@@ -7,6 +7,7 @@ mod record;
 mod state;
 
 pub use record::{
-    Accepted, Acknowledged, DecodeError, FORMAT, Forgotten, Kind, Record, Registered, Resources, Updated,
+    Accepted, AcceptedGroup, Acknowledged, DecodeError, ExecutorEnded, ExecutorLaunched, FORMAT, Forgotten,
+    Kind, Record, Registered, Resources, Updated,
 };
-pub use state::{State, TaskRecord};
+pub use state::{ExecutorRecord, State, TaskRecord};

@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33")]
     pub kind: Option<Kind>,
 }
 
@@ -55,6 +55,14 @@ pub enum Kind {
     /// Replaces what was known of reservations and volumes.
     #[prost(message, tag = "30")]
     Resources(Resources),
+    /// An executor that is started at most once; its tasks follow.
+    #[prost(message, boxed, tag = "31")]
+    Executor(Box<ExecutorLaunched>),
+    /// Launches that are carried out all or none.
+    #[prost(message, tag = "32")]
+    AcceptedGroup(AcceptedGroup),
+    #[prost(message, tag = "33")]
+    ExecutorEnded(ExecutorEnded),
 }
 
 /// What the cluster made of this agent's resources.
@@ -89,6 +97,35 @@ pub struct Accepted {
     #[prost(message, optional, tag = "3")]
     pub info: Option<v1::TaskInfo>,
     #[prost(string, tag = "4")]
+    pub container_id: String,
+}
+
+/// Tasks that were launched together.
+#[derive(Clone, PartialEq, Message)]
+pub struct AcceptedGroup {
+    #[prost(message, repeated, tag = "1")]
+    pub accepted: Vec<Accepted>,
+}
+
+/// A custom executor, with the data that is left out of its tasks.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExecutorLaunched {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(message, optional, tag = "2")]
+    pub info: Option<v1::ExecutorInfo>,
+    #[prost(string, tag = "3")]
+    pub container_id: String,
+}
+
+/// Nothing is left of an executor.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExecutorEnded {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub executor_id: String,
+    #[prost(string, tag = "3")]
     pub container_id: String,
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tepui_proto::v1;
 
-use super::record::{Accepted, Acknowledged, Kind, Record, Registered, Resources, Updated};
-use crate::TaskKey;
+use super::record::{
+    Accepted, Acknowledged, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources, Updated,
+};
+use crate::{ExecutorKey, TaskKey};
 
 /// What an agent knows when it starts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +24,15 @@ pub struct State {
     pub frameworks: BTreeMap<String, v1::FrameworkInfo>,
     pub tasks: BTreeMap<TaskKey, TaskRecord>,
     pub resources: Resources,
+    pub executors: BTreeMap<ExecutorKey, ExecutorRecord>,
+}
+
+/// An executor that has not ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExecutorRecord {
+    /// Whole, with its data.
+    pub info: v1::ExecutorInfo,
+    pub container_id: String,
 }
 
 /// A task that was accepted and not forgotten.
@@ -55,6 +66,9 @@ impl State {
                 }
             }
             Kind::Accepted(accepted) => self.accept(accepted),
+            Kind::AcceptedGroup(group) => group.accepted.iter().for_each(|accepted| self.accept(accepted)),
+            Kind::Executor(launched) => self.launch_executor(launched),
+            Kind::ExecutorEnded(ended) => self.end_executor(ended),
             Kind::Updated(updated) => {
                 let Some(status) = &updated.status else { return };
                 if let Some(task) = self.task(&updated.framework_id, status.task_id.as_ref()) {
@@ -79,9 +93,7 @@ impl State {
             Kind::Resources(resources) => self.resources.clone_from(resources),
             Kind::Forgotten(forgotten) => {
                 self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
-                if !self.tasks.keys().any(|key| key.framework_id == forgotten.framework_id) {
-                    self.frameworks.remove(&forgotten.framework_id);
-                }
+                self.forget_framework_without_use(&forgotten.framework_id);
             }
         }
     }
@@ -101,6 +113,7 @@ impl State {
             kinds.push(Kind::Resources(self.resources.clone()));
         }
         kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
+        kinds.extend(self.executors.iter().map(|(key, executor)| executor.launched(key)));
         let abandoned = || self.tasks.iter().filter(|(_, task)| task.abandoned);
         kinds.extend(abandoned().map(|(key, task)| task.accepted(key)));
         let frameworks: BTreeSet<&String> = abandoned().map(|(key, _)| &key.framework_id).collect();
@@ -125,9 +138,42 @@ impl State {
         self.tasks.insert(TaskKey::new(&accepted.framework_id, task_id), task);
     }
 
+    fn launch_executor(&mut self, launched: &ExecutorLaunched) {
+        let info = launched.info.clone().unwrap_or_default();
+        let Some(executor_id) = info.executor_id.as_ref().and_then(|id| id.value.clone()) else { return };
+        let key = ExecutorKey::new(&launched.framework_id, executor_id);
+        self.executors.insert(key, ExecutorRecord { info, container_id: launched.container_id.clone() });
+    }
+
+    /// Only of that container: there may be a later executor of the same id.
+    fn end_executor(&mut self, ended: &ExecutorEnded) {
+        let key = ExecutorKey::new(&ended.framework_id, &ended.executor_id);
+        if self.executors.get(&key).is_some_and(|executor| executor.container_id == ended.container_id) {
+            self.executors.remove(&key);
+            self.forget_framework_without_use(&ended.framework_id);
+        }
+    }
+
+    fn forget_framework_without_use(&mut self, id: &str) {
+        let has_tasks = self.tasks.keys().any(|key| key.framework_id == id);
+        if !has_tasks && !self.executors.keys().any(|key| key.framework_id == id) {
+            self.frameworks.remove(id);
+        }
+    }
+
     fn task(&mut self, framework_id: &str, task_id: Option<&v1::TaskId>) -> Option<&mut TaskRecord> {
         let task_id = task_id.and_then(|id| id.value.as_deref())?;
         self.tasks.get_mut(&TaskKey::new(framework_id, task_id))
+    }
+}
+
+impl ExecutorRecord {
+    fn launched(&self, key: &ExecutorKey) -> Kind {
+        Kind::Executor(Box::new(ExecutorLaunched {
+            framework_id: key.framework_id.clone(),
+            info: Some(self.info.clone()),
+            container_id: self.container_id.clone(),
+        }))
     }
 }
 

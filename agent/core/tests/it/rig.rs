@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tepui_agent_core::checkpoint::{Record, State};
-use tepui_agent_core::{Agent, Config, Effect, Exit, Found, Input, Launch, Now, TaskKey};
+use tepui_agent_core::{Agent, Config, Effect, ExecutorKey, Exit, Found, Input, Launch, Now, TaskKey};
 use tepui_proto::tepui::agent_link::{Call, Event, call, event};
 use tepui_proto::v1;
 
@@ -126,6 +126,7 @@ impl Rig {
                 ..Default::default()
             }),
             launch_seq: Some(seq),
+            task_group: None,
         };
         change(&mut run);
         self.event(event::Type::RunTask, |event| event.run_task = Some(run));
@@ -201,13 +202,22 @@ impl Rig {
 
     /// Kills the agent's process and starts it again with what was durable.
     pub(crate) fn restart(&mut self, processes: Vec<(TaskKey, Found)>) {
+        self.restart_with(processes, Vec::new());
+    }
+
+    /// Likewise, with executors.
+    pub(crate) fn restart_with(
+        &mut self,
+        processes: Vec<(TaskKey, Found)>,
+        executors: Vec<(ExecutorKey, Found)>,
+    ) {
         self.unsynced.clear();
         self.starts += 1;
         self.agent = Agent::new(config(self.starts), self.disk.clone());
         self.sent.clear();
         self.launched.clear();
         self.effects.clear();
-        self.input(Input::Recovered { processes });
+        self.input(Input::Recovered { processes, executors });
     }
 
     /// The updates sent so far, as (task, state).
@@ -266,4 +276,18 @@ pub(crate) fn framework_id() -> Option<v1::FrameworkId> {
 
 pub(crate) fn task_id(task: &str) -> Option<v1::TaskId> {
     Some(v1::TaskId { value: Some(task.to_owned()) })
+}
+
+/// A task of a custom executor, which has data of its own.
+pub(crate) fn executor_task(task: &str, executor: &str) -> v1::TaskInfo {
+    v1::TaskInfo {
+        task_id: task_id(task),
+        executor: Some(v1::ExecutorInfo {
+            executor_id: Some(v1::ExecutorId { value: Some(executor.to_owned()) }),
+            command: Some(v1::CommandInfo { value: Some("run".to_owned()), ..Default::default() }),
+            data: Some(Bytes::from_static(b"data")),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
 }

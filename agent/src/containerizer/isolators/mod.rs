@@ -6,8 +6,7 @@ mod volumes;
 
 use std::io;
 
-use tepui_agent_core::Launch;
-
+use crate::containerizer::start::Start;
 use crate::layout::Layout;
 use crate::supervise::records::Spec;
 
@@ -17,7 +16,7 @@ pub(crate) trait Isolator: Send + Sync {
     ///
     /// # Errors
     /// The command cannot be confined and must not start.
-    fn prepare(&self, layout: &Layout, launch: &Launch, spec: &mut Spec) -> io::Result<()>;
+    fn prepare(&self, layout: &Layout, start: &Start, spec: &mut Spec) -> io::Result<()>;
 
     /// Takes back what preparation did; nothing of the command runs any more.
     fn clean_up(&self, _layout: &Layout, _container_id: &str) {}

@@ -5,22 +5,21 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use tepui_agent_core::Launch;
-
 use super::Isolator;
+use crate::containerizer::start::Start;
 use crate::layout::Layout;
 use crate::supervise::records::Spec;
 
 pub(super) struct Posix;
 
 impl Isolator for Posix {
-    fn prepare(&self, layout: &Layout, launch: &Launch, spec: &mut Spec) -> io::Result<()> {
-        let runs = layout.runs(&launch.agent_id, &launch.task.framework_id, &launch.executor_id);
-        let sandbox = runs.join(&launch.container_id);
+    fn prepare(&self, layout: &Layout, start: &Start, spec: &mut Spec) -> io::Result<()> {
+        let runs = layout.runs(&start.agent_id, &start.framework_id, &start.executor_id);
+        let sandbox = runs.join(&start.container_id);
         // The sweep must not take a folder on the way away before there is something in it, nor the link that is new.
         let _kept = layout.keep_parents();
         fs::create_dir_all(&sandbox)?;
-        point_latest(&runs, &launch.container_id)?;
+        point_latest(&runs, &start.container_id)?;
         spec.sandbox = sandbox.display().to_string();
         Ok(())
     }
@@ -39,7 +38,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    use tepui_agent_core::TaskKey;
+    use tepui_agent_core::{Launch, TaskKey};
 
     use super::*;
     use crate::gc;
@@ -77,7 +76,7 @@ mod tests {
                     environment: Vec::new(),
                     grace_ms: 0,
                 };
-                let prepared = Posix.prepare(&layout, &launch, &mut spec);
+                let prepared = Posix.prepare(&layout, &Start::from(launch), &mut spec);
                 let failed = match prepared.and_then(|()| fs::metadata(runs.join("latest"))) {
                     Ok(_) => None,
                     Err(error) => Some((number, error)),

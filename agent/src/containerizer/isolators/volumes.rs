@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
-use tepui_agent_core::{Launch, volume_of};
+use tepui_agent_core::volume_of;
 use tepui_proto::v1::Resource;
 
 use super::Isolator;
+use crate::containerizer::start::Start;
 use crate::layout::Layout;
 use crate::supervise::records::Spec;
 use crate::volumes;
@@ -17,10 +18,8 @@ use crate::volumes;
 pub(super) struct Volumes;
 
 impl Isolator for Volumes {
-    fn prepare(&self, layout: &Layout, launch: &Launch, spec: &mut Spec) -> io::Result<()> {
-        let executor = launch.info.executor.iter().flat_map(|executor| &executor.resources);
-        let mut volumes = launch.info.resources.iter().chain(executor);
-        volumes.try_for_each(|resource| show(layout, resource, Path::new(&spec.sandbox)))
+    fn prepare(&self, layout: &Layout, start: &Start, spec: &mut Spec) -> io::Result<()> {
+        start.resources.iter().try_for_each(|resource| show(layout, resource, Path::new(&spec.sandbox)))
     }
 }
 

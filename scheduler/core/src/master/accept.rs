@@ -14,9 +14,11 @@ use super::operations::operation_event;
 use super::pipeline::{Pending, PendingLaunch, PendingOperation, PendingTask};
 use super::steps::{self, Entry};
 use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
-use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation, unallocated};
+use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation, unallocated, without_data};
 use crate::status::task_view;
-use crate::validation::{self, TaskContext};
+use crate::validation::{self, CheckedTask, TaskContext};
+
+mod group;
 
 const NAMED_LAUNCH: &str = "'id' of an operation must not be set for LAUNCH and LAUNCH_GROUP";
 
@@ -119,10 +121,13 @@ impl Master {
                 }
             }
             Type::LaunchGroup => {
-                let group = operation.launch_group.unwrap_or_default().task_group.unwrap_or_default();
-                for task in group.tasks {
-                    let text = if named { NAMED_LAUNCH } else { "task groups are not supported yet" };
-                    self.task_error(fold, &task, Reason::TaskGroupInvalid, text);
+                let group = operation.launch_group.unwrap_or_default();
+                if named {
+                    for task in group.task_group.unwrap_or_default().tasks {
+                        self.task_error(fold, &task, Reason::TaskGroupInvalid, NAMED_LAUNCH);
+                    }
+                } else {
+                    self.fold_group(fold, group);
                 }
             }
             _ => self.fold_conversion(fold, &operation),
@@ -150,22 +155,29 @@ impl Master {
                 return;
             }
         };
+        self.fold_checked(fold, checked, 0);
+    }
+
+    /// Adds a task that may be launched; `group` is 0 for one that stands alone.
+    fn fold_checked(&mut self, fold: &mut Fold, checked: CheckedTask, group: u32) {
         fold.remaining = fold.remaining.less(&checked.resources);
         fold.amounts.push(checked.resources.unallocated());
         let info = checked.info;
+        let key = TaskKey { framework: fold.framework.clone(), task: ids::of(info.task_id.as_ref()) };
         let mut view = task_view(&info, &fold.framework.to_proto());
         view.user = view.user.or_else(|| fold.record.info.as_ref().and_then(|info| info.user.clone()));
         let mut item = LaunchItem {
             task: Some(view),
-            executor: info.executor.clone(),
+            executor: info.executor.as_ref().map(without_data),
             info: Some(info.clone()),
+            group,
             ..Default::default()
         };
         if launch_parts::log_without_bytes(&mut item, self.config.max_logged_task_bytes) {
             self.large_tasks.insert(key.clone(), info.clone());
         }
         fold.entries.push(Entry::Launch(Box::new(item)));
-        fold.tasks.push(PendingTask { key, info, killed: false });
+        fold.tasks.push(PendingTask { key, info, killed: false, group });
     }
 
     /// Returns the executor of this task's executor id, if it runs on the agent or an earlier task brings it.
@@ -179,9 +191,10 @@ impl Master {
             .launches_on(&fold.agent)
             .filter(|launch| launch.framework == fold.framework)
             .flat_map(|launch| launch.tasks.iter().filter_map(|task| task.info.executor.clone()));
-        let running = self.registry.tasks_between(&fold.framework, &fold.agent);
-        let running = running.filter(|record| !record.state().is_terminal());
-        let running = running.filter_map(|record| record.executor.clone());
+        // Also one without tasks: it lives until its agent says otherwise.
+        let running = self.registry.executors_on(&fold.agent);
+        let running = running.filter(|(key, _)| key.framework == fold.framework);
+        let running = running.filter_map(|(_, record)| record.info.clone());
         here.chain(pending).chain(running).find(same)
     }
 

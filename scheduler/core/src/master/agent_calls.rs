@@ -65,7 +65,9 @@ impl Master {
             Type::ExecutorExited => {
                 let exited = call.executor_exited.unwrap_or_default();
                 let framework = ids::of(exited.framework_id.as_ref());
-                self.executor_exited(id, &framework, exited.executor_id, exited.status.unwrap_or_default());
+                let accepted = call.accepted_launch_seq.unwrap_or_default();
+                let status = exited.status.unwrap_or_default();
+                self.executor_exited(id, &framework, exited.executor_id, status, accepted);
             }
             Type::Message => {
                 let message = call.message.unwrap_or_default();

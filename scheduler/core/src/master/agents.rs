@@ -238,7 +238,9 @@ impl Master {
         framework: &FrameworkId,
         executor: Option<v1::ExecutorId>,
         status: i32,
+        accepted_launch_seq: u64,
     ) {
+        self.report_executor_exit(agent, framework, executor.as_ref(), accepted_launch_seq);
         if let Some(connection) = self.live(framework) {
             let failure = scheduler::event::Failure {
                 agent_id: Some(agent.to_proto()),

@@ -24,12 +24,16 @@ pub(super) struct Part {
     bytes: usize,
 }
 
-/// Divides the tasks of one ACCEPT, in their order.
+/// Divides the tasks of one ACCEPT, in their order; a group stays together.
 pub(super) fn parts(items: Vec<LaunchItem>, tasks: Vec<PendingTask>, amounts: Vec<Resources>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for ((item, task), amount) in items.into_iter().zip(tasks).zip(amounts) {
         let bytes = item.encoded_len();
-        if parts.last().is_none_or(|part| part.bytes + bytes > MAX_PART_BYTES) {
+        let belongs = |part: &Part| {
+            let group = part.items.last().map_or(0, |before| before.group);
+            (item.group != 0 && item.group == group) || part.bytes + bytes <= MAX_PART_BYTES
+        };
+        if !parts.last().is_some_and(belongs) {
             parts.push(Part::default());
         }
         let Some(part) = parts.last_mut() else { continue };

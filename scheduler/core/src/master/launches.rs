@@ -1,12 +1,12 @@
 //! What becomes of a proposed launch: sent to the agent, refused, or killed on the way.
 
 use tepui_proto::tepui::agent_link::{Event, event};
-use tepui_proto::v1::{TaskInfo, TaskState, task_status::Reason};
+use tepui_proto::v1::{TaskGroupInfo, TaskInfo, TaskState, task_status::Reason};
 
 use super::core::Master;
 use super::pipeline::{PendingLaunch, PendingTask};
-use crate::ids::{AgentId, TaskKey};
-use crate::registry::{Outcome, Refusal};
+use crate::ids::{AgentId, FrameworkId, TaskKey};
+use crate::registry::{Outcome, Refusal, TaskRecord};
 
 impl Master {
     pub(super) fn launched(&mut self, mut launch: PendingLaunch, outcome: &Outcome) {
@@ -22,7 +22,14 @@ impl Master {
             _ => Vec::new(),
         };
         let driver = launch.tag.is_some();
-        for (task, result) in launch.tasks.into_iter().zip(results) {
+        let mut tasks = launch.tasks;
+        // One that is killed takes its group along.
+        let killed: Vec<u32> =
+            tasks.iter().filter(|task| task.killed && task.group != 0).map(|task| task.group).collect();
+        for task in tasks.iter_mut().filter(|task| killed.contains(&task.group)) {
+            task.killed = true;
+        }
+        for (task, result) in tasks.into_iter().zip(results) {
             match result {
                 Ok(launch_seq) => self.task_launched(&launch.agent, task, launch_seq),
                 // The supervisor knows its outcome already, and no framework waits for such a task.
@@ -33,7 +40,7 @@ impl Master {
     }
 
     fn task_launched(&mut self, agent: &AgentId, task: PendingTask, launch_seq: u64) {
-        let PendingTask { key, info, killed } = task;
+        let PendingTask { key, info, killed, group: _ } = task;
         let Some(record) = self.registry.tasks.get(&key).cloned() else {
             self.large_tasks.remove(&key);
             return;
@@ -63,10 +70,44 @@ impl Master {
         }
     }
 
-    /// Orders a launch. An agent that is not here gets it when it registers again.
+    /// Orders a launch. An agent that is not here gets it when it registers again. The first member of a group stands for
+    /// all of it.
     pub(super) fn send_launch(&mut self, agent: &AgentId, key: &TaskKey, info: TaskInfo, launch_seq: u64) {
+        let group_seq = self.registry.tasks.get(key).map_or(0, |record| record.group_seq);
+        if group_seq != 0 {
+            if group_seq == launch_seq {
+                self.send_group(agent, &key.framework, group_seq);
+            }
+            return;
+        }
         let framework = self.registry.frameworks.get(&key.framework).and_then(|record| record.info.clone());
-        let run = event::RunTask { framework, task: Some(info), launch_seq: Some(launch_seq) };
+        let (task, launch_seq) = (Some(info), Some(launch_seq));
+        let run = event::RunTask { framework, task, launch_seq, task_group: None };
+        self.send_to_agent(
+            agent,
+            Event { r#type: Some(event::Type::RunTask as i32), run_task: Some(run), ..Default::default() },
+        );
+    }
+
+    /// Orders the launch of a whole group, as long as nobody has taken any of it.
+    fn send_group(&mut self, agent: &AgentId, framework_id: &FrameworkId, group_seq: u64) {
+        let members =
+            self.registry.tasks_between(framework_id, agent).filter(|task| task.group_seq == group_seq);
+        let mut members: Vec<_> = members.cloned().collect();
+        members.sort_by_key(|record| record.launch_seq);
+        let info = |record: &TaskRecord| {
+            record.info.clone().or_else(|| self.large_tasks.get(&record.key()).cloned())
+        };
+        let Some(tasks) = members.iter().map(|record| info(record)).collect::<Option<Vec<TaskInfo>>>() else {
+            return;
+        };
+        let framework = self.registry.frameworks.get(framework_id).and_then(|record| record.info.clone());
+        let run = event::RunTask {
+            framework,
+            task: None,
+            launch_seq: Some(group_seq),
+            task_group: Some(TaskGroupInfo { tasks }),
+        };
         self.send_to_agent(
             agent,
             Event { r#type: Some(event::Type::RunTask as i32), run_task: Some(run), ..Default::default() },

@@ -217,13 +217,8 @@ impl Master {
     }
 
     fn executors_on(&self, framework: &FrameworkId, agent: &AgentId) -> Vec<v1::ExecutorId> {
-        let mut found = BTreeMap::new();
-        for record in self.registry.tasks_between(framework, agent) {
-            if let Some(id) = record.executor.as_ref().and_then(|executor| executor.executor_id.clone()) {
-                found.insert(id.value().to_owned(), id);
-            }
-        }
-        found.into_values().collect()
+        let own = self.registry.executors_on(agent).filter(|(key, _)| key.framework == *framework);
+        own.map(|(key, _)| key.executor.to_proto()).collect()
     }
 
     fn send_offers(&mut self, framework: &FrameworkId, offers: Vec<v1::Offer>) {

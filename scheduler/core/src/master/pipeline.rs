@@ -98,6 +98,8 @@ pub(super) struct PendingTask {
     pub(super) info: v1::TaskInfo,
     /// A KILL came before the commit: it will never be sent.
     pub(super) killed: bool,
+    /// Neighbours with the same number other than 0 are sent as one.
+    pub(super) group: u32,
 }
 
 #[derive(Debug, Default)]

@@ -81,7 +81,7 @@ impl Master {
         info.id = Some(id.to_proto());
         let (info, version) = (Some(info), told.version.unwrap_or_default());
         let (boot_id, ip) = (told.boot_id.unwrap_or_default(), told.ip.unwrap_or_default());
-        if fresh && told.tasks.is_empty() && accepted == 0 {
+        if fresh && told.tasks.is_empty() && told.executors.is_empty() && accepted == 0 {
             return Operation::AdmitAgent(AdmitAgent { info, version, boot_id, ip });
         }
         Operation::ReregisterAgent(ReregisterAgent {
@@ -91,6 +91,7 @@ impl Master {
             ip,
             accepted_launch_seq: accepted,
             tasks: told.tasks.into_iter().map(without_payload).collect(),
+            executors: told.executors,
             frameworks: told.frameworks,
             framework_grace_ms: self.config.framework_grace_ms,
             resources: told.resources,
@@ -229,6 +230,8 @@ impl Master {
                 self.send_to_agent(id, kill_event(&key, marker.kill_policy));
             }
         }
+        let executors = self.registry.executors_on(id).map(|(key, _)| &key.framework);
+        gone.extend(executors.filter(|id| !self.registry.frameworks.contains_key(*id)).cloned());
         for framework in gone {
             self.send_to_agent(id, shutdown_framework(&framework));
         }
@@ -241,7 +244,7 @@ impl Master {
         let info = record.info.clone().or_else(|| self.large_tasks.get(&key).cloned());
         let undelivered = record.launch_seq > accepted && !self.registry.is_orphan(&key);
         match info.filter(|_| undelivered && record.unreachable_wall_ms.is_none()) {
-            Some(_) if record.kill.is_some() => self.never_sent(&key, record.agent_id()),
+            Some(_) if self.is_killed_with_its_group(record) => self.never_sent(&key, record.agent_id()),
             Some(_) if self.registry.agents.get(id).is_some_and(|agent| agent.draining()) => {
                 self.drop_undelivered(&key, id.clone());
             }
@@ -262,6 +265,13 @@ impl Master {
                 );
             }
         }
+    }
+
+    fn is_killed_with_its_group(&self, record: &TaskRecord) -> bool {
+        let (framework, agent) = (record.key().framework, record.agent_id());
+        let mut group = self.registry.tasks_between(&framework, &agent);
+        let same = |other: &TaskRecord| record.group_seq != 0 && other.group_seq == record.group_seq;
+        record.kill.is_some() || group.any(|other| same(other) && other.kill.is_some())
     }
 
     /// The framework was told that its task is lost or unreachable: now it is told how it really is.

@@ -13,9 +13,10 @@ use super::core::Master;
 use super::pipeline::Pending;
 use super::supervise::acknowledge_event;
 use super::timers::Timer;
-use crate::ids::{AgentId, TaskKey};
+use crate::ids::{AgentId, FrameworkId, TaskKey};
 use crate::registry::{
-    Observation, Observe, Observed, ObservedAccept, ObservedAcknowledgement, ObservedStatus, Operation,
+    Observation, Observe, Observed, ObservedAccept, ObservedAcknowledgement, ObservedExecutorExit,
+    ObservedStatus, Operation,
 };
 
 /// A batch is proposed early when it has this many events …
@@ -186,6 +187,22 @@ impl Master {
         }
     }
 
+    /// Puts the end of an executor into the open batch.
+    pub(super) fn report_executor_exit(
+        &mut self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        executor: Option<&v1::ExecutorId>,
+        accepted_launch_seq: u64,
+    ) {
+        self.report(Observation::ExecutorExited(ObservedExecutorExit {
+            agent_id: agent.as_str().to_owned(),
+            framework_id: framework.as_str().to_owned(),
+            executor_id: executor.map(|id| id.value().to_owned()).unwrap_or_default(),
+            accepted_launch_seq,
+        }));
+    }
+
     pub(super) fn report(&mut self, observation: Observation) {
         let observed = Observed { observation: Some(observation) };
         self.reports.open.bytes += observed.encoded_len() + EVENT_OVERHEAD;
@@ -236,10 +253,22 @@ impl Master {
     pub(super) fn reports_applied(&mut self, batch: Batch) {
         self.reports.forget_batch(&batch);
         for event in &batch.events {
-            if let Some(Observation::Status(status)) = &event.observation
-                && let Some(id) = status.status.as_ref().and_then(|status| status.agent_id.as_ref())
-            {
-                self.holdings.touch(&AgentId::from(id));
+            match &event.observation {
+                Some(Observation::Status(status)) => {
+                    if let Some(id) = status.status.as_ref().and_then(|status| status.agent_id.as_ref()) {
+                        self.holdings.touch(&AgentId::from(id));
+                    }
+                }
+                Some(Observation::ExecutorExited(exited)) => {
+                    self.holdings.touch(&AgentId::from(exited.agent_id.as_str()));
+                }
+                Some(
+                    Observation::Acknowledged(_)
+                    | Observation::Accepted(_)
+                    | Observation::Resources(_)
+                    | Observation::OperationAcknowledged(_),
+                )
+                | None => {}
             }
         }
         for acknowledgement in batch.acknowledgements {

@@ -27,6 +27,18 @@ impl Entry {
         }
     }
 
+    /// Whether this is launched together with the last step of `part`, or not at all.
+    fn same_group(&self, part: &Part) -> bool {
+        let last = part.operate.steps.last().and_then(|step| match &step.step {
+            Some(Step::Launch(launch)) => launch.tasks.last(),
+            _ => None,
+        });
+        match (self, last) {
+            (Self::Launch(item), Some(before)) => item.group != 0 && item.group == before.group,
+            _ => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Launch(item) => item.encoded_len(),
@@ -60,7 +72,8 @@ pub(super) fn parts(
     let mut parts: Vec<Part> = Vec::new();
     for entry in entries {
         let bytes = entry.bytes();
-        if parts.last().is_none_or(|part| part.bytes + bytes > MAX_PART_BYTES) {
+        let belongs = |part: &Part| part.bytes + bytes <= MAX_PART_BYTES || entry.same_group(part);
+        if !parts.last().is_some_and(belongs) {
             let operate = Operate {
                 framework_id: framework_id.to_owned(),
                 agent_id: agent_id.to_owned(),
@@ -115,6 +128,7 @@ mod tests {
             key: crate::ids::TaskKey::new("f", "t"),
             info: Default::default(),
             killed: false,
+            group: 0,
         };
         let entries =
             vec![launch(1), launch(1), convert(), launch(3 << 20), convert(), launch(3 << 20), launch(1)];

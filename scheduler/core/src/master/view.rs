@@ -263,18 +263,10 @@ fn shown(record: &TaskRecord) -> Option<v1::Task> {
 }
 
 fn executors(registry: &Registry) -> response::GetExecutors {
-    let mut seen = BTreeMap::new();
-    for (key, record) in &registry.tasks {
-        let Some(executor) = &record.executor else { continue };
-        if registry.is_orphan(key) || record.state().is_terminal() {
-            continue;
-        }
-        let id = executor.executor_id.as_ref().map(|id| id.value().to_owned()).unwrap_or_default();
-        seen.entry((record.agent_id(), key.framework.clone(), id)).or_insert_with(|| executor.clone());
-    }
-    let executors = seen.into_iter().map(|((agent, _, _), executor)| response::get_executors::Executor {
-        executor_info: Some(executor),
-        agent_id: Some(agent.to_proto()),
+    let known = registry.executors.iter().filter(|(key, _)| registry.frameworks.contains_key(&key.framework));
+    let executors = known.map(|(key, record)| response::get_executors::Executor {
+        executor_info: record.info.clone(),
+        agent_id: Some(key.agent.to_proto()),
     });
     response::GetExecutors { executors: executors.collect(), ..Default::default() }
 }

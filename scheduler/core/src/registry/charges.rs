@@ -1,16 +1,16 @@
 //! What live tasks hold on one agent: derived from the tasks, kept up to date as they change.
 //!
 //! Owns the rule of what counts: every task whose end is not known and whose agent is not given up, and each custom executor
-//! once, however many tasks share it. All amounts are without allocation; the role stands in the key.
+//! that has not ended, however many tasks share it. All amounts are without allocation; the role stands in the key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
 use tepui_proto::v1;
 
 use super::amounts;
-use super::records::TaskRecord;
+use super::records::{ExecutorRecord, TaskRecord};
 use crate::ids::{self, ExecutorId, FrameworkId};
 
 /// A framework in one of its roles.
@@ -22,8 +22,8 @@ pub struct AgentCharges {
     pub by_client: BTreeMap<Client, Resources>,
     /// The sum of it.
     pub total: Resources,
-    /// Live tasks of each custom executor.
-    executors: BTreeMap<(FrameworkId, ExecutorId), usize>,
+    /// Custom executors that have not ended.
+    executors: BTreeSet<(FrameworkId, ExecutorId)>,
     /// Two tasks may hold the same port: an agent came back with one whose place was given away meanwhile. Then nothing can be
     /// subtracted, since the other one holds it still.
     overlaps: bool,
@@ -40,9 +40,25 @@ impl AgentCharges {
         self.by_client.is_empty() && self.executors.is_empty()
     }
 
-    /// Whether a live task uses this executor, so that its resources are charged already.
+    /// Whether this executor is charged already.
     pub fn holds_executor(&self, framework: &FrameworkId, executor: &ExecutorId) -> bool {
-        self.executors.contains_key(&(framework.clone(), executor.clone()))
+        self.executors.contains(&(framework.clone(), executor.clone()))
+    }
+
+    pub(super) fn charge_executor(&mut self, record: &ExecutorRecord) {
+        let key = record.key();
+        if self.executors.insert((key.framework.clone(), key.executor)) {
+            let (role, amounts) = executor_amounts(record.info.as_ref());
+            self.add(&(key.framework, role), &amounts);
+        }
+    }
+
+    pub(super) fn release_executor(&mut self, record: &ExecutorRecord) {
+        let key = record.key();
+        if self.executors.remove(&(key.framework.clone(), key.executor)) {
+            let (role, amounts) = executor_amounts(record.info.as_ref());
+            self.subtract(&(key.framework, role), &amounts);
+        }
     }
 
     /// Whether the end of a task asks for a recount.
@@ -53,13 +69,6 @@ impl AgentCharges {
     pub(super) fn charge(&mut self, record: &TaskRecord) {
         let (client, amounts) = needs(record);
         self.add(&client, &amounts);
-        if let Some((key, amounts)) = executor_needs(record) {
-            let users = self.executors.entry(key).or_default();
-            *users += 1;
-            if *users == 1 {
-                self.add(&client, &amounts);
-            }
-        }
     }
 
     /// Like `release`, for whoever is ahead of the Registry and knows that a task has ended.
@@ -72,15 +81,6 @@ impl AgentCharges {
     pub(super) fn release(&mut self, record: &TaskRecord) {
         let (client, amounts) = needs(record);
         self.subtract(&client, &amounts);
-        if let Some((key, amounts)) = executor_needs(record)
-            && let Some(users) = self.executors.get_mut(&key)
-        {
-            *users -= 1;
-            if *users == 0 {
-                self.executors.remove(&key);
-                self.subtract(&client, &amounts);
-            }
-        }
     }
 
     /// Whether what is left of `total` is enough for this task, and for its executor unless that runs already.
@@ -133,6 +133,11 @@ pub fn role_of(resources: &[v1::Resource]) -> Arc<str> {
 fn needs(record: &TaskRecord) -> (Client, Resources) {
     let resources = record.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default();
     ((record.key().framework, role_of(resources)), amounts::unallocated(resources))
+}
+
+fn executor_amounts(info: Option<&v1::ExecutorInfo>) -> (Arc<str>, Resources) {
+    let resources = info.map(|info| info.resources.as_slice()).unwrap_or_default();
+    (role_of(resources), amounts::unallocated(resources))
 }
 
 fn executor_needs(record: &TaskRecord) -> Option<((FrameworkId, ExecutorId), Resources)> {

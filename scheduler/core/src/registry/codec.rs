@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 use super::fleet::MaintenanceRecord;
 use super::operation::{Envelope, FORMAT};
 use super::records::{
-    AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, OperationRecord, RegisterRecord, TaskRecord,
+    AgentRecord, DriverRecord, ExecutorRecord, FrameworkRecord, LeaderRecord, OperationRecord,
+    RegisterRecord, TaskRecord,
 };
 use super::settings::{QuotaRecord, WeightRecord};
 use super::tables::{RegisterKey, Registry};
@@ -92,6 +93,7 @@ mod kind {
     pub(super) const WEIGHT: u8 = 40;
     pub(super) const QUOTA: u8 = 41;
     pub(super) const OPERATION: u8 = 30;
+    pub(super) const EXECUTOR: u8 = 60;
 }
 
 /// Returns the bytes of a log entry.
@@ -153,6 +155,7 @@ impl Registry {
         }
         writer.all(kind::QUOTA, self.quotas.values())?;
         writer.all(kind::OPERATION, self.operations.values())?;
+        writer.all(kind::EXECUTOR, self.executors.values())?;
         writer.finish()
     }
 
@@ -250,6 +253,10 @@ impl Registry {
             kind::OPERATION => {
                 let record = OperationRecord::decode(body)?;
                 self.operations.insert(record.key(), Arc::new(record));
+            }
+            kind::EXECUTOR => {
+                let record = ExecutorRecord::decode(body)?;
+                self.put_executor(&record.key(), Some(Arc::new(record)));
             }
             _ => return Err(None),
         }

@@ -32,6 +32,10 @@ impl Registry {
             .iter()
             .map(|(agent, keys)| (agent.clone(), keys.iter().cloned().collect()))
             .collect();
+        for (key, record) in &self.executors {
+            assert_eq!(*key, record.key(), "key of an executor");
+            charges.entry(key.agent.clone()).or_default().charge_executor(record);
+        }
         assert_eq!(by_agent, indexed, "tasks by agent");
         assert_eq!(waiting, self.untaken.iter().cloned().collect(), "launches that nobody has confirmed");
         assert_eq!(unreachable, self.unreachable.iter().cloned().collect(), "unreachable tasks");

@@ -242,6 +242,9 @@ pub struct ReregisterAgent {
     pub resources_version: u64,
     #[prost(message, repeated, tag = "32")]
     pub orphaned_volumes: Vec<v1::Resource>,
+    /// Every executor that has not ended.
+    #[prost(message, repeated, tag = "60")]
+    pub executors: Vec<agent_link::AgentExecutor>,
 }
 
 /// The agent's stream ended.
@@ -281,12 +284,15 @@ pub struct LaunchItem {
     pub info_bytes: u64,
     #[prost(bytes = "bytes", tag = "4")]
     pub info_sha256: Bytes,
-    /// The executor whose resources are charged with this task, if no live task of that agent shares it.
+    /// The executor whose resources are charged with this task, unless it is live; without its data.
     #[prost(message, optional, tag = "5")]
     pub executor: Option<v1::ExecutorInfo>,
+    /// Neighbours with the same number other than 0 are launched all or none.
+    #[prost(uint32, tag = "60")]
+    pub group: u32,
 }
 
-/// The tasks of one ACCEPT, all on one agent; each is accepted or refused by itself.
+/// The tasks of one ACCEPT, all on one agent; each is accepted or refused by itself, or with its group.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Launch {
     #[prost(string, tag = "1")]
@@ -362,7 +368,7 @@ pub struct Observe {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Observed {
-    #[prost(oneof = "Observation", tags = "1, 2, 3, 30, 31")]
+    #[prost(oneof = "Observation", tags = "1, 2, 3, 30, 31, 60")]
     pub observation: Option<Observation>,
 }
 
@@ -387,6 +393,9 @@ pub enum Observation {
     /// The framework acknowledged what became of an operation.
     #[prost(message, tag = "31")]
     OperationAcknowledged(ObservedOperationAcknowledgement),
+    /// Nothing is left of an executor.
+    #[prost(message, tag = "60")]
+    ExecutorExited(ObservedExecutorExit),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -427,6 +436,19 @@ pub struct ObservedAcknowledgement {
     pub task_id: String,
     #[prost(bytes = "bytes", tag = "3")]
     pub uuid: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ObservedExecutorExit {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    #[prost(string, tag = "2")]
+    pub framework_id: String,
+    #[prost(string, tag = "3")]
+    pub executor_id: String,
+    /// Launches of the agent up to this one had nothing but the executor that ended.
+    #[prost(uint64, tag = "4")]
+    pub accepted_launch_seq: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

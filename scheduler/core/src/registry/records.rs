@@ -8,7 +8,7 @@ use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
 use super::fleet::DrainRecord;
-use crate::ids::{self, AgentId, FrameworkId, TaskKey};
+use crate::ids::{self, AgentId, ExecutorKey, FrameworkId, TaskKey};
 
 /// Who leads, since when.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -199,6 +199,42 @@ pub struct TaskRecord {
     /// The last status that was forwarded, without `data`.
     #[prost(message, optional, tag = "7")]
     pub last_status: Option<v1::TaskStatus>,
+    /// The launch sequence of the first task of its group; 0 if it has none.
+    #[prost(uint64, tag = "60")]
+    pub group_seq: u64,
+}
+
+/// A custom executor from its first task until its agent says that it has ended; it may have no task meanwhile.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ExecutorRecord {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    #[prost(string, tag = "2")]
+    pub framework_id: String,
+    /// With its framework id and the allocation of its resources, without its data.
+    #[prost(message, optional, tag = "3")]
+    pub info: Option<v1::ExecutorInfo>,
+    /// Of the launch that brought it.
+    #[prost(uint64, tag = "4")]
+    pub launch_seq: u64,
+    /// Its agent has it: nothing but the agent's word ends it.
+    #[prost(bool, tag = "5")]
+    pub confirmed: bool,
+}
+
+impl ExecutorRecord {
+    pub fn key(&self) -> ExecutorKey {
+        ExecutorKey {
+            agent: AgentId::from(self.agent_id.as_str()),
+            framework: FrameworkId::from(self.framework_id.as_str()),
+            executor: ids::of(self.info.as_ref().and_then(|info| info.executor_id.as_ref())),
+        }
+    }
+}
+
+/// Returns an executor without its data: that may be large, and belongs to its agent.
+pub fn without_data(info: &v1::ExecutorInfo) -> v1::ExecutorInfo {
+    v1::ExecutorInfo { data: None, ..info.clone() }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -217,6 +253,18 @@ impl TaskRecord {
 
     pub fn agent_id(&self) -> AgentId {
         ids::of(self.task.as_ref().and_then(|task| task.agent_id.as_ref()))
+    }
+
+    /// Returns its custom executor.
+    pub fn executor_key(&self) -> Option<ExecutorKey> {
+        let executor = ids::of(self.executor.as_ref()?.executor_id.as_ref());
+        Some(ExecutorKey { agent: self.agent_id(), framework: self.key().framework, executor })
+    }
+
+    /// Whether this is its executor.
+    pub fn uses(&self, key: &ExecutorKey) -> bool {
+        let own = self.executor.as_ref().and_then(|executor| executor.executor_id.as_ref());
+        own.is_some_and(|own| own.value() == key.executor.as_str())
     }
 
     /// Returns the newest known state.

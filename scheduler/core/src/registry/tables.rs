@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 
-use super::charges::AgentCharges;
+use super::charges::{AgentCharges, is_charged};
 use super::fleet::{Machine, MachineKey, MaintenanceRecord};
 use super::records::{
-    AgentRecord, DriverRecord, FrameworkRecord, LeaderRecord, OperationRecord, RegisterRecord, TaskRecord,
+    AgentRecord, DriverRecord, ExecutorRecord, FrameworkRecord, LeaderRecord, OperationRecord,
+    RegisterRecord, TaskRecord,
 };
 use super::settings::QuotaRecord;
-use crate::ids::{AgentId, FrameworkId, TaskId, TaskKey};
+use crate::ids::{AgentId, ExecutorId, ExecutorKey, FrameworkId, TaskId, TaskKey};
 
 /// Name of a framework state register.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,8 @@ pub struct Registry {
     /// Tasks whose end is not yet acknowledged. Those of a framework that is gone are still running somewhere: charged,
     /// being killed, shown nowhere.
     pub tasks: OrdMap<TaskKey, Arc<TaskRecord>>,
+    /// Custom executors that have not ended, of agents that are not given up.
+    pub executors: OrdMap<ExecutorKey, Arc<ExecutorRecord>>,
     /// Ended tasks by framework, oldest first. Bounded.
     pub history: OrdMap<FrameworkId, Vector<Arc<TaskRecord>>>,
     pub drivers: OrdMap<Arc<str>, Arc<DriverRecord>>,
@@ -147,6 +150,25 @@ impl Registry {
     ) -> impl Iterator<Item = (&'a OperationKey, &'a Arc<OperationRecord>)> {
         let first = OperationKey::new(framework.clone(), "");
         self.operations.range(first..).take_while(move |(key, _)| key.framework == *framework)
+    }
+
+    /// The executors of an agent, in order.
+    pub fn executors_on(
+        &self,
+        agent: &AgentId,
+    ) -> impl Iterator<Item = (&ExecutorKey, &Arc<ExecutorRecord>)> {
+        let first = ExecutorKey {
+            agent: agent.clone(),
+            framework: FrameworkId::from(""),
+            executor: ExecutorId::from(""),
+        };
+        let agent = agent.clone();
+        self.executors.range(first..).take_while(move |(key, _)| key.agent == agent)
+    }
+
+    /// Whether a task of this executor has not ended.
+    pub fn executor_is_used(&self, key: &ExecutorKey) -> bool {
+        self.tasks_between(&key.framework, &key.agent).any(|task| is_charged(task) && task.uses(key))
     }
 
     /// Whether this task belongs to a framework that is gone: it is only waited for, and shown nowhere.

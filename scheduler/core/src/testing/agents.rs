@@ -1,12 +1,12 @@
 //! An agent as a test plays it.
 
 use bytes::Bytes;
-use tepui_proto::tepui::agent_link::{AgentTask, Call, Event, call, event};
+use tepui_proto::tepui::agent_link::{AgentExecutor, AgentTask, Call, Event, call, event};
 use tepui_proto::v1::{self, TaskState};
 
 use super::builders::agent_info;
 use super::harness::Harness;
-use crate::ids::AgentId;
+use crate::ids::{AgentId, FrameworkId};
 use crate::master::{ConnectionId, Input, Reply};
 
 /// One run of an agent, with its stream and what it has taken.
@@ -24,6 +24,7 @@ pub struct AgentPeer {
     pub resources: Vec<v1::Resource>,
     pub resources_version: u64,
     pub orphaned: Vec<v1::Resource>,
+    pub executors: Vec<AgentExecutor>,
 }
 
 impl Harness {
@@ -42,6 +43,7 @@ impl Harness {
             resources: Vec::new(),
             resources_version: 0,
             orphaned: Vec::new(),
+            executors: Vec::new(),
         };
         self.register(&mut peer);
         peer
@@ -65,6 +67,7 @@ impl Harness {
             tasks: peer.tasks.clone(),
             version: Some("0.1.0".to_owned()),
             frameworks: peer.frameworks.clone(),
+            executors: peer.executors.clone(),
             ip: Some("10.0.0.9".to_owned()),
             resources: peer.resources.clone(),
             resources_version: Some(peer.resources_version),
@@ -144,14 +147,29 @@ impl Harness {
         let run = order.run_task.unwrap();
         let framework = run.framework.clone().unwrap();
         assert!(run.launch_seq() > peer.accepted_launch_seq, "launches arrive in order");
-        peer.accepted_launch_seq = run.launch_seq();
-        peer.tasks.push(AgentTask {
-            framework_id: framework.id.clone(),
-            task: run.task.clone(),
-            launch_seq: run.launch_seq,
-            state: Some(TaskState::TaskStaging as i32),
-            ..Default::default()
-        });
+        let group = run.task_group.clone().unwrap_or_default().tasks;
+        for (launch_seq, task) in (run.launch_seq()..).zip(run.task.clone().into_iter().chain(group)) {
+            peer.accepted_launch_seq = launch_seq;
+            if let Some(executor) = &task.executor {
+                let id =
+                    |one: &AgentExecutor| one.executor.as_ref().and_then(|info| info.executor_id.clone());
+                let new = AgentExecutor {
+                    framework_id: framework.id.clone(),
+                    executor: Some(crate::registry::without_data(executor)),
+                    container_id: None,
+                };
+                if !peer.executors.iter().any(|one| id(one) == id(&new)) {
+                    peer.executors.push(new);
+                }
+            }
+            peer.tasks.push(AgentTask {
+                framework_id: framework.id.clone(),
+                task: Some(task),
+                launch_seq: Some(launch_seq),
+                state: Some(TaskState::TaskStaging as i32),
+                ..Default::default()
+            });
+        }
         if !peer.frameworks.contains(&framework) {
             peer.frameworks.push(framework);
         }
@@ -208,6 +226,27 @@ impl Harness {
     /// The agent forgets a task.
     pub fn forget(&mut self, peer: &mut AgentPeer, task: &str) {
         peer.tasks.retain(|own| id_of(own) != task);
+    }
+
+    /// An executor ended with this wait status.
+    pub fn executor_exits(
+        &mut self,
+        peer: &mut AgentPeer,
+        framework: &FrameworkId,
+        executor: &str,
+        status: i32,
+    ) {
+        peer.executors.retain(|one| {
+            let id = one.executor.as_ref().and_then(|info| info.executor_id.as_ref());
+            id.is_none_or(|id| id.value() != executor)
+        });
+        let exited = call::ExecutorExited {
+            framework_id: Some(framework.to_proto()),
+            executor_id: Some(v1::ExecutorId { value: Some(executor.to_owned()) }),
+            status: Some(status),
+        };
+        let kind = Some(call::Type::ExecutorExited as i32);
+        self.agent_call(peer, Call { r#type: kind, executor_exited: Some(exited), ..Default::default() });
     }
 
     /// Answers all pings that are there.

@@ -51,6 +51,33 @@ pub fn task(id: &str, text: &str) -> v1::TaskInfo {
     }
 }
 
+/// A task of a custom executor with resources of its own.
+pub fn executor_task(id: &str, text: &str, executor: &str, executor_text: &str) -> v1::TaskInfo {
+    let mut info = task(id, text);
+    info.executor = Some(v1::ExecutorInfo {
+        executor_id: Some(v1::ExecutorId { value: Some(executor.to_owned()) }),
+        r#type: Some(v1::executor_info::Type::Custom as i32),
+        command: info.command.take(),
+        resources: resources(executor_text),
+        data: Some(Bytes::from_static(b"data")),
+        ..Default::default()
+    });
+    info
+}
+
+/// A LAUNCH_GROUP of tasks that have an executor, for which the first one's stands.
+pub fn launch_group(tasks: Vec<v1::TaskInfo>) -> offer::Operation {
+    let executor = tasks.first().and_then(|task| task.executor.clone());
+    offer::Operation {
+        r#type: Some(offer::operation::Type::LaunchGroup as i32),
+        launch_group: Some(offer::operation::LaunchGroup {
+            executor,
+            task_group: Some(v1::TaskGroupInfo { tasks }),
+        }),
+        ..Default::default()
+    }
+}
+
 /// A LAUNCH of these tasks.
 pub fn launch(task_infos: Vec<v1::TaskInfo>) -> offer::Operation {
     offer::Operation {

@@ -12,7 +12,10 @@ mod harness;
 mod operations;
 
 pub use agents::AgentPeer;
-pub use builders::{agent_info, amount_to, driver_spec, framework_info, launch, resources, task, uuid};
+pub use builders::{
+    agent_info, amount_to, driver_spec, executor_task, framework_info, launch, launch_group, resources, task,
+    uuid,
+};
 pub use frameworks::FrameworkPeer;
 pub use harness::Harness;
 pub use operations::{

@@ -85,7 +85,7 @@ pub fn task(task: &TaskInfo, context: &TaskContext<'_>) -> Result<CheckedTask, R
     Ok(CheckedTask { info, resources: wanted })
 }
 
-fn identity(info: &TaskInfo, context: &TaskContext<'_>) -> Result<(), Rejection> {
+pub(super) fn identity(info: &TaskInfo, context: &TaskContext<'_>) -> Result<(), Rejection> {
     let task_id = info.task_id.as_ref().map_or("", v1::TaskId::value);
     validate_id(task_id).map_err(|error| Rejection::new(format!("'task_id' is not valid: {error}")))?;
     if context.id_in_use {
@@ -101,7 +101,7 @@ fn identity(info: &TaskInfo, context: &TaskContext<'_>) -> Result<(), Rejection>
     Ok(())
 }
 
-fn parts(info: &mut TaskInfo) -> Result<(), Rejection> {
+pub(super) fn parts(info: &mut TaskInfo) -> Result<(), Rejection> {
     let grace = info.kill_policy.as_ref().and_then(|policy| policy.grace_period.as_ref());
     checks::not_negative("kill_policy.grace_period", grace)?;
     checks::not_negative("max_completion_time", info.max_completion_time.as_ref())?;
@@ -121,7 +121,7 @@ fn parts(info: &mut TaskInfo) -> Result<(), Rejection> {
 }
 
 /// Fills in the role wherever none is named; another one is refused.
-fn allocate(field: &str, resources: &mut [v1::Resource], role: &str) -> Result<(), Rejection> {
+pub(super) fn allocate(field: &str, resources: &mut [v1::Resource], role: &str) -> Result<(), Rejection> {
     for resource in resources {
         let allocation = resource.allocation_info.get_or_insert_default();
         match allocation.role.as_deref() {
@@ -137,7 +137,7 @@ fn allocate(field: &str, resources: &mut [v1::Resource], role: &str) -> Result<(
     Ok(())
 }
 
-fn resources(field: &str, list: &[v1::Resource]) -> Result<Resources, Rejection> {
+pub(super) fn resources(field: &str, list: &[v1::Resource]) -> Result<Resources, Rejection> {
     let parsed = Resources::from_proto(list)
         .map_err(|error| Rejection::new(format!("'{field}' is not valid: {error}")))?;
     let mut revocable = BTreeSet::new();
@@ -164,7 +164,7 @@ fn resources(field: &str, list: &[v1::Resource]) -> Result<Resources, Rejection>
     Ok(parsed)
 }
 
-fn limits(info: &TaskInfo, own: &Resources) -> Result<(), Rejection> {
+pub(super) fn limits(info: &TaskInfo, own: &Resources) -> Result<(), Rejection> {
     for (name, limit) in &info.limits {
         if name != "cpus" && name != "mem" {
             return Err(Rejection::new(format!("'limits' has '{name}'; only cpus and mem can be limited")));
@@ -181,7 +181,10 @@ fn limits(info: &TaskInfo, own: &Resources) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn executor(executor: &mut ExecutorInfo, context: &TaskContext<'_>) -> Result<Resources, Rejection> {
+pub(super) fn executor(
+    executor: &mut ExecutorInfo,
+    context: &TaskContext<'_>,
+) -> Result<Resources, Rejection> {
     use executor_info::Type;
     let executor_id = executor.executor_id.as_ref().map_or("", v1::ExecutorId::value);
     validate_id(executor_id)
@@ -231,7 +234,7 @@ fn executor(executor: &mut ExecutorInfo, context: &TaskContext<'_>) -> Result<Re
 }
 
 /// A task and its executor cannot both have the same port or member of a set.
-fn separate(own: &Resources, executor: &Resources) -> Result<(), Rejection> {
+pub(super) fn separate(own: &Resources, executor: &Resources) -> Result<(), Rejection> {
     for (identity, amount) in own.iter() {
         let other = executor.iter().find(|(other, _)| *other == identity).map(|(_, amount)| amount);
         let overlap = match (amount, other) {

@@ -160,19 +160,17 @@ fn executors<'a>(
     id: &tepui_proto::ids::FrameworkId,
     framework_id: &'a str,
 ) -> Vec<Executor<'a>> {
-    let mut known = BTreeMap::new();
-    for record in tasks::of_framework(registry, id) {
-        let Some(executor) = &record.executor else { continue };
-        let executor_id = text(executor.executor_id.as_ref().and_then(|id| id.value.as_deref()));
-        known.entry((record.agent_id(), executor_id)).or_insert_with(|| Executor {
-            executor_id,
+    let known = registry.executors.iter().filter(|(key, _)| key.framework == *id);
+    known
+        .filter_map(|(key, record)| Some((key, record.info.as_ref()?)))
+        .map(|(key, executor)| Executor {
+            executor_id: text(executor.executor_id.as_ref().and_then(|id| id.value.as_deref())),
             name: text(executor.name.as_deref()),
             framework_id,
-            slave_id: record.agent_id().as_str().to_owned(),
+            slave_id: key.agent.as_str().to_owned(),
             resources: Amounts::of(&executor.resources),
-        });
-    }
-    known.into_values().collect()
+        })
+        .collect()
 }
 
 fn capabilities(record: &FrameworkRecord) -> Vec<&'static str> {

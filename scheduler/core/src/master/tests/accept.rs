@@ -6,7 +6,7 @@ use tepui_proto::v1::offer::{Operation, operation};
 use tepui_proto::v1::task_status::{Reason, Source};
 use tepui_proto::v1::{self, TaskState};
 
-use crate::testing::{FrameworkPeer, Harness, amount_to, framework_info, launch, resources, task, uuid};
+use crate::testing::{FrameworkPeer, Harness, amount_to, framework_info, launch, task, uuid};
 
 fn aware(harness: &mut Harness) -> FrameworkPeer {
     let mut info = framework_info("aware");
@@ -266,36 +266,4 @@ fn a_huge_task_stays_out_of_the_log() {
     assert!(harness.log.iter().all(|entry| entry.len() < 4096));
     let run = harness.take_launch(&mut agent);
     assert_eq!(run.task.unwrap().data.unwrap().len(), 300 * 1024, "the agent gets all of it");
-}
-
-#[test]
-fn an_executor_is_charged_once() {
-    let mut harness = Harness::new();
-    let mut agent = harness.agent("cpus:4;mem:1024");
-    let peer = harness.framework("f");
-    let offer = harness.offer(&peer);
-    let with_executor = |id: &str| {
-        let mut info = task(id, "cpus:1;mem:64");
-        info.executor = Some(v1::ExecutorInfo {
-            executor_id: Some(v1::ExecutorId { value: Some("e".to_owned()) }),
-            command: info.command.take(),
-            resources: resources("cpus:1;mem:32"),
-            ..Default::default()
-        });
-        info
-    };
-    harness.accept(&peer, &[&offer], vec![with_executor("a"), with_executor("b")]);
-    harness.take_launch(&mut agent);
-    harness.take_launch(&mut agent);
-    let rest = harness.offer(&peer);
-    assert!(amount_to(&rest.resources, "cpus:1;mem:864"));
-    assert_eq!(rest.executor_ids.len(), 1);
-    harness.report(&mut agent, "a", TaskState::TaskFinished, uuid(1));
-    harness.events(&peer);
-    assert!(amount_to(&harness.offer(&peer).resources, "cpus:1;mem:64"), "the executor still runs");
-    harness.report(&mut agent, "b", TaskState::TaskFinished, uuid(2));
-    harness.events(&peer);
-    assert!(amount_to(&harness.offer(&peer).resources, "cpus:2;mem:96"));
-    harness.advance(200);
-    assert!(harness.registry.charges.is_empty());
 }

@@ -4,6 +4,7 @@ mod accept;
 mod admission;
 mod agents;
 mod drains;
+mod executors;
 mod frameworks;
 mod kills;
 mod leadership;

@@ -15,7 +15,7 @@ use crate::registry::operation::{
     AdmitAgent, DisconnectAgent, MarkUnreachable, RemoveAgent, ReregisterAgent,
 };
 use crate::registry::outcome::{Change, Outcome, Refusal, Reregistered};
-use crate::registry::records::{AgentRecord, TaskRecord};
+use crate::registry::records::{AgentRecord, TaskRecord, without_data};
 use crate::status::{Verdict, task_view, time_info};
 
 impl Step<'_> {
@@ -86,6 +86,7 @@ impl Step<'_> {
         for framework in &word.frameworks {
             self.adopt_framework(framework, word.framework_grace_ms);
         }
+        self.take_executors(&id, word);
         Ok(Outcome::Reregistered(self.compare_tasks(&id, word)))
     }
 
@@ -186,7 +187,7 @@ impl Step<'_> {
         let record = TaskRecord {
             task: Some(task),
             launch_seq: told.launch_seq.unwrap_or_default(),
-            executor: info.executor.clone(),
+            executor: info.executor.as_ref().map(without_data),
             last_status,
             ..Default::default()
         };
@@ -218,6 +219,7 @@ impl Step<'_> {
         record.unreachable_ms = Some(cluster_ms);
         record.unreachable_wall_ms = wall_ms;
         self.put_agent(id.clone(), record);
+        self.forget_executors(&id);
         for key in self.tables.tasks_on(&id) {
             let Some(old) = self.tables.tasks.get(&key).cloned() else { continue };
             let Some(aware) = self.partition_aware(&key.framework) else {

@@ -6,6 +6,7 @@
 mod agents;
 pub(super) mod conversions;
 pub(super) mod drivers;
+mod executors;
 mod fleet;
 pub(super) mod frameworks;
 mod machines;

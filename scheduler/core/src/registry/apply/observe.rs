@@ -28,6 +28,7 @@ impl Step<'_> {
                 Some(Observation::OperationAcknowledged(word)) => {
                     self.observe_operation_acknowledgement(word);
                 }
+                Some(Observation::ExecutorExited(exited)) => self.observe_executor_exit(exited),
                 None => {}
             }
         }
@@ -41,6 +42,10 @@ impl Step<'_> {
         let Some(old) = self.tables.tasks.get(&key).cloned() else { return };
         let latest = observed.latest_state.and_then(|state| TaskState::try_from(state).ok());
         let latest = latest.unwrap_or_else(|| status.state());
+        let from_agent = status.source() != Source::Master;
+        if from_agent {
+            self.confirm_executor(&old, status);
+        }
         if self.tables.is_orphan(&key) {
             if latest.is_terminal() || status.state().is_terminal() {
                 self.put_task(&key, None);
@@ -48,7 +53,6 @@ impl Step<'_> {
             return;
         }
         let mut new = TaskRecord::clone(&*old);
-        let from_agent = status.source() != Source::Master;
         if from_agent {
             // Whoever reports on a task has it; and who reports is not unreachable.
             new.info = None;

@@ -6,7 +6,7 @@ use tepui_proto::resources::Resources;
 use tepui_proto::v1::TaskState;
 
 use super::{MAX_HISTORY, Step};
-use crate::ids::{AgentId, FrameworkId, TaskKey};
+use crate::ids::{self, AgentId, FrameworkId, TaskId, TaskKey};
 use crate::registry::amounts;
 use crate::registry::charges::{AgentCharges, is_charged};
 use crate::registry::operation::{Launch, LaunchItem, MarkKill};
@@ -18,8 +18,45 @@ impl Step<'_> {
     pub(super) fn launch(&mut self, launch: &Launch) -> Result<Outcome, Refusal> {
         let framework = FrameworkId::from(launch.framework_id.as_str());
         let agent = AgentId::from(launch.agent_id.as_str());
-        let results = launch.tasks.iter().map(|item| self.launch_one(&framework, &agent, item));
-        Ok(Outcome::Launched(results.collect()))
+        let mut results = Vec::new();
+        let of_same_group = |one: &LaunchItem, next: &LaunchItem| one.group != 0 && one.group == next.group;
+        for group in launch.tasks.chunk_by(of_same_group) {
+            match group {
+                [item] if item.group == 0 => results.push(self.launch_one(&framework, &agent, item)),
+                group => results.extend(self.launch_group(&framework, &agent, group)),
+            }
+        }
+        Ok(Outcome::Launched(results))
+    }
+
+    /// Adds all tasks of a group, with launch sequences that follow each other, or none.
+    fn launch_group(
+        &mut self,
+        framework: &FrameworkId,
+        agent: &AgentId,
+        group: &[LaunchItem],
+    ) -> Vec<Result<u64, Refusal>> {
+        let (before, changes) = (self.tables.clone(), self.changes.len());
+        let mut launched = Vec::new();
+        for item in group {
+            match self.launch_one(framework, agent, item) {
+                Ok(launch_seq) => launched.push((item, launch_seq)),
+                Err(refusal) => {
+                    *self.tables = before;
+                    self.changes.truncate(changes);
+                    return vec![Err(refusal); group.len()];
+                }
+            }
+        }
+        let first = launched.first().map_or(0, |(_, launch_seq)| *launch_seq);
+        for (item, _) in &launched {
+            let task: TaskId = ids::of(item.task.as_ref().and_then(|task| task.task_id.as_ref()));
+            let key = TaskKey { framework: framework.clone(), task };
+            if let Some(record) = self.tables.tasks.get(&key).cloned() {
+                self.put_task(&key, Some(TaskRecord { group_seq: first, ..TaskRecord::clone(&record) }));
+            }
+        }
+        launched.into_iter().map(|(_, launch_seq)| Ok(launch_seq)).collect()
     }
 
     /// Adds one task, in state STAGING, and returns its launch sequence.
@@ -58,6 +95,7 @@ impl Step<'_> {
         // Not reported as a change of the agent: its own fields do not show.
         Arc::make_mut(agent).launch_seq = record.launch_seq;
         let launch_seq = record.launch_seq;
+        self.note_executor(&record);
         self.put_task(&key, Some(record));
         Ok(launch_seq)
     }
@@ -121,7 +159,12 @@ impl Step<'_> {
     }
 
     pub(super) fn put_task(&mut self, key: &TaskKey, new: Option<TaskRecord>) {
+        let ends = new.as_ref().is_none_or(|record| !is_charged(record));
+        let old = self.tables.tasks.get(key).cloned().filter(|_| ends);
         self.tables.put_task(key, new.map(Arc::new));
+        if let Some(old) = old {
+            self.release_unstarted(&old);
+        }
         self.changes.push(Change::Task(key.clone()));
     }
 }
@@ -193,6 +236,9 @@ impl Registry {
                 left.charge(other);
             }
         }
+        for (_, record) in self.executors_on(&agent) {
+            left.charge_executor(record);
+        }
         if left.is_empty() {
             self.charges.remove(&agent);
         } else {
@@ -200,7 +246,11 @@ impl Registry {
         }
     }
 
-    fn edit_charges(&mut self, agent: &AgentId, edit: impl FnOnce(&mut AgentCharges)) {
+    pub(in crate::registry) fn edit_charges(
+        &mut self,
+        agent: &AgentId,
+        edit: impl FnOnce(&mut AgentCharges),
+    ) {
         let charges = Arc::make_mut(self.charges.entry(agent.clone()).or_default());
         edit(charges);
         if charges.is_empty() {

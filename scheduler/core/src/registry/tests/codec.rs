@@ -10,13 +10,18 @@ use crate::testing::driver_spec;
 fn full() -> Registry {
     let mut story = Story::new();
     for agent in ["a", "b", "c"] {
-        story.agent(agent, "cpus:4;disk:50;ports:[1-5]");
+        story.agent(agent, "cpus:8;disk:50;ports:[1-5]");
     }
     for framework in ["f", "g"] {
         story.framework(framework);
     }
     story.launch("f", "a", &[("t", "cpus:1"), ("u", "cpus:1;ports:[1-2]")]);
     story.launch("g", "b", &[("t", "cpus:2")]);
+    story.apply(Operation::Launch(Launch {
+        framework_id: "f".to_owned(),
+        agent_id: "b".to_owned(),
+        tasks: vec![super::executors::executor_item("f", "b", "x", "e")],
+    }));
     story.status("f", "t", TaskState::TaskFinished, b"");
     story.status("f", "u", TaskState::TaskRunning, b"1");
     let reason = String::new();

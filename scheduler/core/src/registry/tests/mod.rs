@@ -4,6 +4,7 @@ mod agents;
 mod codec;
 mod conversions;
 mod drivers;
+mod executors;
 mod fleet;
 mod frameworks;
 mod leadership;

@@ -28,6 +28,7 @@ fn task_and_text() -> impl Strategy<Value = (String, String)> {
         Just("cpus:2;ports:[1-2]"),
         Just("cpus:1;ports:[2-3]"),
         Just("mem:60"),
+        Just("executor"),
     ];
     (name("t", 8), text.prop_map(str::to_owned))
 }
@@ -70,7 +71,17 @@ fn observation() -> impl Strategy<Value = Observed> {
             uuid,
         })
     });
-    prop_oneof![6 => status, 1 => accepted, 1 => resources, 1 => acknowledged]
+    let exited = (name("a", 3), name("f", 3), name("e", 2), 0_u64..20).prop_map(
+        |(agent_id, framework_id, executor_id, accepted_launch_seq)| {
+            Observation::ExecutorExited(ObservedExecutorExit {
+                agent_id,
+                framework_id,
+                executor_id,
+                accepted_launch_seq,
+            })
+        },
+    );
+    prop_oneof![6 => status, 1 => accepted, 1 => resources, 1 => acknowledged, 1 => exited]
         .prop_map(|observation| Observed { observation: Some(observation) })
 }
 
@@ -111,7 +122,18 @@ fn word() -> impl Strategy<Value = Operation> {
 fn launches() -> impl Strategy<Value = Operation> {
     let tasks = prop::collection::vec(task_and_text(), 1..4);
     (name("f", 3), name("a", 3), tasks).prop_map(|(framework_id, agent_id, tasks)| {
-        let tasks = tasks.iter().map(|(id, text)| item(&framework_id, &agent_id, id, text)).collect();
+        let one = |(id, text): &(String, String)| match text.as_str() {
+            // With an executor, in a group.
+            "executor" => {
+                let executor = format!("e{}", id.len() % 2);
+                LaunchItem {
+                    group: 1,
+                    ..super::executors::executor_item(&framework_id, &agent_id, id, &executor)
+                }
+            }
+            text => item(&framework_id, &agent_id, id, text),
+        };
+        let tasks = tasks.iter().map(one).collect();
         Operation::Launch(Launch { framework_id, agent_id, tasks })
     })
 }

@@ -1,0 +1,104 @@
+//! `POST /api/v1/executor`: what executors say, and the stream on which they listen. Owns the order of the checks, which is a
+//! part of the protocol: the first that fails decides the status.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tepui_agent_core::{ExecutorKey, Input, Standing, check_call};
+use tepui_proto::v1::executor::{Call, call::Type};
+use tepui_proto::{MediaType, wire};
+
+use super::Inner;
+use super::error::Refusal;
+
+/// A status or a message may carry data of any kind, but not without end.
+const BODY_BYTES_MAX: usize = 128 << 20;
+
+pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
+    let ready = app.handle.look(tepui_agent_core::Agent::is_ready).await.ok_or_else(Refusal::unavailable)?;
+    if !ready {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not finished recovery"));
+    }
+    if request.method() != Method::POST {
+        return Err(Refusal::method("POST"));
+    }
+    let (parts, body) = request.into_parts();
+    let content_type = header(&parts.headers, &CONTENT_TYPE)
+        .ok_or_else(|| Refusal::bad_request("expecting 'Content-Type' to be present"))?;
+    let media = MediaType::from_content_type(content_type).ok_or_else(|| {
+        let reason = format!("expecting 'Content-Type' of {} or {}", MediaType::Json, MediaType::Protobuf);
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
+    })?;
+    let body = to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is cut off or too large"))?;
+    let call: Call = wire::decode(media, &body)?;
+    check_call(&call).map_err(Refusal::bad_request)?;
+    let kind = call.r#type();
+    let mut out = MediaType::Json;
+    if kind == Type::Subscribe {
+        out = MediaType::negotiate(header(&parts.headers, &ACCEPT)).ok_or_else(|| {
+            let reason =
+                format!("expecting 'Accept' to allow {} or {}", MediaType::Json, MediaType::Protobuf);
+            Refusal::new(StatusCode::NOT_ACCEPTABLE, reason)
+        })?;
+    }
+    if kind == Type::Heartbeat {
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    let key = ExecutorKey::from_ids(call.framework_id.as_ref(), call.executor_id.as_ref())
+        .ok_or_else(|| Refusal::bad_request("expecting 'framework_id' and 'executor_id'"))?;
+    admit(app, &key, kind).await?;
+    dispatch(app, key, call, out).await
+}
+
+async fn admit(app: &Arc<Inner>, key: &ExecutorKey, kind: Type) -> Result<(), Refusal> {
+    let wanted = key.clone();
+    let standing = app.handle.look(move |agent| agent.executor_standing(&wanted)).await;
+    match standing.ok_or_else(Refusal::unavailable)? {
+        Standing::UnknownFramework => Err(Refusal::bad_request("framework cannot be found")),
+        Standing::UnknownExecutor => Err(Refusal::bad_request("executor cannot be found")),
+        Standing::Subscribed => Ok(()),
+        Standing::Recovering | Standing::NotSubscribed if kind == Type::Subscribe => Ok(()),
+        Standing::Recovering => {
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not finished recovery"))
+        }
+        Standing::NotSubscribed => Err(Refusal::new(StatusCode::FORBIDDEN, "executor is not subscribed")),
+    }
+}
+
+async fn dispatch(
+    app: &Arc<Inner>,
+    key: ExecutorKey,
+    call: Call,
+    out: MediaType,
+) -> Result<Response, Refusal> {
+    match call.r#type() {
+        Type::Subscribe => {
+            let (connection, inlet) = app.handle.executors().open(key.clone(), out);
+            let subscribe = Box::new(call.subscribe.unwrap_or_default());
+            app.handle.input(Input::ExecutorSubscribed { executor: key, connection, subscribe }).await;
+            let mut response = Response::new(Body::from_stream(inlet));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(out.as_str()));
+            return Ok(response);
+        }
+        Type::Update => {
+            let status = call.update.and_then(|update| update.status).unwrap_or_default();
+            app.handle.input(Input::ExecutorUpdate { executor: key, status: Box::new(status) }).await;
+        }
+        Type::Message => {
+            let data = call.message.and_then(|message| message.data).unwrap_or_default();
+            app.handle.input(Input::ExecutorMessage { executor: key, data }).await;
+        }
+        Type::Heartbeat | Type::Unknown => {}
+    }
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,57 @@
+//! LAUNCH_GROUP: tasks of one executor that are launched all or none.
+
+use tepui_proto::v1::offer::operation::LaunchGroup;
+use tepui_proto::v1::task_status::Reason;
+
+use super::Fold;
+use crate::ids::{self, TaskKey};
+use crate::master::core::Master;
+use crate::validation::{self, GroupContext, TaskContext};
+
+impl Master {
+    pub(super) fn fold_group(&mut self, fold: &mut Fold, launch: LaunchGroup) {
+        let mut tasks = launch.task_group.unwrap_or_default().tasks;
+        for task in &mut tasks {
+            if task.executor.is_none() {
+                task.executor = launch.executor.clone();
+            }
+        }
+        let keys: Vec<TaskKey> = tasks
+            .iter()
+            .map(|task| TaskKey { framework: fold.framework.clone(), task: ids::of(task.task_id.as_ref()) })
+            .collect();
+        let in_use = |key: &TaskKey| {
+            self.pipeline.holds_task(key)
+                || self.registry.tasks.contains_key(key)
+                || fold.tasks.iter().any(|earlier| earlier.key == *key)
+        };
+        let id_in_use: Vec<bool> = keys.iter().map(in_use).collect();
+        let live_executor = tasks.first().and_then(|task| self.live_executor(fold, task));
+        let context = GroupContext {
+            task: TaskContext {
+                framework: &fold.record,
+                agent_id: &fold.agent,
+                role: &fold.role,
+                remaining: &fold.remaining,
+                id_in_use: false,
+                live_executor: live_executor.as_ref(),
+            },
+            executor: launch.executor.as_ref(),
+            id_in_use: &id_in_use,
+        };
+        match validation::group(&tasks, &context) {
+            Ok(checked) => {
+                // Numbers tell neighbouring groups of one ACCEPT apart.
+                let group = fold.tasks.last().map_or(1, |earlier| earlier.group + 1);
+                for task in checked {
+                    self.fold_checked(fold, task, group);
+                }
+            }
+            Err(rejection) => {
+                for task in &tasks {
+                    self.task_error(fold, task, Reason::TaskGroupInvalid, &rejection.reason);
+                }
+            }
+        }
+    }
+}
