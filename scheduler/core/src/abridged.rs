@@ -4,17 +4,29 @@ use tepui_proto::v1::ExecutorInfo;
 
 use crate::digest::sha256;
 
+/// Length of a SHA-256.
+const DIGEST_BYTES: usize = 32;
 /// Longest name and source that are kept, bytes.
 const MAX_TEXT: usize = 1024;
 
-/// Replaces the data by its digest and leaves out what is only shown: its data may be as long as all else together.
+/// Replaces long data by its digest and leaves out what is only shown: data may be as long as all else together. Doing it twice
+/// changes nothing more.
 pub(crate) fn abridge(executor: &mut ExecutorInfo) {
-    if let Some(data) = &mut executor.data {
+    // Short data is as good as its digest, and a digest stays what it is.
+    if let Some(data) = &mut executor.data
+        && data.len() > DIGEST_BYTES
+    {
         *data = sha256(data);
     }
     for text in [&mut executor.name, &mut executor.source] {
         *text = text.take().filter(|text| text.len() <= MAX_TEXT);
     }
+}
+
+/// The same for one that is given away.
+pub(crate) fn abridged(mut executor: ExecutorInfo) -> ExecutorInfo {
+    abridge(&mut executor);
+    executor
 }
 
 /// Whether both are the same executor; `known` may be abridged, or lack its data, as what agents tell does.

@@ -7,7 +7,7 @@ use tepui_proto::v1::Task;
 use tepui_proto::v1::master::response::{GetExecutors, GetTasks, get_executors::Executor};
 use tepui_scheduler_core::Registry;
 use tepui_scheduler_core::ids::TaskKey;
-use tepui_scheduler_core::registry::TaskRecord;
+use tepui_scheduler_core::registry::{TaskRecord, without_data};
 
 /// GET_TASKS.
 pub(crate) fn get_tasks(registry: &Registry) -> GetTasks {
@@ -29,7 +29,7 @@ pub(crate) fn get_tasks(registry: &Registry) -> GetTasks {
 pub(crate) fn get_executors(registry: &Registry) -> GetExecutors {
     let known = registry.executors.iter().filter(|(key, _)| registry.frameworks.contains_key(&key.framework));
     let executors = known.map(|(key, record)| Executor {
-        executor_info: record.info.clone(),
+        executor_info: record.info.as_ref().map(without_data),
         agent_id: Some(key.agent.to_proto()),
     });
     GetExecutors { executors: executors.collect(), orphan_executors: Vec::new() }

@@ -13,8 +13,9 @@ use super::offers::Offered;
 use super::operations::operation_event;
 use super::pipeline::{Pending, PendingLaunch, PendingOperation, PendingTask};
 use super::steps::{self, Entry};
+use crate::abridged::abridged;
 use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
-use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation, unallocated, without_data};
+use crate::registry::{FrameworkRecord, Launch, LaunchItem, Operation, unallocated};
 use crate::status::task_view;
 use crate::validation::{self, CheckedTask, TaskContext};
 
@@ -168,7 +169,7 @@ impl Master {
         view.user = view.user.or_else(|| fold.record.info.as_ref().and_then(|info| info.user.clone()));
         let mut item = LaunchItem {
             task: Some(view),
-            executor: info.executor.as_ref().map(without_data),
+            executor: info.executor.clone().map(abridged),
             info: Some(info.clone()),
             group,
             ..Default::default()

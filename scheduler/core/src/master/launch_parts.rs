@@ -7,7 +7,6 @@ use prost::Message;
 use tepui_proto::resources::Resources;
 
 use super::pipeline::PendingTask;
-use crate::abridged::abridge;
 use crate::digest::sha256;
 use crate::registry::LaunchItem;
 
@@ -51,9 +50,6 @@ pub(super) fn log_without_bytes(item: &mut LaunchItem, limit: usize) -> bool {
     let bytes = info.encode_to_vec();
     item.info_bytes = bytes.len() as u64;
     item.info_sha256 = sha256(&bytes);
-    if let Some(executor) = &mut item.executor {
-        abridge(executor);
-    }
     if let Some(task) = &mut item.task
         && task.encoded_len() > limit
     {

@@ -265,7 +265,7 @@ fn shown(record: &TaskRecord) -> Option<v1::Task> {
 fn executors(registry: &Registry) -> response::GetExecutors {
     let known = registry.executors.iter().filter(|(key, _)| registry.frameworks.contains_key(&key.framework));
     let executors = known.map(|(key, record)| response::get_executors::Executor {
-        executor_info: record.info.clone(),
+        executor_info: record.info.as_ref().map(crate::registry::without_data),
         agent_id: Some(key.agent.to_proto()),
     });
     response::GetExecutors { executors: executors.collect(), ..Default::default() }

@@ -12,6 +12,7 @@ use tepui_proto::tepui::agent_link::AgentExecutor;
 use tepui_proto::v1::{self, task_status::Reason};
 
 use super::Step;
+use crate::abridged::abridged;
 use crate::ids::{self, AgentId, ExecutorId, ExecutorKey, FrameworkId};
 use crate::registry::operation::{ObservedExecutorExit, ReregisterAgent};
 use crate::registry::records::{ExecutorRecord, TaskRecord, without_data};
@@ -27,7 +28,7 @@ impl Step<'_> {
         let executor = ExecutorRecord {
             agent_id: key.agent.as_str().to_owned(),
             framework_id: key.framework.as_str().to_owned(),
-            info: record.executor.as_ref().map(without_data),
+            info: record.executor.clone().map(abridged),
             launch_seq: record.launch_seq,
             confirmed: false,
         };

@@ -45,9 +45,11 @@ fn record(story: &Story) -> Option<crate::registry::ExecutorRecord> {
 #[test]
 fn an_executor_outlives_its_tasks_and_ends_with_the_word_of_its_agent() {
     let mut story = story();
-    launch(&mut story, vec![executor_item("f", "a", "t", "e"), executor_item("f", "a", "u", "e")]);
+    let mut long = executor_item("f", "a", "t", "e");
+    long.executor.as_mut().unwrap().data = Some(vec![7; 5000].into());
+    launch(&mut story, vec![long, executor_item("f", "a", "u", "e")]);
     assert_eq!(story.charged("a"), "cpus:2.5");
-    assert_eq!(record(&story).unwrap().info.unwrap().data, None);
+    assert_eq!(record(&story).unwrap().info.unwrap().data().len(), 32, "only what tells it from another");
     story.status("f", "t", TaskState::TaskFinished, b"");
     story.status("f", "u", TaskState::TaskFinished, b"");
     assert_eq!(story.charged("a"), "cpus:0.5");
