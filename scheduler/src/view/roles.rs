@@ -1,4 +1,5 @@
-//! Roles as operators see them: those that somebody subscribes to or holds something in, and all roles above them.
+//! Roles as operators see them: those that somebody subscribes to or holds something in, those that have a weight or a quota,
+//! and all roles above them.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,14 @@ pub(crate) struct Role {
     pub(crate) allocated: Vec<Resource>,
     pub(crate) offered: Vec<Resource>,
     pub(crate) reserved: Vec<Resource>,
+}
+
+impl Role {
+    /// What counts for the role's quota: everything reserved, used or not, and what is held or offered of the rest.
+    pub(crate) fn consumed(&self) -> impl Iterator<Item = &Resource> {
+        let held = self.allocated.iter().chain(&self.offered);
+        self.reserved.iter().chain(held.filter(|one| reserved_role(one) == "*"))
+    }
 }
 
 /// All roles by name. Offers are known to the leading master only.
@@ -54,6 +63,9 @@ pub(crate) fn roles(registry: &Registry, local: Option<&LocalView>) -> BTreeMap<
                 add(&mut all, name, std::slice::from_ref(resource), |role| &mut role.reserved);
             }
         }
+    }
+    for name in registry.weights.keys().chain(registry.quotas.keys()) {
+        all.entry(name.to_string()).or_default();
     }
     let names: Vec<String> = all.keys().cloned().collect();
     for name in names {
@@ -142,6 +154,25 @@ mod tests {
             ..Default::default()
         };
         (id.into(), Arc::new(offer))
+    }
+
+    #[test]
+    fn a_quota_counts_reserved_resources_once_and_makes_its_role_known() {
+        let reserved = Resource { role: Some("dev".into()), ..cpus(2.0) };
+        let role = Role {
+            allocated: vec![reserved.clone(), cpus(0.5)],
+            offered: vec![cpus(1.0)],
+            reserved: vec![reserved],
+            ..Default::default()
+        };
+        let amounts: Vec<f64> = role.consumed().filter_map(|one| one.scalar.as_ref()?.value).collect();
+        assert_eq!(amounts, [2.0, 0.5, 1.0]);
+        let mut registry = Registry::default();
+        registry.quotas.insert("dev".into(), Arc::default());
+        registry.weights.insert("a/b".into(), 2.5);
+        let shown: Vec<(String, f64)> =
+            roles(&registry, None).into_iter().map(|(name, role)| (name, role.weight)).collect();
+        assert_eq!(shown, [("a".to_owned(), 1.0), ("a/b".to_owned(), 2.5), ("dev".to_owned(), 1.0)]);
     }
 
     #[test]

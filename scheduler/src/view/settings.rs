@@ -37,6 +37,11 @@ pub(crate) fn quota_status(registry: &Registry) -> QuotaStatus {
     status
 }
 
+/// Amounts of a quota by the names of the resources.
+pub(crate) fn numbers(amounts: &BTreeMap<String, u64>) -> BTreeMap<String, f64> {
+    amounts.iter().map(|(name, milli)| (name.clone(), millis(*milli).to_f64())).collect()
+}
+
 fn scalars(amounts: &BTreeMap<String, u64>) -> BTreeMap<String, Scalar> {
     let scalar = |milli: &u64| Scalar { value: Some(millis(*milli).to_f64()) };
     amounts.iter().map(|(name, milli)| (name.clone(), scalar(milli))).collect()

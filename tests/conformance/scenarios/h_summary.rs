@@ -105,6 +105,8 @@ async fn summary_and_roles(cx: &Context, master: &str) -> anyhow::Result<()> {
     anyhow::ensure!(web["frameworks"] == serde_json::json!([framework.id]), "{web}");
     let above = find(&roles["roles"], "name", "eng")?;
     anyhow::ensure!(above["weight"] == 1.0 && above["resources"]["cpus"].as_f64() > Some(0.0), "{above}");
+    let consumed = &above["quota"]["consumed"]["cpus"];
+    anyhow::ensure!(consumed == &above["resources"]["cpus"], "what a quota would count: {above}");
     let asked = cx.ask(Type::GetRoles).await?.get_roles.unwrap_or_default();
     let names: Vec<&str> = asked.roles.iter().map(|role| role.name()).collect();
     anyhow::ensure!(names.contains(&"eng") && names.contains(&"eng/web"), "{names:?}");

@@ -1,5 +1,7 @@
 //! `/roles` in the form that pages read.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::records::Amounts;
@@ -21,12 +23,23 @@ struct Role {
     allocated: Amounts,
     offered: Amounts,
     reserved: Amounts,
+    quota: Quota,
+}
+
+/// Empty amounts where no quota is set, so that pages need not ask for it.
+#[derive(Serialize)]
+struct Quota {
+    role: String,
+    guarantee: BTreeMap<String, f64>,
+    limit: BTreeMap<String, f64>,
+    consumed: Amounts,
 }
 
 /// All roles, those above known ones included.
 pub(super) fn roles(view: &ReadView) -> Roles {
     let roles = view::roles::roles(&view.registry, view.local.as_deref());
     let shown = roles.into_iter().map(|(name, role)| Role {
+        quota: quota(view, &name, &role),
         name,
         weight: role.weight,
         frameworks: role.frameworks.iter().map(|id| id.as_str().to_owned()).collect(),
@@ -36,4 +49,14 @@ pub(super) fn roles(view: &ReadView) -> Roles {
         reserved: Amounts::of(&role.reserved),
     });
     Roles { roles: shown.collect() }
+}
+
+fn quota(view: &ReadView, name: &str, role: &view::roles::Role) -> Quota {
+    let set = view.registry.quotas.get(name);
+    Quota {
+        role: name.to_owned(),
+        guarantee: set.map(|set| view::settings::numbers(&set.guarantees)).unwrap_or_default(),
+        limit: set.map(|set| view::settings::numbers(&set.limits)).unwrap_or_default(),
+        consumed: Amounts::of(role.consumed()),
+    }
 }

@@ -87,6 +87,11 @@ async fn roles_are_shown_with_all_above_them() {
     let roles = json(leader.get("/roles").await).await;
     let names: Vec<_> = roles["roles"].as_array().unwrap().iter().map(|role| role["name"].clone()).collect();
     assert_eq!(names, ["eng", "eng/web"]);
+    let quota = &roles["roles"][0]["quota"];
+    assert_eq!(quota["role"], roles["roles"][0]["name"]);
+    assert!(
+        quota["guarantee"].is_object() && quota["limit"].is_object() && quota["consumed"]["cpus"].is_number()
+    );
     let asked = operator(&leader, r#"{"type":"GET_ROLES"}"#).await;
     assert_eq!(asked["get_roles"]["roles"][1]["frameworks"][0]["value"], "f-1");
     assert_eq!(asked["get_roles"]["roles"][0]["weight"], 1.0);

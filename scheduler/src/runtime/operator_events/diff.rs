@@ -66,9 +66,16 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
     }
 }
 
-/// What of a framework its subscribers are told of: that it is revived or suppressed is not news to them.
+/// What of a framework its subscribers are told of. That it is revived or suppressed, and by when it has to be back, is not
+/// in `GetFrameworks.Framework` and so no news to them; offer constraints are in it.
 fn shown(record: &FrameworkRecord) -> FrameworkRecord {
-    FrameworkRecord { suppressed_roles: Vec::new(), ..record.clone() }
+    FrameworkRecord {
+        suppressed_roles: Vec::new(),
+        disconnected_ms: None,
+        deadline_ms: None,
+        removal_reason: String::new(),
+        ..record.clone()
+    }
 }
 
 fn task(before: &Registry, after: &Registry, key: &TaskKey) -> Vec<Event> {
@@ -175,5 +182,23 @@ mod tests {
         assert_eq!(kinds(&one, &two, &key), [Type::FrameworkUpdated]);
         assert_eq!(kinds(&two, &two, &key), []);
         assert_eq!(kinds(&two, &none, &key), [Type::FrameworkRemoved]);
+    }
+
+    #[test]
+    fn an_update_is_told_only_of_what_a_framework_shows() {
+        let with = |record: FrameworkRecord| {
+            let mut registry = Registry::default();
+            registry.frameworks.insert("f".into(), Arc::new(record));
+            registry
+        };
+        let key = Change::Framework("f".into());
+        let plain = with(FrameworkRecord::default());
+        let suppressed = with(FrameworkRecord { suppressed_roles: vec!["web".into()], ..Default::default() });
+        let awaited = with(FrameworkRecord { deadline_ms: Some(9), ..Default::default() });
+        let constraints = Some(v1::scheduler::OfferConstraints::default());
+        let choosy = with(FrameworkRecord { offer_constraints: constraints, ..Default::default() });
+        assert_eq!(kinds(&plain, &suppressed, &key), []);
+        assert_eq!(kinds(&plain, &awaited, &key), []);
+        assert_eq!(kinds(&plain, &choosy, &key), [Type::FrameworkUpdated]);
     }
 }
