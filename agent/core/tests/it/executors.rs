@@ -310,6 +310,25 @@ fn a_removed_framework_takes_its_executors_along() {
 }
 
 #[test]
+fn an_executor_without_tasks_is_shut_down_with_its_framework() {
+    let mut rig = Rig::registered();
+    rig.with_executor("t", "e");
+    rig.status("e", "t", State::TaskFinished, 7);
+    rig.acknowledge_all();
+    rig.heard();
+    assert_eq!(rig.agent.tasks().count(), 0);
+    rig.event(link_event::Type::ShutdownFramework, |event| event.shutdown_framework = framework_id());
+    assert_eq!(rig.heard_types(), [Type::Shutdown]);
+    rig.wait(4_999);
+    rig.ping();
+    assert!(rig.executor_kills().is_empty());
+    rig.wait(1);
+    assert_eq!(rig.executor_kills(), [0], "it does not listen");
+    rig.executor_exit("e", 9);
+    assert_eq!((rig.exits(), rig.agent.frameworks().count()), (vec![9], 0));
+}
+
+#[test]
 fn a_second_stream_ends_the_first_and_kills_are_told_again() {
     let mut rig = Rig::registered();
     rig.with_executor("t", "e");

@@ -195,7 +195,7 @@ impl Master {
         }
     }
 
-    /// Agents that run tasks of this framework use its new description for launches to come.
+    /// Agents that run something of this framework use its new description for launches to come.
     pub(super) fn tell_agents_of(&mut self, id: &FrameworkId) {
         let Some(info) = self.registry.frameworks.get(id).and_then(|record| record.info.clone()) else {
             return;
@@ -205,10 +205,12 @@ impl Master {
         }
     }
 
-    /// Agents with tasks of this framework, live or not yet forgotten.
+    /// Agents with tasks of this framework, live or not yet forgotten, or with an executor of it: one can wait without tasks.
     pub(super) fn agents_running(&self, id: &FrameworkId) -> std::collections::BTreeSet<ids::AgentId> {
         let tasks = self.registry.tasks_of(id);
-        tasks.iter().filter_map(|key| Some(self.registry.tasks.get(key)?.agent_id())).collect()
+        let tasks = tasks.iter().filter_map(|key| Some(self.registry.tasks.get(key)?.agent_id()));
+        let executors = self.registry.executors.keys().filter(|key| key.framework == *id);
+        tasks.chain(executors.map(|key| key.agent.clone())).collect()
     }
 }
 

@@ -110,6 +110,45 @@ fn an_agent_says_at_its_return_which_executors_live() {
     assert!(harness.registry.executors.is_empty() && harness.registry.charges.is_empty());
 }
 
+/// An executor whose only task has ended and is forgotten.
+fn idle(harness: &mut Harness) -> (AgentPeer, FrameworkPeer) {
+    let (mut agent, peer) = peers(harness);
+    let offer = harness.offer(&peer);
+    harness.accept(&peer, &[&offer], vec![on(&agent, "a")]);
+    harness.take_launch(&mut agent);
+    harness.report(&mut agent, "a", TaskState::TaskFinished, uuid(1));
+    let status = harness.statuses(&peer).pop().unwrap();
+    harness.acknowledge(&peer, &status);
+    harness.advance(200);
+    harness.forget(&mut agent, "a");
+    harness.orders(&agent);
+    assert!(harness.registry.tasks.is_empty() && harness.registry.executors.len() == 1);
+    (agent, peer)
+}
+
+#[test]
+fn an_executor_without_tasks_ends_with_its_framework() {
+    let mut harness = Harness::new();
+    let (mut agent, peer) = idle(&mut harness);
+    harness.bare(&peer, v1::scheduler::call::Type::Teardown);
+    assert_eq!(harness.order_types(&agent), [Order::ShutdownFramework]);
+    assert_eq!(harness.registry.charges.len(), 1, "charged until the agent says that it has ended");
+    harness.executor_exits(&mut agent, &peer.id, "e", 0);
+    harness.advance(200);
+    assert!(harness.registry.charges.is_empty() && harness.registry.executors.is_empty());
+}
+
+#[test]
+fn an_agent_that_was_away_hears_at_its_return_of_executors_without_framework() {
+    let mut harness = Harness::new();
+    let (mut agent, peer) = idle(&mut harness);
+    harness.break_stream(agent.connection);
+    harness.bare(&peer, v1::scheduler::call::Type::Teardown);
+    harness.register(&mut agent);
+    assert_eq!(harness.order_types(&agent), [Order::ShutdownFramework]);
+    assert!(!harness.registry.frameworks.contains_key(&peer.id), "not adopted again");
+}
+
 #[test]
 fn a_group_is_launched_as_one() {
     let mut harness = Harness::new();
