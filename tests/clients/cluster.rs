@@ -10,17 +10,19 @@ use crate::TEPUI;
 /// Starts a cluster. Heartbeats come every two seconds: mesos-framework gives a silent stream up after ten, and mesoshttp takes a record
 /// when the next one comes.
 pub(crate) async fn start(masters: usize, agents: usize) -> anyhow::Result<TestCluster> {
-    start_with(masters, agents, &[]).await
+    start_with(masters, agents, &[], &[]).await
 }
 
-/// Starts a cluster with further arguments of its masters.
+/// Starts a cluster with further arguments of its masters and of its agents.
 pub(crate) async fn start_with(
     masters: usize,
     agents: usize,
-    further: &[String],
+    of_masters: &[String],
+    of_agents: &[String],
 ) -> anyhow::Result<TestCluster> {
     let mut options = harness::options(TEPUI, masters, agents);
-    options.master_args.extend_from_slice(further);
+    options.master_args.extend_from_slice(of_masters);
+    options.agent_args.extend_from_slice(of_agents);
     options.master_args.extend(["--heartbeat-interval".to_owned(), "2secs".to_owned()]);
     harness::start(options).await
 }

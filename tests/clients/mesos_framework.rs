@@ -1,11 +1,15 @@
-//! NF-1 to NF-3: mesos-framework 0.5.3. It takes one record from each piece of data, sends null for what is unset, and wants 202 for every call.
+//! NF-1 to NF-3 and its executor: mesos-framework 0.5.3. It takes one record from each piece of data, sends null for what is unset,
+//! and wants 202 for every call.
 
 use serde_json::{Value, json};
-use tepui_tests::harness::{self, PATIENCE, TestCluster};
+use tepui_sdk::scheduler::Event;
+use tepui_sdk::v1;
+use tepui_sdk::v1::TaskState::{TaskFinished, TaskKilled, TaskRunning};
+use tepui_tests::harness::{self, PATIENCE, TestCluster, TestFramework, task};
 
 use crate::client::Client;
 use crate::cluster::{self, kill_leader, leader_and_follower, marked, marks, open_gate, torn_down};
-use crate::installation::{Library, Runner, find};
+use crate::installation::{Library, Runner, find, scripts};
 
 const SCRIPT: &str = "mesos_framework.js";
 
@@ -180,4 +184,56 @@ async fn nf_3_events_of_the_same_instant_are_all_handled() -> anyhow::Result<()>
     assert_eq!(finished, expected);
     assert_eq!(complaints(&mut client), Vec::<String>::new());
     tear_down(&test, &mut client, &id).await
+}
+
+/// A task of the library's own executor. The library's scheduler cannot launch it: it gives every task a command, which a task with an
+/// executor must not have.
+fn executor_task(runner: &Runner, id: &str, data: &str) -> v1::TaskInfo {
+    let variables = runner.environment.iter().map(|(name, value)| v1::environment::Variable {
+        name: Some((*name).to_owned()),
+        value: Some(value.display().to_string()),
+        ..Default::default()
+    });
+    let script = scripts().join("mesos_framework_executor.js");
+    let mut task = task(id, "");
+    let executor = v1::ExecutorInfo {
+        executor_id: Some(v1::ExecutorId { value: Some("node".to_owned()) }),
+        r#type: Some(v1::executor_info::Type::Custom as i32),
+        command: Some(v1::CommandInfo {
+            value: Some(format!("exec {} {}", runner.program.display(), script.display())),
+            environment: Some(v1::Environment { variables: variables.collect() }),
+            ..Default::default()
+        }),
+        resources: task.resources.clone(),
+        ..Default::default()
+    };
+    task.command = None;
+    task.executor = Some(executor);
+    task.data = Some(data.as_bytes().to_vec().into());
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_executor_of_mesos_framework_runs_tasks_beyond_the_death_of_a_leader() -> anyhow::Result<()> {
+    let Some(runner) = find(Library::MesosFramework)? else { return Ok(()) };
+    let mut test = cluster::start(3, 1).await?;
+    let mut framework = TestFramework::subscribe(test.cluster.masters(), "executes").await?;
+    framework
+        .launch(vec![executor_task(&runner, "ends", "end"), executor_task(&runner, "stays", "")])
+        .await?;
+    framework.wait_state("ends", TaskFinished).await?;
+    let before = framework.wait_state("stays", TaskRunning).await?.message;
+    kill_leader(&mut test).await?;
+    framework
+        .wait("a new subscription", |event| {
+            matches!(event, Event::Subscribed { again: true, .. }).then_some(())
+        })
+        .await?;
+    framework.launch(vec![executor_task(&runner, "later", "end")]).await?;
+    assert_eq!(framework.wait_state("later", TaskFinished).await?.message, before, "the same executor");
+    let agent = framework.wait_state("stays", TaskRunning).await?.agent_id;
+    framework.handle.kill(v1::TaskId { value: Some("stays".to_owned()) }, agent, None).await?;
+    framework.wait_state("stays", TaskKilled).await?;
+    framework.handle.teardown().await?;
+    Ok(())
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tepui_sdk::scheduler::Event;
 use tepui_sdk::v1::TaskState::TaskFinished;
-use tepui_tests::harness::{PATIENCE, TestCluster, TestFramework, task};
+use tepui_tests::harness::{self, PATIENCE, TestCluster, TestFramework, task};
 
 use crate::client::Client;
-use crate::cluster::{self, leader_and_follower, marked, marks, note, open_gate, torn_down};
-use crate::installation::{Library, Runner, find};
+use crate::cluster::{self, kill_leader, leader_and_follower, marked, marks, note, open_gate, torn_down};
+use crate::installation::{Library, Runner, find, scripts};
 
 const SCHEDULER: &str = "pymesos_scheduler.py";
 const OPERATOR: &str = "pymesos_operator.py";
@@ -27,6 +27,108 @@ async fn stop(test: &TestCluster, client: &mut Client, id: &str) -> anyhow::Resu
     client.tell(&json!({ "do": "stop" }))?;
     client.event("ended").await?;
     torn_down(test, id).await
+}
+
+/// Settings of a framework whose tasks run in the library's own executor.
+fn with_executor(runner: &Runner, test: &TestCluster, master: usize, name: &str) -> Value {
+    let executor =
+        format!("{} {}", runner.program.display(), scripts().join("pymesos_executor.py").display());
+    let masters = test.cluster.masters();
+    json!({ "master": masters[master], "masters": masters, "name": name, "executor": executor })
+}
+
+/// Launches a task of the executor.
+fn execute(client: &mut Client, id: &str, data: &str) -> anyhow::Result<()> {
+    client.tell(&json!({ "do": "execute", "id": id, "data": data }))
+}
+
+/// Waits until the executor has sent a message that begins so. Returns the whole event.
+async fn message(client: &mut Client, beginning: &str) -> anyhow::Result<Value> {
+    client
+        .wait_from(0, &format!("message {beginning}"), |event| {
+            let text = event["text"].as_str().unwrap_or_default();
+            (event["event"] == "message" && text.starts_with(beginning)).then(|| event.clone())
+        })
+        .await
+}
+
+/// The process that an executor has named in a message or a status.
+fn pid(text: &Value) -> anyhow::Result<i32> {
+    Ok(text.as_str().unwrap_or_default().rsplit(' ').next().unwrap_or_default().parse()?)
+}
+
+/// Waits until a process is gone.
+async fn gone(pid: i32) -> anyhow::Result<()> {
+    harness::eventually("the end of the executor", || async move {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn py_1_scheduler_and_executor_work_together_while_the_leader_dies() -> anyhow::Result<()> {
+    let Some(runner) = find(Library::Pymesos)? else { return Ok(()) };
+    let mut test = cluster::start(3, 1).await?;
+    let (_, follower) = leader_and_follower(&test).await?;
+    let (mut client, id) = register(&runner, &with_executor(&runner, &test, follower, "py-1")).await?;
+    client.tell(&json!({ "do": "watch" }))?;
+    for task in ["one", "two", "three"] {
+        execute(&mut client, task, &format!("work of {task}"))?;
+        client.state(task, "TASK_FINISHED").await?;
+        message(&mut client, &format!("work of {task}")).await?;
+        assert_eq!(
+            client.states(task),
+            ["TASK_RUNNING", "TASK_FINISHED"],
+            "nothing but the executor's own words"
+        );
+    }
+    let registered = message(&mut client, "registered ").await?;
+    let executor = pid(&registered["text"])?;
+    client.tell(&json!({ "do": "message", "agent": registered["agent"], "text": "größe" }))?;
+    message(&mut client, "heard größe").await?;
+    // The same executor works on under the next leader.
+    let before = client.now();
+    let dead = kill_leader(&mut test).await?;
+    let again = client.event_from(before, "reregistered").await?;
+    assert_eq!(again["framework"], Value::from(id.as_str()), "the same framework");
+    test.cluster.start_master(dead)?;
+    execute(&mut client, "four", "work of four")?;
+    let running = client.state("four", "TASK_RUNNING").await?;
+    assert_eq!(pid(&running["message"])?, executor, "the same executor");
+    client.state("four", "TASK_FINISHED").await?;
+    execute(&mut client, "killed", "until never")?;
+    client.state("killed", "TASK_RUNNING").await?;
+    client.tell(&json!({ "do": "kill", "id": "killed" }))?;
+    client.state("killed", "TASK_KILLED").await?;
+    assert_eq!(client.all("executor_lost"), Vec::<Value>::new());
+    stop(&test, &mut client, &id).await?;
+    gone(executor).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn py_4_an_executor_outlives_the_restart_of_its_agent() -> anyhow::Result<()> {
+    let Some(runner) = find(Library::Pymesos)? else { return Ok(()) };
+    // The library waits two seconds or longer before it connects again, which is just what an agent waits for its executors by default.
+    let arguments = ["--executor-reregistration-timeout".to_owned(), "15secs".to_owned()];
+    let mut test = cluster::start_with(1, 1, &[], &arguments).await?;
+    let folder = tempfile::tempdir()?;
+    let (mut client, id) = register(&runner, &with_executor(&runner, &test, 0, "py-4")).await?;
+    execute(&mut client, "long", &format!("until {}", folder.path().join("gate").display()))?;
+    let running = client.state("long", "TASK_RUNNING").await?;
+    let executor = pid(&running["message"])?;
+    test.cluster.kill_agent(0);
+    test.cluster.start_agent(0)?;
+    let again = message(&mut client, "reregistered ").await?;
+    assert_eq!(pid(&again["text"])?, executor, "the same process");
+    open_gate(folder.path())?;
+    let finished = client.state("long", "TASK_FINISHED").await?;
+    assert_eq!(pid(&finished["message"])?, executor, "the same process");
+    execute(&mut client, "next", "more work")?;
+    client.state("next", "TASK_FINISHED").await?;
+    assert_eq!(client.all("executor_lost"), Vec::<Value>::new());
+    stop(&test, &mut client, &id).await?;
+    gone(executor).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +194,7 @@ async fn py_3_the_right_secret_lets_a_framework_in_and_a_wrong_one_ends_its_driv
         "--credentials".to_owned(),
         credentials.display().to_string(),
     ];
-    let test = cluster::start_with(3, 1, &arguments).await?;
+    let test = cluster::start_with(3, 1, &arguments, &[]).await?;
     let (_, follower) = leader_and_follower(&test).await?;
     let master = &test.cluster.masters()[follower];
     let settings =
