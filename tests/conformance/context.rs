@@ -128,7 +128,10 @@ impl Context {
                     flag("--registry-max-agent-count", "1".to_owned());
                     flag("--registry-max-agent-age", format!("{}ms", FORGOTTEN.as_millis()));
                 }
-                options.agent_args = ["--update-retry-min", "500ms"].map(str::to_owned).to_vec();
+                options.agent_args =
+                    ["--update-retry-min", "500ms", "--executor-registration-timeout", "3secs"]
+                        .map(str::to_owned)
+                        .to_vec();
             }
             Needs::Trio => {
                 flag("--framework-failover-grace", "3secs".to_owned());

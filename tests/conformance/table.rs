@@ -5,7 +5,7 @@ use Needs::{Calm, Limited, Mixed, Quick, Trio};
 
 use super::scenarios::{
     a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_allocation, b_filters, b_offers,
-    c_kills, c_tasks, c_validation, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents,
+    c_executors, c_kills, c_tasks, d_frameworks, d_reconnect, e_operations, e_reconciliation, f_agents,
     f_fates, f_partitions, f_reservations, g_failover, g_leaders, h_agent_endpoints, h_drain, h_endpoints,
     h_maintenance, h_quota, h_reservations, h_subscribers, h_summary,
 };
@@ -33,7 +33,6 @@ const fn later(number: &'static str, name: &'static str, reason: &'static str) -
     Scenario { number, name, state: State::Later(reason) }
 }
 
-const EXECUTORS: &str = "custom executors are not built yet";
 const PERMISSIONS: &str = "permissions are not built yet";
 const CHECKS: &str = "health checks and checks are not carried out yet";
 
@@ -63,7 +62,7 @@ static TABLE: &[Scenario] = &[
     built!("17", "redirects_of_followers", Trio, Json, a_masters::followers),
     built!("18", "redirect_endpoint", Trio, Json, a_masters::redirect_endpoint),
     built!("19", "one_record_per_chunk", Calm, Both, a_protocol::record_per_chunk),
-    later("20", "executor_endpoint", EXECUTORS),
+    built!("20", "executor_endpoint", Calm, Both, c_executors::endpoint),
     built!("21", "agent_api_streams", Calm, Both, h_agent_endpoints::operator_api),
     built!("22", "operator_calls", Calm, Both, a_masters::operator_calls),
     // B: offers and allocation.
@@ -95,58 +94,23 @@ static TABLE: &[Scenario] = &[
     built!("47", "exit_codes", Calm, Both, c_tasks::exit_codes),
     built!("48", "kill_task", Calm, Both, c_kills::killing),
     built!("49", "kill_unknown_task", Calm, Both, c_kills::unknown_tasks),
-    built!(
-        "50",
-        "kill_during_launch",
-        Calm,
-        Json,
-        c_kills::killed_on_the_way,
-        "no executor that is starting: commands only"
-    ),
+    built!("50", "kill_during_launch", Calm, Json, c_executors::killed_during_launch),
     built!("51", "repeated_updates", Quick, Both, c_tasks::repeated_updates),
     built!("52", "unacknowledged_end", Quick, Both, c_tasks::unacknowledged_end),
-    built!(
-        "53",
-        "invalid_tasks",
-        Calm,
-        Both,
-        c_validation::all_invalid,
-        "no executor infos that differ: commands only"
-    ),
-    later("54", "executor_reuse", EXECUTORS),
-    later("55", "framework_message", EXECUTORS),
-    built!(
-        "56",
-        "shutdown_of_an_executor",
-        Calm,
-        Json,
-        c_kills::shutdown_of_an_executor,
-        "the executors of commands only, without FAILURE"
-    ),
-    built!(
-        "57",
-        "lost_executor",
-        Calm,
-        Json,
-        c_tasks::lost_executor,
-        "the supervising processes of commands only, without FAILURE"
-    ),
-    later("58", "executor_timeouts", EXECUTORS),
-    later("59", "task_groups", "task groups are not built yet"),
-    later("60", "task_group_validation", "task groups are not built yet"),
+    built!("53", "invalid_tasks", Calm, Both, c_executors::invalid),
+    built!("54", "executor_reuse", Calm, Both, c_executors::reuse),
+    built!("55", "framework_message", Calm, Both, c_executors::messages),
+    built!("56", "shutdown_of_an_executor", Calm, Json, c_executors::shutdowns),
+    built!("57", "lost_executor", Calm, Json, c_executors::lost),
+    built!("58", "executor_timeouts", Quick, Json, c_executors::timeouts),
+    later("59", "task_groups", "the DEFAULT executor is not built yet"),
+    built!("60", "task_group_validation", Calm, Both, c_executors::group_validation),
     built!("61", "max_completion_time", Calm, Json, c_tasks::longest_run, "commands only"),
     later("62", "health_checks", CHECKS),
     later("63", "checks", CHECKS),
     later("64", "resource_limits", "isolation is not built yet"),
     later("65", "fetcher", "fetching is not built yet"),
-    built!(
-        "66",
-        "labels_and_discovery",
-        Calm,
-        Both,
-        c_tasks::labels_and_discovery,
-        "labels of statuses need an executor"
-    ),
+    built!("66", "labels_and_discovery", Calm, Both, c_executors::labels),
     built!(
         "67",
         "commands_and_their_environment",
@@ -155,7 +119,7 @@ static TABLE: &[Scenario] = &[
         c_tasks::commands,
         "commands run as the agent's own user"
     ),
-    later("68", "environment_of_executors", EXECUTORS),
+    built!("68", "environment_of_executors", Calm, Json, c_executors::environment),
     // D: frameworks that fail and come back.
     built!("69", "replaced_framework", Calm, Both, d_reconnect::replaced),
     built!("70", "failover_timeout", Calm, Json, d_reconnect::failover_timeout),
@@ -191,7 +155,7 @@ static TABLE: &[Scenario] = &[
     built!("84", "rate_limited_removal", Limited, Both, f_fates::limited_removals),
     built!("85", "agent_never_back", Quick, Json, f_agents::never_back),
     built!("86", "brief_absence_of_an_agent", Calm, Json, f_agents::brief_absence),
-    later("87", "agent_recovery", EXECUTORS),
+    later("87", "agent_recovery", "not tested yet"),
     built!("88", "lost_launch", Calm, Json, f_agents::lost_launch),
     built!("89", "agent_gone", Quick, Both, f_fates::agent_gone),
     later("90", "reconfigured_agent", "agents cannot change their resources yet"),

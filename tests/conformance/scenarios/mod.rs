@@ -8,6 +8,7 @@ pub(crate) mod b_accept;
 pub(crate) mod b_allocation;
 pub(crate) mod b_filters;
 pub(crate) mod b_offers;
+pub(crate) mod c_executors;
 pub(crate) mod c_kills;
 pub(crate) mod c_tasks;
 pub(crate) mod c_validation;

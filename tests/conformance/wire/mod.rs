@@ -2,6 +2,7 @@
 //! SDK, which would hide what is tested here.
 
 pub mod chunks;
+pub(crate) mod executor;
 mod framework;
 mod http;
 pub(crate) mod messages;
