@@ -167,7 +167,11 @@ impl Agent {
         };
         executor.pid = Some(pid);
         if executor.phase != Phase::Launching {
-            // It was quicker than the news of its start.
+            // It was quicker than the news of its start. An order to end it may have found no process yet.
+            if executor.ending.is_some() && executor.connection.is_none() {
+                let grace_ms = executor.grace_ms(&self.config);
+                turn.push(Effect::KillExecutor { executor: key.clone(), grace_ms });
+            }
             return;
         }
         executor.phase = Phase::Registering;

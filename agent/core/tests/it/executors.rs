@@ -310,6 +310,18 @@ fn a_removed_framework_takes_its_executors_along() {
 }
 
 #[test]
+fn an_end_that_overtakes_the_news_of_the_start_is_asked_for_again() {
+    let mut rig = Rig::registered();
+    rig.run_executor("t", "e", 1);
+    rig.subscribe("e", 1, &[]);
+    rig.input(Input::ExecutorDisconnected { executor: key("e"), connection: 1 });
+    rig.event(link_event::Type::ShutdownFramework, |event| event.shutdown_framework = framework_id());
+    let asked = rig.executor_kills().len();
+    rig.started("e");
+    assert_eq!(rig.executor_kills().len(), asked + 1, "the first may have found no process");
+}
+
+#[test]
 fn an_executor_without_tasks_is_shut_down_with_its_framework() {
     let mut rig = Rig::registered();
     rig.with_executor("t", "e");
