@@ -79,7 +79,9 @@ impl Master {
         }
         self.supervisor.authorize(&self.registry, &id, driver_token)?;
         let session = self.frameworks.get(&id);
-        if self.registry.completed(&id).is_some() || session.is_some_and(|session| session.removing) {
+        // One whose removal is proposed is not removed yet: the subscription stands behind the removal in the log, and is answered
+        // by what becomes of that.
+        if self.registry.completed(&id).is_some() {
             return Err(format!("framework {id} has been removed"));
         }
         if let Some(record) = self.registry.frameworks.get(&id) {
@@ -117,8 +119,9 @@ impl Master {
             return;
         }
         if self.frameworks.get(&id).is_some_and(|session| session.removing) {
+            // Without an ERROR: the removal may yet fail.
             if self.connections.contains_key(&connection) {
-                self.refuse_stream(connection, format!("framework {id} has been removed"));
+                self.close(connection);
             }
             return;
         }

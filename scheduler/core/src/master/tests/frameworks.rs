@@ -230,9 +230,10 @@ fn between_teardown_and_commit_nothing_more_is_allowed() {
     assert_eq!(harness.bare(&framework, call::Type::Teardown), 202);
     assert_eq!(harness.bare(&framework, call::Type::Revive), 403);
     let late = harness.subscribe(framework.info.clone(), None);
-    assert!(harness.error(&late).contains("has been removed"));
     harness.commit();
     assert!(harness.registry.completed(&framework.id).is_some());
+    assert!(harness.error(&late).contains("has been removed"), "told when it is so, and not before");
+    assert!(harness.is_closed(late.connection));
 }
 
 #[test]

@@ -559,3 +559,22 @@ proptest! {
         world.check_agreement();
     }
 }
+
+#[test]
+fn nobody_is_told_of_a_removal_that_is_lost() {
+    let mut world = World::new();
+    world.listen();
+    for step in [
+        Step::Launch { framework: 2, offers: 1, tasks: 1 },
+        Step::Hold,
+        Step::Teardown(2),
+        Step::BreakFramework(2),
+        Step::ReturnFramework(2),
+        Step::Lose { unknown: false },
+        Step::Report { agent: 1, task: 0, state: TaskState::TaskRunning },
+    ] {
+        world.take(&step);
+    }
+    world.make_peace();
+    world.check_agreement();
+}
