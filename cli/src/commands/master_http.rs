@@ -1,6 +1,6 @@
 //! The part of `tepui master`'s flags that is about who may use its API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tepui_proto::basic::Credentials;
@@ -42,7 +42,11 @@ impl HttpArgs {
         let credentials = match &self.credentials {
             Some(path) => {
                 // Mesos takes a URL here, too.
-                let path = path.strip_prefix("file://").unwrap_or(path);
+                // As text: a path would lose its root together with the scheme.
+                let path = path
+                    .to_str()
+                    .and_then(|text| text.strip_prefix("file://"))
+                    .map_or(path.as_path(), Path::new);
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("read the credentials {}", path.display()))?;
                 Credentials::parse(&text)
