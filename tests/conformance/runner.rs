@@ -14,6 +14,10 @@ use crate::harness;
 /// Longest that one scenario may take in one encoding.
 const LONGEST: Duration = Duration::from_secs(120);
 
+/// They count what is reserved, offered or asked back in the whole cluster, or need agents that no other scenario gave up: each run of
+/// them begins with a cluster of its own.
+const OWN_CLUSTER: &[&str] = &["80", "91", "103", "104"];
+
 /// What to run, and with which executable.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -93,7 +97,8 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
         let mut context: Option<Context> = None;
         for (scenario, built) in here {
             for media in built.encodings.list() {
-                let mut cluster = match context.take() {
+                let shared = context.take().filter(|_| !OWN_CLUSTER.contains(&scenario.number));
+                let mut cluster = match shared {
                     Some(context) => context,
                     None => Box::pin(Context::start(needs, &settings.executable)).await?,
                 };
