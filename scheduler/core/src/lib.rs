@@ -15,9 +15,9 @@ pub mod status;
 pub mod testing;
 pub mod validation;
 
+pub use master::{AllocationNumbers, FleetCall, FleetCounters, OperationNumbers};
 pub use master::{
     Config, ConnectionId, Effect, Input, LocalChange, LocalView, Master, MasterIdentity, Now, OperatorCall,
     ProposalId, Reply, RequestId,
 };
-pub use master::{FleetCall, FleetCounters};
 pub use registry::{Change, Envelope, Kind, Operation, Outcome, Registry};

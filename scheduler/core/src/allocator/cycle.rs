@@ -52,6 +52,11 @@ impl Cycle {
         self.all || !self.dirty.is_empty() || !self.steps.is_empty()
     }
 
+    /// Steps that are left, and agents that have become dirty since they began; `everybody` is how many agents there are.
+    pub(crate) fn waiting(&self, everybody: usize) -> usize {
+        self.steps.len() + if self.all { everybody } else { self.dirty.len() }
+    }
+
     /// Begins a new cycle if the last one is done. `everybody` is asked for all agents with something to give, in order, if
     /// they are meant.
     pub(crate) fn begin<I: Iterator<Item = AgentId>>(

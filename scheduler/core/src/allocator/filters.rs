@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
 
+use super::filter_counts::Active;
 use crate::ids::{AgentId, FrameworkId};
 
 /// Duration of a filter when a framework names none, or nonsense, milliseconds.
@@ -39,6 +40,7 @@ struct Filter {
 pub(crate) struct Filters {
     by_agent: BTreeMap<AgentId, AgentFilters>,
     deadlines: BTreeSet<(u64, AgentId)>,
+    active: Active,
 }
 
 /// The filters that hide one agent, so that the planner looks the agent up once.
@@ -66,7 +68,9 @@ impl Filters {
     /// Hides subsets of `refused` on this agent until `until_ms`.
     pub(crate) fn add(&mut self, client: ClientKey, agent_id: &AgentId, refused: Resources, until_ms: u64) {
         let agent = self.by_agent.entry(agent_id.clone()).or_default();
+        let role = client.1.clone();
         let filters = agent.by_client.entry(client).or_default();
+        let before = filters.len();
         // What the new one covers, for longer, is not worth keeping.
         filters.retain(|old| !(old.until_ms <= until_ms && refused.contains(&old.refused)));
         if filters.len() == MAX_PER_AGENT_AND_CLIENT {
@@ -74,6 +78,7 @@ impl Filters {
             filters.remove(0);
         }
         filters.push(Filter { refused, until_ms });
+        self.active.changed(&role, before, filters.len());
         self.deadlines.insert((until_ms, agent_id.clone()));
     }
 
@@ -90,7 +95,7 @@ impl Filters {
             }
             let Some((_, agent_id)) = self.deadlines.pop_first() else { break };
             if let Some(agent) = self.by_agent.get_mut(&agent_id) {
-                agent.retain(|filter| filter.until_ms > now_ms);
+                agent.retain(&mut self.active, |filter| filter.until_ms > now_ms);
                 if agent.by_client.is_empty() {
                     self.by_agent.remove(&agent_id);
                 }
@@ -106,20 +111,41 @@ impl Filters {
     }
 
     pub(crate) fn remove_agent(&mut self, agent_id: &str) {
-        self.by_agent.remove(agent_id);
+        if let Some(mut agent) = self.by_agent.remove(agent_id) {
+            agent.retain(&mut self.active, |_| false);
+        }
         self.deadlines.retain(|(_, known)| known.as_str() != agent_id);
     }
 
     /// Drops the filters of a framework: those of one role, or all.
     pub(crate) fn remove_framework(&mut self, framework_id: &str, role: Option<&str>) {
+        let active = &mut self.active;
         self.by_agent.retain(|_, agent| {
-            agent.by_client.retain(|(framework, in_role), _| {
-                framework.as_str() != framework_id || role.is_some_and(|role| &**in_role != role)
+            agent.by_client.retain(|(framework, in_role), filters| {
+                let keep = framework.as_str() != framework_id || role.is_some_and(|role| &**in_role != role);
+                if !keep {
+                    active.changed(in_role, filters.len(), 0);
+                }
+                keep
             });
             !agent.by_client.is_empty()
         });
         let by_agent = &self.by_agent;
         self.deadlines.retain(|(_, agent_id)| by_agent.contains_key(agent_id));
+    }
+
+    /// How many there are in each role, those included whose end has come and was not looked at yet.
+    pub(crate) fn active(&self) -> &Active {
+        &self.active
+    }
+
+    /// Panics if the counts are not those of the filters. For tests.
+    pub(crate) fn check_invariants(&self) {
+        let mut counted = Active::default();
+        for ((_, role), filters) in self.by_agent.values().flat_map(|agent| &agent.by_client) {
+            counted.changed(role, 0, filters.len());
+        }
+        assert_eq!(counted, self.active, "refusals by role");
     }
 
     /// How many live filters a framework has in a role, and when the last one ends.
@@ -148,9 +174,11 @@ impl AgentFilters {
         ends.filter(|until_ms| *until_ms > now_ms).max()
     }
 
-    fn retain(&mut self, keep: impl Fn(&Filter) -> bool) {
-        self.by_client.retain(|_, filters| {
+    fn retain(&mut self, active: &mut Active, keep: impl Fn(&Filter) -> bool) {
+        self.by_client.retain(|(_, role), filters| {
+            let before = filters.len();
             filters.retain(&keep);
+            active.changed(role, before, filters.len());
             !filters.is_empty()
         });
     }

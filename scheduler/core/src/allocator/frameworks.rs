@@ -199,6 +199,11 @@ impl Allocator {
         }
     }
 
+    /// How many refusals are alive in each role.
+    pub fn active_filters(&self) -> imbl::OrdMap<Arc<str>, u64> {
+        self.filters.active().by_role()
+    }
+
     /// Cluster time at which the next refusal ends.
     pub fn next_filter_deadline(&self) -> Option<u64> {
         self.filters.next_deadline()

@@ -16,6 +16,7 @@
 pub(crate) mod constraints;
 mod cycle;
 mod explain;
+mod filter_counts;
 mod filters;
 mod frameworks;
 mod ledger;

@@ -247,6 +247,11 @@ impl Allocator {
         self.cycle.has_work()
     }
 
+    /// About how many agents wait to be looked at.
+    pub fn waiting(&self) -> usize {
+        self.cycle.waiting(self.agents.len())
+    }
+
     /// Plans the next dirty agents, until about `budget` units of 50 nanoseconds are used up, at least one. Charges nothing.
     pub fn plan(&mut self, now_ms: u64, budget: usize) -> Plan {
         for Demand { framework, role, .. } in self.demands.clone().iter() {
@@ -350,6 +355,7 @@ impl Allocator {
             assert_eq!(known.allocated, *amounts, "{client:?}");
         }
         self.ledger.check_invariants();
+        self.filters.check_invariants();
     }
 }
 

@@ -247,6 +247,7 @@ impl Master {
                 }
             }
             if operation.launch.is_none() && operation.launch_group.is_none() {
+                self.operation_refused(operation.r#type());
                 self.operation_error(id, operation.id.clone(), None, reason);
             }
         }

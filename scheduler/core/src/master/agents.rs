@@ -9,7 +9,7 @@ use super::input::ConnectionId;
 use super::pipeline::Pending;
 use super::timers::Timer;
 use crate::ids::{AgentId, FrameworkId};
-use crate::registry::{DisconnectAgent, MarkUnreachable, Operation, Outcome, RemoveAgent};
+use crate::registry::{DisconnectAgent, MarkUnreachable, Operation, Outcome, RemoveAgent, Reregistered};
 
 /// After a leader change, agents that did not come back are given up one after the other, this far apart.
 const UNREACHABLE_SPACING_MS: u64 = 100;
@@ -21,13 +21,15 @@ pub(super) struct AgentSession {
     pub(super) stream_id: String,
     /// Its registration is applied: it may be given orders.
     pub(super) registered: bool,
+    /// How its word differs from the Registry's, as far as it is committed before the registration is complete.
+    pub(super) difference: Reregistered,
     /// Pings since it last said anything.
     unanswered: u32,
 }
 
 impl AgentSession {
     pub(super) fn new(connection: ConnectionId, stream_id: String) -> Self {
-        Self { connection, stream_id, registered: false, unanswered: 0 }
+        Self { connection, stream_id, registered: false, difference: Reregistered::default(), unanswered: 0 }
     }
 
     /// Returns the stream, once orders may be sent on it.

@@ -16,6 +16,7 @@ use super::input::{ConnectionId, Input, MasterIdentity, Now, RequestId};
 use super::leadership::Phase;
 use super::local_view::LocalView;
 use super::mint::Mint;
+use super::numbers::Run;
 use super::offers::Book;
 use super::pipeline::Pipeline;
 use super::reports::Reports;
@@ -72,6 +73,7 @@ pub struct Master {
     /// Pause after which each told operation was last repeated.
     pub(super) operation_pauses: BTreeMap<OperationKey, u64>,
     pub(super) allocation_armed: bool,
+    pub(super) run: Run,
     pub(super) reports_armed: bool,
     /// Agents that said farewell, until that is committed.
     pub(super) leaving: BTreeSet<AgentId>,
@@ -113,6 +115,7 @@ impl Master {
             view: LocalView::default(),
             operation_pauses: BTreeMap::new(),
             allocation_armed: false,
+            run: Run::default(),
             reports_armed: false,
             leaving: BTreeSet::new(),
             in_doubt: false,
@@ -225,6 +228,7 @@ impl Master {
         }
         self.settle_holdings();
         self.arm_allocation();
+        self.show_allocator();
         if let Some(at_ms) = self.supervisor.next_deadline(&self.registry) {
             self.timers.arm(at_ms.max(self.now.cluster_ms + 1), Timer::Supervisor);
         }

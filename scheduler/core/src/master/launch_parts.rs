@@ -11,7 +11,7 @@ use crate::digest::sha256;
 use crate::registry::LaunchItem;
 
 /// Longest proposal that has more than one task, bytes.
-const MAX_PART_BYTES: usize = 4 << 20;
+pub(super) const MAX_PART_BYTES: usize = 4 << 20;
 
 /// Tasks that are proposed together.
 #[derive(Debug, Default)]

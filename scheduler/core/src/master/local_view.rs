@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 use tepui_proto::v1;
 
 use super::fleet::FleetCounters;
+use super::numbers::Numbers;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 
 /// Connections and offers of this leadership.
@@ -20,4 +21,5 @@ pub struct LocalView {
     /// What frameworks answered about scheduled agents.
     pub inverse_statuses: OrdMap<(AgentId, FrameworkId), Arc<v1::allocator::InverseOfferStatus>>,
     pub counters: FleetCounters,
+    pub numbers: Numbers,
 }

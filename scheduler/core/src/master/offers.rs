@@ -129,6 +129,7 @@ impl Master {
         }
         if self.allocator.dirty() && !self.allocation_armed {
             self.allocation_armed = true;
+            self.allocation_wanted();
             self.timers.arm(self.now.cluster_ms + self.config.allocation_delay_ms, Timer::Allocation);
         }
     }
@@ -141,6 +142,7 @@ impl Master {
         }
         self.settle_holdings();
         let plan = self.allocator.plan(self.now.cluster_ms, SLICE);
+        self.allocation_went_on(plan.more);
         let mut sent: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for allocation in plan.allocations {
             if let Some(driver) = &allocation.driver {

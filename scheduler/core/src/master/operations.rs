@@ -23,7 +23,7 @@ use crate::registry::{
 };
 use crate::validation::{self, Asker};
 
-/// An operation with an id above this size is refused: its record enters the log.
+/// An operation above this size is refused: it enters the log, and its record if it has an id.
 const MAX_OPERATION_BYTES: usize = 256 * 1024;
 
 impl Master {
@@ -31,7 +31,9 @@ impl Master {
     pub(super) fn fold_conversion(&mut self, fold: &mut Fold, operation: &Operation) {
         match self.check_conversion(fold, operation) {
             Ok(convert) => {
-                fold.operations.push(PendingOperation { id: operation.id.clone() });
+                let kind = operation.r#type();
+                self.operation_proposed(kind);
+                fold.operations.push(PendingOperation { id: operation.id.clone(), kind });
                 fold.entries.push(Entry::Convert(Box::new(convert)));
                 if operation.r#type() == operation::Type::Destroy {
                     self.withdraw_offers_of_volumes(&fold.agent, operation);
@@ -39,12 +41,16 @@ impl Master {
             }
             Err(reason) => {
                 let agent = fold.agent.clone();
+                self.operation_refused(operation.r#type());
                 self.operation_error(&fold.framework, operation.id.clone(), Some(&agent), &reason);
             }
         }
     }
 
     fn check_conversion(&mut self, fold: &mut Fold, operation: &Operation) -> Result<Convert, String> {
+        if operation.encoded_len() > MAX_OPERATION_BYTES {
+            return Err(format!("the operation is larger than {MAX_OPERATION_BYTES} bytes"));
+        }
         let asker = Asker::Framework { record: &fold.record, role: &fold.role };
         let checked = validation::operation(operation, asker).map_err(|rejection| rejection.reason)?;
         let read = |list: &[v1::Resource]| Resources::from_proto(list).map_err(|error| error.to_string());
@@ -109,9 +115,6 @@ impl Master {
         if here || self.registry.operations.contains_key(&key) || self.operation_pends(&key) {
             return Err(format!("operation id '{}' is in use", id.value()));
         }
-        if operation.encoded_len() > MAX_OPERATION_BYTES {
-            return Err(format!("the operation is larger than {MAX_OPERATION_BYTES} bytes"));
-        }
         let uuid = self.mint_uuid();
         let status = v1::OperationStatus {
             operation_id: Some(id.clone()),
@@ -160,6 +163,7 @@ impl Master {
             self.resources_changed(&launch.agent);
         }
         for (operation, result) in operations.into_iter().zip(&results) {
+            self.operation_settled(operation.kind, result.is_ok());
             let Some(id) = operation.id else { continue };
             let key = OperationKey::new(launch.framework.clone(), id.value());
             if self.registry.operations.contains_key(&key) {
@@ -175,6 +179,7 @@ impl Master {
 
     pub(super) fn operations_failed(&mut self, launch: &mut PendingLaunch, reason: &str) {
         for operation in std::mem::take(&mut launch.operations) {
+            self.operation_settled(operation.kind, false);
             if let Some(id) = operation.id {
                 self.tell_dropped(&launch.framework, &launch.agent, id, reason);
             }
@@ -244,10 +249,18 @@ impl Master {
         let operation = call.operation_id.unwrap_or_default();
         let key = OperationKey::new(id.clone(), operation.value());
         let (uuid, agent) = (call.uuid.unwrap_or_default(), call.agent_id.unwrap_or_default());
-        let known = self.registry.operations.get(&key);
-        if known.is_none_or(|one| one.status_uuid() != uuid || one.agent_id != agent.value()) {
-            let words = "'acknowledge_operation_status' names no update that waits for it";
-            self.warn(format!("{words}: operation '{}'", operation.value()));
+        let wrong = match self.registry.operations.get(&key) {
+            None => Some(format!("operation_id' is '{}', of which no status waits", operation.value())),
+            Some(known) if known.agent_id != agent.value() => {
+                Some(format!("agent_id' is '{}' but the operation is on '{}'", agent.value(), known.agent_id))
+            }
+            Some(known) if known.status_uuid() != uuid => {
+                Some(format!("uuid' is not that of the last status of operation '{}'", operation.value()))
+            }
+            Some(_) => None,
+        };
+        if let Some(wrong) = wrong {
+            self.warn(format!("'acknowledge_operation_status.{wrong}: ignored"));
             return;
         }
         self.operation_pauses.remove(&key);

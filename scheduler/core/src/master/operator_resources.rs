@@ -61,7 +61,7 @@ impl Master {
             role: role.unwrap_or(tepui_proto::role::ANY).into(),
             amounts: consumed,
             tasks: Vec::new(),
-            operations: vec![PendingOperation { id: None }],
+            operations: vec![PendingOperation { id: None, kind: operation.r#type() }],
             request: Some(request),
             tag: None,
         };
@@ -72,6 +72,7 @@ impl Master {
             steps: vec![OperateStep { step: Some(operate_step::Step::Convert(convert)) }],
         };
         self.holdings.touch(agent);
+        self.operation_proposed(operation.r#type());
         self.propose(registry::Operation::Operate(operate), Pending::Launch(pending));
     }
 

@@ -22,7 +22,12 @@ impl Master {
             Pending::FrameworkRemoval { framework, request } => {
                 self.framework_removed(&framework, request, &outcome);
             }
-            Pending::Registration { agent, connection } => self.registered(&agent, connection, outcome),
+            Pending::Registration { agent, connection, last: true } => {
+                self.registered(&agent, connection, outcome);
+            }
+            Pending::Registration { agent, connection, last: false } => {
+                self.registration_went_on(&agent, connection, outcome);
+            }
             Pending::AgentUnreachable { agent } => {
                 self.view.counters.removals += 1;
                 self.view.counters.removals_unhealthy += 1;
@@ -73,7 +78,7 @@ impl Master {
             Pending::FrameworkRemoval { framework, request } => {
                 self.removal_failed(&framework, request, reason);
             }
-            Pending::Registration { agent, connection } => self.registration_failed(&agent, connection),
+            Pending::Registration { agent, connection, .. } => self.registration_failed(&agent, connection),
             // The Registry still shows them as they were; the deadlines come again.
             Pending::FrameworkLeft | Pending::AgentLeft { .. } | Pending::AgentRemoval { .. } => {
                 // Not at once: whatever made this one fail would make the next one fail, and so on without end.

@@ -38,6 +38,8 @@ pub(super) enum Pending {
     Registration {
         agent: AgentId,
         connection: ConnectionId,
+        /// Nothing of what the agent said follows.
+        last: bool,
     },
     AgentLeft {
         agent: AgentId,
@@ -90,6 +92,7 @@ pub(super) struct PendingLaunch {
 pub(super) struct PendingOperation {
     /// As the framework named it.
     pub(super) id: Option<v1::OperationId>,
+    pub(super) kind: v1::offer::operation::Type,
 }
 
 #[derive(Debug)]

@@ -1,13 +1,14 @@
 //! REGISTER: an agent comes for the first time, or comes back with its tasks.
 
-use tepui_proto::tepui::agent_link::{AgentTask, Call, Event, call::Register, event};
-use tepui_proto::v1::{self, TaskState, task_status::Reason};
+use tepui_proto::tepui::agent_link::{Call, Event, call::Register, event};
+use tepui_proto::v1::{TaskState, task_status::Reason};
 
 use super::agents::AgentSession;
 use super::core::{Master, Party};
 use super::effect::{Level, LocalChange};
 use super::input::ConnectionId;
 use super::pipeline::Pending;
+use super::registration_parts;
 use super::removal::shutdown_framework;
 use super::timers::Timer;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
@@ -71,32 +72,54 @@ impl Master {
             // The agent itself has given up its older stream.
             self.close(old.connection);
         }
-        let operation = self.registration(&id, fresh, accepted_launch_seq, told);
-        self.propose(operation, Pending::Registration { agent: id, connection });
+        let operations = match self.registration(&id, fresh, accepted_launch_seq, told) {
+            Ok(operations) => operations,
+            Err(reason) => {
+                self.note(
+                    Level::Warn,
+                    "agent refused",
+                    vec![("agent_id", id.to_string()), ("reason", reason)],
+                );
+                self.registration_failed(&id, connection);
+                return Ok(());
+            }
+        };
+        let count = operations.len();
+        for (number, operation) in (1..).zip(operations) {
+            let last = number == count;
+            self.propose(operation, Pending::Registration { agent: id.clone(), connection, last });
+        }
         Ok(())
     }
 
-    fn registration(&self, id: &AgentId, fresh: bool, accepted: u64, told: Register) -> Operation {
+    fn registration(
+        &self,
+        id: &AgentId,
+        fresh: bool,
+        accepted: u64,
+        told: Register,
+    ) -> Result<Vec<Operation>, String> {
         let mut info = told.agent_info.unwrap_or_default();
         info.id = Some(id.to_proto());
         let (info, version) = (Some(info), told.version.unwrap_or_default());
         let (boot_id, ip) = (told.boot_id.unwrap_or_default(), told.ip.unwrap_or_default());
         if fresh && told.tasks.is_empty() && told.executors.is_empty() && accepted == 0 {
-            return Operation::AdmitAgent(AdmitAgent { info, version, boot_id, ip });
+            return Ok(vec![Operation::AdmitAgent(AdmitAgent { info, version, boot_id, ip })]);
         }
-        Operation::ReregisterAgent(ReregisterAgent {
+        registration_parts::cut(ReregisterAgent {
             info,
             version,
             boot_id,
             ip,
             accepted_launch_seq: accepted,
-            tasks: told.tasks.into_iter().map(without_payload).collect(),
+            tasks: told.tasks,
             executors: told.executors,
             frameworks: told.frameworks,
             framework_grace_ms: self.config.framework_grace_ms,
             resources: told.resources,
             resources_version: told.resources_version.unwrap_or_default(),
             orphaned_volumes: told.orphaned_volumes,
+            ..Default::default()
         })
     }
 
@@ -116,14 +139,26 @@ impl Master {
         self.close(connection);
     }
 
+    /// A part of a long registration is committed; the last one completes it.
+    pub(super) fn registration_went_on(&mut self, id: &AgentId, connection: ConnectionId, outcome: Outcome) {
+        let Outcome::Reregistered(difference) = outcome else {
+            return self.registered(id, connection, outcome);
+        };
+        self.holdings.touch(id);
+        for key in &difference.returned {
+            self.tell_returned(key);
+        }
+        if let Some(session) = self.agents.get_mut(id).filter(|session| session.connection == connection) {
+            session.difference.missing.extend(difference.missing);
+            session.difference.foreign.extend(difference.foreign);
+        }
+    }
+
     pub(super) fn registered(&mut self, id: &AgentId, connection: ConnectionId, outcome: Outcome) {
         let current = self.agents.get(id).is_some_and(|session| session.connection == connection);
         if let Outcome::Refused(refusal) = &outcome {
             self.note(Level::Warn, "agent refused", vec![("reason", refusal.to_string())]);
-            if current {
-                self.agents.remove(id);
-                self.close(connection);
-            }
+            self.registration_failed(id, connection);
             return;
         }
         self.remember_boot(id);
@@ -144,8 +179,10 @@ impl Master {
             }
             return;
         }
+        let mut earlier = Reregistered::default();
         if let Some(session) = self.agents.get_mut(id) {
             session.registered = true;
+            earlier = std::mem::take(&mut session.difference);
         }
         self.timers.cancel(&Timer::Agent(id.clone()));
         self.spare(id);
@@ -175,7 +212,9 @@ impl Master {
         self.send_resources(id);
         self.note_orphans(id);
         self.arm_ping(connection);
-        if let Outcome::Reregistered(difference) = outcome {
+        if let Outcome::Reregistered(mut difference) = outcome {
+            difference.missing.extend(earlier.missing);
+            difference.foreign.extend(earlier.foreign);
             self.settle_tasks(id, difference);
             self.kill_drained_tasks(id);
         }
@@ -308,21 +347,4 @@ pub(super) fn kill_event(key: &TaskKey, kill_policy: Option<tepui_proto::v1::Kil
         }),
         ..Default::default()
     }
-}
-
-/// What the Registry keeps of a task, and no more: an agent may hold many large ones, and a command has a limit.
-fn without_payload(mut told: AgentTask) -> AgentTask {
-    if let Some(info) = &mut told.task {
-        info.data = None;
-        if let Some(command) = &mut info.command {
-            *command = v1::CommandInfo { user: command.user.take(), ..v1::CommandInfo::default() };
-        }
-        if let Some(executor) = &mut info.executor {
-            executor.data = None;
-        }
-    }
-    for status in [&mut told.unacknowledged, &mut told.latest_status].into_iter().flatten() {
-        super::reports::shorten(status);
-    }
-    told
 }

@@ -39,7 +39,7 @@ impl Entry {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Launch(item) => item.encoded_len(),
             Self::Convert(convert) => convert.encoded_len(),
@@ -133,7 +133,7 @@ mod tests {
         let entries =
             vec![launch(1), launch(1), convert(), launch(3 << 20), convert(), launch(3 << 20), launch(1)];
         let tasks = (0..5).map(|_| task()).collect();
-        let operations = (0..2).map(|_| PendingOperation { id: None }).collect();
+        let operations = (0..2).map(|_| PendingOperation { id: None, kind: Default::default() }).collect();
         let amounts = Resources::parse("cpus:1").unwrap();
         let parts = parts(&"f".into(), &"a".into(), entries, tasks, operations, &amounts);
         let shape = |part: &Part| {

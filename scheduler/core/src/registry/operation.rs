@@ -38,7 +38,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65, 75"
     )]
     pub operation: Option<Operation>,
 }
@@ -91,6 +91,8 @@ pub enum Operation {
     Operate(Operate),
     #[prost(message, tag = "65")]
     SuppressRoles(SuppressRoles),
+    #[prost(message, tag = "75")]
+    ReregisterMore(ReregisterMore),
     #[prost(message, tag = "40")]
     SetWeights(SetWeights),
     #[prost(message, tag = "41")]
@@ -245,6 +247,35 @@ pub struct ReregisterAgent {
     /// Every executor that has not ended.
     #[prost(message, repeated, tag = "60")]
     pub executors: Vec<agent_link::AgentExecutor>,
+    /// Tasks and executors that the agent has as well, and of which [`ReregisterMore`] tells.
+    #[prost(message, repeated, tag = "75")]
+    pub named_tasks: Vec<NamedTasks>,
+    #[prost(message, repeated, tag = "76")]
+    pub named_executors: Vec<NamedTasks>,
+}
+
+/// Tasks, or executors, of one framework.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NamedTasks {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, repeated, tag = "2")]
+    pub names: Vec<String>,
+}
+
+/// More of what an agent said when it registered: follows its [`ReregisterAgent`], which would be too long with it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReregisterMore {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    #[prost(message, repeated, tag = "2")]
+    pub frameworks: Vec<v1::FrameworkInfo>,
+    #[prost(uint64, tag = "3")]
+    pub framework_grace_ms: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub executors: Vec<agent_link::AgentExecutor>,
+    #[prost(message, repeated, tag = "5")]
+    pub tasks: Vec<agent_link::AgentTask>,
 }
 
 /// The agent's stream ended.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use prost::Message;
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
@@ -11,6 +12,9 @@ use crate::master::{
     RequestId,
 };
 use crate::registry::{Envelope, Registry, decode_envelope, encode_envelope};
+
+/// What a real log takes in one piece.
+pub const LONGEST_COMMAND: usize = 16 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Harness {
     pub(super) to_frameworks: BTreeMap<ConnectionId, VecDeque<v1::scheduler::Event>>,
     pub(super) to_agents: BTreeMap<ConnectionId, VecDeque<agent_link::Event>>,
     pub(super) closed: BTreeSet<ConnectionId>,
+    /// Proposals that are too long for the log.
+    too_long: Vec<(ProposalId, usize)>,
     replies: BTreeMap<RequestId, Reply>,
     wake_ms: Option<u64>,
     last_id: u64,
@@ -64,6 +70,7 @@ impl Harness {
             to_frameworks: BTreeMap::new(),
             to_agents: BTreeMap::new(),
             closed: BTreeSet::new(),
+            too_long: Vec::new(),
             replies: BTreeMap::new(),
             wake_ms: None,
             last_id: 0,
@@ -111,6 +118,10 @@ impl Harness {
             for effect in effects {
                 self.perform(effect);
             }
+            for (proposal, bytes) in std::mem::take(&mut self.too_long) {
+                let reason = format!("a command of {bytes} bytes is longer than the log takes");
+                inputs.push_back(Input::ProposalFailed { proposal, unknown: false, reason });
+            }
             if !self.held && !self.queue.is_empty() {
                 inputs.push_back(self.apply_all());
             }
@@ -119,7 +130,10 @@ impl Harness {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Propose { proposal, envelope } => self.queue.push_back((proposal, envelope)),
+            Effect::Propose { proposal, envelope } => match envelope.encoded_len() {
+                bytes if bytes > LONGEST_COMMAND => self.too_long.push((proposal, bytes)),
+                _ => self.queue.push_back((proposal, envelope)),
+            },
             Effect::ToFramework { connection, event } => {
                 if !self.closed.contains(&connection) {
                     self.to_frameworks.entry(connection).or_default().push_back(event);

@@ -17,7 +17,7 @@ pub use builders::{
     uuid,
 };
 pub use frameworks::FrameworkPeer;
-pub use harness::Harness;
+pub use harness::{Harness, LONGEST_COMMAND};
 pub use operations::{
     create, destroy, grow, named, operation, reserve, reserved, shared, shrink, unreserve, volume,
 };

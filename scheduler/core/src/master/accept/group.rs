@@ -1,11 +1,14 @@
 //! LAUNCH_GROUP: tasks of one executor that are launched all or none.
 
+use tepui_proto::v1;
 use tepui_proto::v1::offer::operation::LaunchGroup;
 use tepui_proto::v1::task_status::Reason;
 
 use super::Fold;
 use crate::ids::{self, TaskKey};
 use crate::master::core::Master;
+use crate::master::launch_parts;
+use crate::master::steps::Entry;
 use crate::validation::{self, GroupContext, TaskContext};
 
 impl Master {
@@ -46,11 +49,28 @@ impl Master {
                 for task in checked {
                     self.fold_checked(fold, task, group);
                 }
+                self.fit_group(fold, &tasks);
             }
             Err(rejection) => {
                 for task in &tasks {
                     self.task_error(fold, task, Reason::TaskGroupInvalid, &rejection.reason);
                 }
+            }
+        }
+    }
+
+    /// A group is committed in one piece: if it is too long together, its tasks go in without their bytes.
+    fn fit_group(&mut self, fold: &mut Fold, tasks: &[v1::TaskInfo]) {
+        let first = fold.entries.len().saturating_sub(tasks.len());
+        let Some(entries) = fold.entries.get_mut(first..) else { return };
+        if entries.iter().map(Entry::bytes).sum::<usize>() <= launch_parts::MAX_PART_BYTES {
+            return;
+        }
+        for (entry, task) in entries.iter_mut().zip(fold.tasks.iter().skip(fold.tasks.len() - tasks.len())) {
+            if let Entry::Launch(item) = entry
+                && launch_parts::log_without_bytes(item, 0)
+            {
+                self.large_tasks.insert(task.key.clone(), task.info.clone());
             }
         }
     }

@@ -9,6 +9,7 @@ mod frameworks;
 mod kills;
 mod leadership;
 mod machines;
+mod numbers;
 mod offers;
 mod operations;
 mod operator_resources;

@@ -164,3 +164,43 @@ fn a_proposal_that_fails_is_answered() {
     harness.advance(1_000);
     assert_eq!(harness.offers(&peer).len(), 1);
 }
+
+/// As in Mesos: emptying and deactivating are about tasks and offers, not about what is reserved.
+#[test]
+fn agents_that_are_drained_or_deactivated_still_take_reservations() {
+    use super::drains::order;
+    use crate::master::FleetCall;
+    let mut harness = Harness::new();
+    let agent = harness.agent("cpus:4;disk:100");
+    let id = agent.id.clone();
+    assert_eq!(order(&mut harness, FleetCall::Deactivate(id.clone())), 200);
+    assert_eq!(operate(&mut harness, &id, reserve(reserved("cpus:1", &["web"])), None).0, 202);
+    let drain = FleetCall::Drain { agent: id.clone(), max_grace_ms: None, mark_gone: false };
+    assert_eq!(order(&mut harness, drain), 200);
+    assert_eq!(operate(&mut harness, &id, reserve(reserved("cpus:1", &["web"])), None).0, 202);
+    assert_eq!(total(&harness, &agent), "cpus:2;cpus(web, dynamic):2;disk:100");
+}
+
+/// The offer was good when it was accepted; the agent began to be emptied before that was committed.
+#[test]
+fn an_operation_that_meets_the_beginning_of_a_drain_is_done_and_its_launch_is_not() {
+    use crate::master::FleetCall;
+    use crate::testing::launch;
+    let mut harness = Harness::new();
+    let agent = harness.agent("cpus:4;mem:64");
+    let mut info = framework_info("f");
+    info.role = Some("web".to_owned());
+    let peer = harness.framework_with(info);
+    let offer = harness.offer(&peer);
+    harness.hold();
+    let drain = FleetCall::Drain { agent: agent.id.clone(), max_grace_ms: None, mark_gone: false };
+    harness.operator(OperatorCall::Fleet(drain), None);
+    let mut one = task("t", "cpus:1;mem:8");
+    one.agent_id = Some(agent.id.to_proto());
+    let operations = vec![reserve(reserved("cpus:2", &["web"])), launch(vec![one])];
+    assert_eq!(harness.accept_with(&peer, &[&offer], operations, None), 202);
+    harness.commit();
+    let status = harness.update(&peer);
+    assert_eq!(status.reason(), tepui_proto::v1::task_status::Reason::AgentDraining);
+    assert_eq!(total(&harness, &agent), "cpus:2;cpus(web, dynamic):2;mem:64");
+}

@@ -12,7 +12,7 @@ use super::fleet::Ending;
 use super::observe::write_status;
 use crate::ids::{self, AgentId, DRIVERS_FRAMEWORK, FrameworkId, TaskId, TaskKey};
 use crate::registry::operation::{
-    AdmitAgent, DisconnectAgent, MarkUnreachable, RemoveAgent, ReregisterAgent,
+    AdmitAgent, DisconnectAgent, MarkUnreachable, RemoveAgent, ReregisterAgent, ReregisterMore,
 };
 use crate::registry::outcome::{Change, Outcome, Refusal, Reregistered};
 use crate::registry::records::{AgentRecord, TaskRecord, without_data};
@@ -90,31 +90,30 @@ impl Step<'_> {
         Ok(Outcome::Reregistered(self.compare_tasks(&id, word)))
     }
 
+    /// The rest of a long word. It counts only right behind its beginning: an agent that is not connected said nothing.
+    pub(super) fn reregister_more(&mut self, more: &ReregisterMore) -> Result<Outcome, Refusal> {
+        let id = AgentId::from(more.agent_id.as_str());
+        let agent = self.agent(&id)?;
+        if !self.tables.agent_connected(&agent) {
+            return Err(Refusal::AgentNotConnected);
+        }
+        for framework in &more.frameworks {
+            self.adopt_framework(framework, more.framework_grace_ms);
+        }
+        self.put_executors(&id, &more.executors);
+        let mut result = Reregistered::default();
+        self.take_words(&id, &more.tasks, &mut result);
+        Ok(Outcome::Reregistered(result))
+    }
+
     /// Takes the agent's word for each task that it names, and finds those that it does not name.
     fn compare_tasks(&mut self, id: &AgentId, word: &ReregisterAgent) -> Reregistered {
         let mut result = Reregistered::default();
-        let mut named = BTreeSet::new();
-        for told in &word.tasks {
-            let Some(key) = key_of(told) else { continue };
-            named.insert(key.clone());
-            match self.tables.tasks.get(&key).cloned() {
-                Some(record) if record.agent_id() == *id => {
-                    if record.unreachable_wall_ms.is_some() {
-                        result.returned.push(key.clone());
-                    }
-                    self.take_word(&key, &record, told);
-                }
-                Some(_) => result.foreign.push(key),
-                None => {
-                    self.adopt_task(id, key.clone(), told);
-                    let owner = self.tables.frameworks.get(&key.framework);
-                    if self.tables.tasks.contains_key(&key) && owner.is_some_and(|one| !one.recovered) {
-                        // It was lost or unreachable for so long that it was forgotten.
-                        result.returned.push(key);
-                    }
-                }
-            }
+        let mut named: BTreeSet<TaskKey> = word.tasks.iter().filter_map(key_of).collect();
+        for of in &word.named_tasks {
+            named.extend(of.names.iter().map(|name| TaskKey::new(of.framework_id.as_str(), name.as_str())));
         }
+        self.take_words(id, &word.tasks, &mut result);
         let held = self.tables.tasks_by_agent.get(id).cloned().unwrap_or_default();
         for key in held.iter().filter(|key| !named.contains(*key)) {
             let Some(record) = self.tables.tasks.get(key).cloned() else { continue };
@@ -134,6 +133,29 @@ impl Step<'_> {
             }
         }
         result
+    }
+
+    fn take_words(&mut self, id: &AgentId, tasks: &[AgentTask], result: &mut Reregistered) {
+        for told in tasks {
+            let Some(key) = key_of(told) else { continue };
+            match self.tables.tasks.get(&key).cloned() {
+                Some(record) if record.agent_id() == *id => {
+                    if record.unreachable_wall_ms.is_some() {
+                        result.returned.push(key.clone());
+                    }
+                    self.take_word(&key, &record, told);
+                }
+                Some(_) => result.foreign.push(key),
+                None => {
+                    self.adopt_task(id, key.clone(), told);
+                    let owner = self.tables.frameworks.get(&key.framework);
+                    if self.tables.tasks.contains_key(&key) && owner.is_some_and(|one| !one.recovered) {
+                        // It was lost or unreachable for so long that it was forgotten.
+                        result.returned.push(key);
+                    }
+                }
+            }
+        }
     }
 
     fn take_word(&mut self, key: &TaskKey, record: &TaskRecord, told: &AgentTask) {

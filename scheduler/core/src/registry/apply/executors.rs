@@ -85,13 +85,25 @@ impl Step<'_> {
 
     /// An agent is back: its word about its executors wins.
     pub(super) fn take_executors(&mut self, id: &AgentId, word: &ReregisterAgent) {
-        let named: BTreeSet<ExecutorKey> =
+        let mut named: BTreeSet<ExecutorKey> =
             word.executors.iter().filter_map(|told| key_of(id, told)).collect();
+        for of in &word.named_executors {
+            named.extend(of.names.iter().map(|name| ExecutorKey {
+                agent: id.clone(),
+                framework: FrameworkId::from(of.framework_id.as_str()),
+                executor: ExecutorId::from(name.as_str()),
+            }));
+        }
         let known: Vec<ExecutorKey> = self.tables.executors_on(id).map(|(key, _)| key.clone()).collect();
         for key in known.iter().filter(|key| !named.contains(*key)) {
             self.executor_gone(key, word.accepted_launch_seq);
         }
-        for told in &word.executors {
+        self.put_executors(id, &word.executors);
+    }
+
+    /// Takes the agent's word for each executor that it names.
+    pub(super) fn put_executors(&mut self, id: &AgentId, executors: &[AgentExecutor]) {
+        for told in executors {
             let Some(key) = key_of(id, told) else { continue };
             let old = self.tables.executors.get(&key);
             let executor = ExecutorRecord {

@@ -73,6 +73,7 @@ impl Step<'_> {
             Operation::RemoveFramework(remove) => self.remove_framework(remove),
             Operation::AdmitAgent(admit) => self.admit_agent(admit),
             Operation::ReregisterAgent(reregister) => self.reregister_agent(reregister),
+            Operation::ReregisterMore(more) => self.reregister_more(more),
             Operation::DisconnectAgent(disconnect) => self.disconnect_agent(disconnect),
             Operation::MarkUnreachable(mark) => self.mark_unreachable(mark),
             Operation::RemoveAgent(remove) => self.remove_agent(remove),

@@ -154,3 +154,69 @@ fn the_drivers_framework_is_never_adopted_from_an_agent() {
     reregister(&mut story, word);
     assert!(story.registry.frameworks.is_empty());
 }
+
+/// What is said in several commands counts as if it had been said in one.
+#[test]
+fn a_word_in_parts_is_as_good_as_the_whole() {
+    use crate::registry::{NamedTasks, ReregisterMore};
+    use tepui_proto::tepui::agent_link::AgentExecutor;
+    let executor = AgentExecutor {
+        framework_id: Some(v1::FrameworkId { value: Some("f".to_owned()) }),
+        executor: Some(v1::ExecutorInfo {
+            executor_id: Some(v1::ExecutorId { value: Some("e".to_owned()) }),
+            resources: resources("cpus:1"),
+            ..Default::default()
+        }),
+        container_id: None,
+    };
+    let tasks =
+        vec![told("f", "a", "t", TaskState::TaskRunning), told("g", "a", "new", TaskState::TaskRunning)];
+    let frameworks = vec![framework("g")];
+    let before = || {
+        let mut story = running();
+        unreachable(&mut story, "a");
+        story
+    };
+    let (mut whole, mut parts) = (before(), before());
+    let all = ReregisterAgent {
+        frameworks: frameworks.clone(),
+        executors: vec![executor.clone()],
+        ..word("a", "cpus:4", 2, tasks.clone())
+    };
+    let at_once = reregister(&mut whole, all);
+    let names = |framework: &str, name: &str| NamedTasks {
+        framework_id: framework.to_owned(),
+        names: vec![name.to_owned()],
+    };
+    let first = ReregisterAgent {
+        named_tasks: vec![names("f", "t"), names("g", "new")],
+        named_executors: vec![names("f", "e")],
+        ..word("a", "cpus:4", 2, Vec::new())
+    };
+    let mut in_parts = reregister(&mut parts, first);
+    let more = |tasks: &[AgentTask], executors: &[AgentExecutor]| {
+        Operation::ReregisterMore(ReregisterMore {
+            agent_id: "a".to_owned(),
+            frameworks: frameworks.clone(),
+            framework_grace_ms: 30_000,
+            executors: executors.to_vec(),
+            tasks: tasks.to_vec(),
+        })
+    };
+    for operation in
+        [more(&[], std::slice::from_ref(&executor)), more(&tasks[..1], &[]), more(&tasks[1..], &[])]
+    {
+        let Outcome::Reregistered(difference) = parts.apply(operation) else { panic!() };
+        in_parts.returned.extend(difference.returned);
+        in_parts.foreign.extend(difference.foreign);
+    }
+    assert_eq!(in_parts, at_once);
+    assert_eq!(in_parts.missing.len(), 1, "only what is named nowhere");
+    assert_eq!(parts.registry.tasks, whole.registry.tasks);
+    assert_eq!(parts.registry.charges, whole.registry.charges);
+    assert_eq!(parts.registry.executors, whole.registry.executors);
+    // Of an agent that is not there nothing more is believed.
+    parts.apply(Operation::DisconnectAgent(DisconnectAgent { agent_id: "a".to_owned() }));
+    let refused = parts.apply(more(&tasks, &[]));
+    assert_eq!(refused, Outcome::Refused(Refusal::AgentNotConnected));
+}

@@ -85,6 +85,20 @@ fn observation() -> impl Strategy<Value = Observed> {
         .prop_map(|observation| Observed { observation: Some(observation) })
 }
 
+/// The word whole, or cut in two in the middle of its tasks.
+fn word_or_more() -> impl Strategy<Value = Operation> {
+    (word(), any::<bool>()).prop_map(|(operation, cut)| match operation {
+        Operation::ReregisterAgent(word) if cut => Operation::ReregisterMore(ReregisterMore {
+            agent_id: word.info.and_then(|info| info.id).map_or_else(String::new, |id| id.value().to_owned()),
+            frameworks: word.frameworks,
+            framework_grace_ms: word.framework_grace_ms,
+            executors: word.executors,
+            tasks: word.tasks,
+        }),
+        whole => whole,
+    })
+}
+
 /// What an honest agent says: tasks that it may have been given. Its resources are checked when the test replays.
 fn word() -> impl Strategy<Value = Operation> {
     let told = (name("f", 3), name("t", 8), 0..STATES.len());
@@ -291,7 +305,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             reason: String::new(),
         })),
         2 => name("a", 3).prop_map(|id| Operation::AdmitAgent(AdmitAgent { info: agent(&id), ..Default::default() })),
-        2 => word(),
+        3 => word_or_more(),
         1 => name("a", 3).prop_map(|agent_id| Operation::DisconnectAgent(DisconnectAgent { agent_id })),
         1 => name("a", 3).prop_map(|agent_id| Operation::MarkUnreachable(MarkUnreachable { agent_id })),
         1 => name("a", 9).prop_map(|agent_id| Operation::RemoveAgent(RemoveAgent {
@@ -315,7 +329,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// Agents that come back from being unreachable may bring more than fits by now; only then may the law of capacity break.
 fn keeps_capacity(operation: &Operation) -> bool {
-    !matches!(operation, Operation::ReregisterAgent(_))
+    !matches!(operation, Operation::ReregisterAgent(_) | Operation::ReregisterMore(_))
 }
 
 proptest! {
