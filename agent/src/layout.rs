@@ -102,13 +102,18 @@ impl Layout {
 
     /// The folder of a persistent volume. Roles have no spaces, so no two of them meet.
     pub(crate) fn volume(&self, name: &VolumeName) -> PathBuf {
-        let mut path = self.work_dir.join("volumes");
+        let mut path = self.volumes();
         path.extend(["roles", &name.role.replace('/', " "), &name.id]);
         path
     }
 
+    /// All persistent volumes are below this folder.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.work_dir.join("volumes")
+    }
+
     pub(crate) fn trash(&self) -> PathBuf {
-        self.work_dir.join("volumes").join("trash")
+        self.volumes().join("trash")
     }
 
     /// Keeps the folders above sandboxes while one is being laid out below them. Blocking.

@@ -167,6 +167,9 @@ impl Agent {
                 self.on_executor_launch_failed(turn, &executor, message);
             }
             Input::ExecutorExited { executor, exit } => self.on_executor_exited(turn, &executor, exit),
+            Input::VolumesShown { executor, container_id, tasks, failure } => {
+                self.on_volumes_shown(turn, &executor, &container_id, &tasks, failure);
+            }
             Input::ExecutorSubscribed { executor, connection, subscribe } => {
                 self.on_executor_subscribed(turn, &executor, connection, *subscribe);
             }

@@ -29,6 +29,8 @@ pub enum Effect {
     LaunchExecutor(Box<LaunchExecutor>),
     /// Ask the process of an executor to end now, and force it `grace_ms` from now. A later effect with a nearer end wins.
     KillExecutor { executor: ExecutorKey, grace_ms: u64 },
+    /// Show the volumes of tasks in the sandbox of their executor; answer `VolumesShown`.
+    ShowVolumes(Box<ShowVolumes>),
     /// The executor is forgotten: its sandbox may go when its time has come.
     ExecutorForgotten { executor: ExecutorKey, container_id: String },
     /// Write an event to the stream of an executor; if it cannot be written, close it and answer `ExecutorDisconnected`.
@@ -76,6 +78,20 @@ pub struct LaunchExecutor {
     pub grace_ms: u64,
 }
 
+/// Volumes that tasks need before their executor gets them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShowVolumes {
+    pub executor: ExecutorKey,
+    pub container_id: String,
+    pub agent_id: String,
+    /// All of a group, or one.
+    pub tasks: Vec<TaskKey>,
+    /// The volumes of these tasks.
+    pub wanted: Vec<v1::Resource>,
+    /// Those of the executor itself and of its other tasks: they stay where they are.
+    pub held: Vec<v1::Resource>,
+}
+
 /// What is worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -111,6 +127,13 @@ pub enum Note {
     KillUnknown {
         task: TaskKey,
     },
+    /// An executor reported something about a task that it does not have, or that has ended.
+    UpdateRefused {
+        executor: ExecutorKey,
+        task_id: String,
+        state: v1::TaskState,
+    },
+    /// Between a framework and an executor, in either direction.
     MessageDropped {
         framework_id: String,
         executor_id: String,
@@ -136,6 +159,7 @@ impl Note {
             Self::StaleEpoch { .. }
             | Self::VolumesOrphaned { .. }
             | Self::TaskRefused { .. }
+            | Self::UpdateRefused { .. }
             | Self::MessageDropped { .. }
             | Self::Odd { .. } => true,
             Self::Registered { .. }
@@ -168,10 +192,17 @@ impl fmt::Display for Note {
             Self::TaskState { task, state } => write!(formatter, "task {task} is {}", state.as_str_name()),
             Self::ExecutorState { executor, what } => write!(formatter, "executor {executor} {what}"),
             Self::KillUnknown { task } => write!(formatter, "kill of unknown task {task}"),
+            Self::UpdateRefused { executor, task_id, state } => {
+                let state = state.as_str_name();
+                write!(
+                    formatter,
+                    "executor {executor} reports {state} of task {task_id}, which it does not run"
+                )
+            }
             Self::MessageDropped { framework_id, executor_id } => {
                 write!(
                     formatter,
-                    "message for executor {executor_id} of {framework_id} dropped: it takes none"
+                    "message between framework {framework_id} and executor {executor_id} dropped: nobody takes it"
                 )
             }
             Self::Resources { version } => write!(formatter, "resources changed, version {version}"),

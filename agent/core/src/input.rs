@@ -42,6 +42,8 @@ pub enum Input {
     ExecutorLaunchFailed { executor: ExecutorKey, message: String },
     /// The executor ended, and nothing of it is left.
     ExecutorExited { executor: ExecutorKey, exit: Exit },
+    /// What `ShowVolumes` asked for is done, or could not be done.
+    VolumesShown { executor: ExecutorKey, container_id: String, tasks: Vec<TaskKey>, failure: Option<String> },
     /// An executor opened a stream, checked with [`check_call`](crate::check_call). Numbers of connections never come again.
     ExecutorSubscribed { executor: ExecutorKey, connection: u64, subscribe: Box<call::Subscribe> },
     /// A stream ended.

@@ -41,11 +41,11 @@ mod view;
 
 pub use agent::Agent;
 pub use config::Config;
-pub use effect::{Effect, Launch, LaunchExecutor, Note, VolumeName};
+pub use effect::{Effect, Launch, LaunchExecutor, Note, ShowVolumes, VolumeName};
 pub use executor_key::ExecutorKey;
 pub use executors::{Standing, check_call};
 pub use input::{Exit, Found, Input, Now};
-pub use resources::volume_of;
+pub use resources::{is_volume, volume_of};
 pub use task_key::TaskKey;
 pub use view::{CompletedExecutor, CompletedTask, ExecutorView, TaskView};
 

@@ -55,6 +55,11 @@ impl Agent {
     }
 }
 
+/// Returns whether this resource is a persistent volume, whatever its name.
+pub fn is_volume(resource: &v1::Resource) -> bool {
+    resource.disk.as_ref().is_some_and(|disk| disk.persistence.is_some())
+}
+
 /// Returns the name of the volume that this resource is; nothing if it is none, or could not be a folder's name.
 pub fn volume_of(resource: &v1::Resource) -> Option<VolumeName> {
     let id = resource.disk.as_ref()?.persistence.as_ref()?.id();

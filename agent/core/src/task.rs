@@ -39,6 +39,15 @@ pub(crate) struct Task {
     pub(crate) kill_wish: Option<Option<v1::KillPolicy>>,
     /// Uuids of its executor's updates, newest last.
     pub(crate) seen: VecDeque<Bytes>,
+    pub(crate) volumes: Shown,
+}
+
+/// Whether the volumes of a task appear in the sandbox of its executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    No,
+    Asked,
+    Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +99,7 @@ impl Task {
             group: None,
             kill_wish: None,
             seen: VecDeque::new(),
+            volumes: Shown::No,
         }
     }
 

@@ -3,6 +3,7 @@
 use tepui_proto::v1;
 
 use crate::agent::Agent;
+use crate::executors;
 use crate::link::LinkState;
 use crate::task::Phase;
 use crate::{Config, ExecutorKey, TaskKey};
@@ -38,6 +39,8 @@ pub struct ExecutorView<'a> {
     pub pid: Option<u32>,
     /// It has subscribed and has a stream.
     pub connected: bool,
+    /// It has not subscribed to this run of the agent yet.
+    pub registering: bool,
     /// It is being ended.
     pub ending: bool,
 }
@@ -49,6 +52,8 @@ pub struct CompletedExecutor {
     /// Without its data.
     pub info: v1::ExecutorInfo,
     pub container_id: String,
+    /// Raw wait status; `None` if it never ran or nobody saw its end.
+    pub status: Option<i32>,
 }
 
 /// A task that was forgotten.
@@ -144,6 +149,7 @@ impl Agent {
             container_id: &executor.container_id,
             pid: executor.pid,
             connected: executor.connection.is_some(),
+            registering: executor.phase != executors::Phase::Running,
             ending: executor.ending.is_some(),
         })
     }

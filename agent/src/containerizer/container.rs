@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::signal::Signal;
-use tepui_agent_core::VolumeName;
+use tepui_agent_core::{Input, ShowVolumes, VolumeName};
 use tokio::process::Child;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +128,21 @@ impl Containerizer {
             let layout = layout.clone();
             self.shared.tracker.spawn_blocking(move || volumes::empty_trash(&layout));
         }
+    }
+
+    /// Shows volumes in the sandbox of an executor that runs; the event loop hears of it.
+    pub(crate) fn show_volumes(&self, show: ShowVolumes) {
+        let shared = self.shared.clone();
+        self.shared.tracker.spawn(async move {
+            let ShowVolumes { executor, container_id, agent_id, tasks, wanted, held } = show;
+            let layout = shared.settings.layout.clone();
+            let runs = layout.runs(&agent_id, &executor.framework_id, &executor.executor_id);
+            let sandbox = runs.join(&container_id);
+            let work = move || volumes::show(&layout, &wanted, &held, &sandbox);
+            let Some(shown) = shared.blocking(work).await else { return };
+            let failure = shown.err().map(|error| format!("show the volumes of the task: {error}"));
+            shared.handle.input(Input::VolumesShown { executor, container_id, tasks, failure }).await;
+        });
     }
 
     /// Removes what the agent kept about a container that nobody asks about any more.

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tepui_agent_core::{Agent, CompletedTask, TaskView};
+use tepui_agent_core::Agent;
 use tepui_proto::v1;
 use v1::agent::response::{GetContainers, WaitContainer, get_containers};
 
@@ -113,27 +113,36 @@ async fn plain(app: &Arc<Inner>) -> Result<Vec<(Value, get_containers::Container
 
 /// What the core knows of one container.
 enum Found {
-    Running { supervisor: Option<u32> },
-    Ended { latest: Box<v1::TaskStatus> },
-}
-
-impl Found {
-    fn of_task(view: &TaskView<'_>) -> Self {
-        match view.state.is_terminal() {
-            true => Self::Ended { latest: Box::new(view.latest.cloned().unwrap_or_default()) },
-            false => Self::Running { supervisor: view.pid },
-        }
-    }
-
-    fn of_completed(task: &CompletedTask) -> Self {
-        Self::Ended { latest: Box::new(task.latest.clone().unwrap_or_default()) }
-    }
+    Running {
+        supervisor: Option<u32>,
+    },
+    Ended {
+        /// Raw wait status, if it is known beside the record of the exit.
+        status: Option<i32>,
+        /// The end of the command; that of an executor is no task's end.
+        latest: Box<v1::TaskStatus>,
+    },
 }
 
 fn find(agent: &Agent, container_id: &str) -> Option<Found> {
-    let task = agent.tasks().find(|task| task.container_id == container_id);
-    let done = || agent.completed_tasks().find(|task| task.container_id == container_id);
-    task.map(|view| Found::of_task(&view)).or_else(|| done().map(Found::of_completed))
+    if let Some(executor) = agent.executors().find(|one| one.container_id == container_id) {
+        return Some(Found::Running { supervisor: executor.pid.filter(|pid| *pid > 1) });
+    }
+    if let Some(ended) = agent.completed_executors().find(|one| one.container_id == container_id) {
+        return Some(Found::Ended { status: ended.status, latest: Box::default() });
+    }
+    let ended = |latest: Option<&v1::TaskStatus>| Found::Ended {
+        status: None,
+        latest: Box::new(latest.cloned().unwrap_or_default()),
+    };
+    if let Some(task) = agent.tasks().find(|task| task.container_id == container_id) {
+        return Some(match task.state.is_terminal() {
+            true => ended(task.latest),
+            false => Found::Running { supervisor: task.pid.filter(|pid| *pid > 1) },
+        });
+    }
+    let done = agent.completed_tasks().find(|task| task.container_id == container_id)?;
+    Some(ended(done.latest.as_ref()))
 }
 
 async fn look_for(app: &Arc<Inner>, container_id: &str) -> Result<Found, Refusal> {
@@ -175,9 +184,9 @@ pub(super) async fn wait(
     let name = name(container_id)?;
     // Before the first look, so that no change is missed between them.
     let mut changes = app.observed.changes();
-    let latest = loop {
+    let (status, latest) = loop {
         match look_for(app, &name).await? {
-            Found::Ended { latest } => break latest,
+            Found::Ended { status, latest } => break (status, latest),
             Found::Running { .. } => {}
         }
         tokio::select! {
@@ -187,14 +196,14 @@ pub(super) async fn wait(
     };
     let folder = app.facts.layout.container(&name);
     // The record goes when the end of the task is acknowledged.
-    let exit_status = blocking(move || {
+    let recorded = blocking(move || {
         Ok(match records::read_exit(&folder) {
             Ok(Some(ExitRecord::Ended { status, .. })) => Some(status),
             Ok(_) | Err(_) => None,
         })
     });
     Ok(WaitContainer {
-        exit_status: exit_status.await?,
+        exit_status: recorded.await?.or(status),
         state: latest.state,
         reason: latest.reason,
         limitation: latest.limitation,

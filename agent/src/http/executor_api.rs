@@ -14,6 +14,7 @@ use tepui_proto::{MediaType, wire};
 
 use super::Inner;
 use super::error::Refusal;
+use crate::runtime::Count;
 
 /// A status or a message may carry data of any kind, but not without end.
 const BODY_BYTES_MAX: usize = 128 << 20;
@@ -37,8 +38,9 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
         .await
         .map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is cut off or too large"))?;
     let call: Call = wire::decode(media, &body)?;
-    check_call(&call).map_err(Refusal::bad_request)?;
     let kind = call.r#type();
+    let checked = check_call(&call).map_err(Refusal::bad_request);
+    checked.inspect_err(|_| count_refused(app, kind))?;
     let mut out = MediaType::Json;
     if kind == Type::Subscribe {
         out = MediaType::negotiate(header(&parts.headers, &ACCEPT)).ok_or_else(|| {
@@ -52,8 +54,14 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
     }
     let key = ExecutorKey::from_ids(call.framework_id.as_ref(), call.executor_id.as_ref())
         .ok_or_else(|| Refusal::bad_request("expecting 'framework_id' and 'executor_id'"))?;
-    admit(app, &key, kind).await?;
+    admit(app, &key, kind).await.inspect_err(|_| count_refused(app, kind))?;
     dispatch(app, key, call, out).await
+}
+
+fn count_refused(app: &Inner, kind: Type) {
+    if kind == Type::Update {
+        app.observed.add(Count::InvalidUpdates, 1);
+    }
 }
 
 async fn admit(app: &Arc<Inner>, key: &ExecutorKey, kind: Type) -> Result<(), Refusal> {

@@ -1,9 +1,8 @@
 //! `/files/*`: sandboxes by virtual path (`/frameworks/<framework>/executors/<executor>/runs/<container or latest>/…`) or by
-//! the directory that `/state` names, and the agent's log as `/slave/log`. Owns how paths are understood and what answers say.
+//! the directory that `/state` names, and the agent's log as `/slave/log`. Owns what answers say.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,15 +14,15 @@ use tokio_util::io::ReaderStream;
 
 use super::error::Refusal;
 use super::query::Query;
-use super::within::{self, Kind, Listed, Place};
-use super::{Inner, json, known};
+use super::within::{self, Kind, Listed};
+use super::{Inner, json, known, places};
 
 pub(super) use super::within::{Entry, Part};
 
 /// The most that one read returns, as in Mesos: 16 pages.
 pub(super) const READ_BYTES_MAX: u64 = 64 << 10;
 /// Under which name the agent's own log is read.
-const LOG: &str = "/slave/log";
+pub(super) const LOG: &str = "/slave/log";
 
 pub(super) async fn read(app: &Arc<Inner>, query: &Query) -> Result<Response, Refusal> {
     let path = query.required("path")?;
@@ -72,7 +71,7 @@ pub(super) async fn browse(app: &Arc<Inner>, query: &Query) -> Result<Response, 
 }
 
 pub(super) async fn download(app: &Arc<Inner>, query: &Query) -> Result<Response, Refusal> {
-    let place = place(app, query.required("path")?).await?;
+    let place = places::find(app, query.required("path")?).await?;
     let opened = blocking(move || within::open(&place, Kind::File)).await?;
     let name = opened.path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect();
@@ -109,7 +108,7 @@ pub(super) async fn debug(app: &Arc<Inner>, query: &Query) -> Result<Response, R
 
 /// Returns a part of a file; less, or nothing, behind its end.
 pub(super) async fn part(app: &Arc<Inner>, path: &str, offset: u64, length: u64) -> Result<Part, Refusal> {
-    let place = place(app, path).await?;
+    let place = places::find(app, path).await?;
     blocking(move || within::read(&place, offset, length)).await
 }
 
@@ -119,33 +118,9 @@ pub(super) async fn list(app: &Arc<Inner>, path: &str) -> Result<Vec<Entry>, Ref
 }
 
 async fn listed(app: &Arc<Inner>, path: &str) -> Result<Listed, Refusal> {
-    let place = place(app, path).await?;
+    let place = places::find(app, path).await?;
     let name = path.to_owned();
     blocking(move || within::list(&place, &name)).await
-}
-
-/// Finds what a virtual path means.
-async fn place(app: &Arc<Inner>, path: &str) -> Result<Place, Refusal> {
-    if path.is_empty() {
-        return Err(Refusal::bad_request("expecting 'path' not to be empty"));
-    }
-    if path.trim_end_matches('/') == LOG {
-        let log = app.facts.log_file.as_ref();
-        let log = log.ok_or_else(|| Refusal::not_found("this agent does not log to a file"))?;
-        return Ok(Place { root: log.clone(), wanted: log.clone() });
-    }
-    let agent_id =
-        app.handle.look(|agent| agent.agent_id().to_owned()).await.ok_or_else(Refusal::unavailable)?;
-    let root = app.facts.layout.sandboxes();
-    let wanted = match path.strip_prefix("/frameworks/") {
-        // Joined with an empty name it would be the folder of all agents.
-        Some(_) if agent_id.is_empty() => return Err(Refusal::not_found(format!("no such file: {path}"))),
-        Some(rest) => root.join(agent_id).join("frameworks").join(rest.trim_start_matches('/')),
-        None if path.starts_with('/') => PathBuf::from(path),
-        // Nothing depends on where the agent was started.
-        None => return Err(Refusal::not_found(format!("no such file: {path}"))),
-    };
-    Ok(Place { root, wanted })
 }
 
 /// Does what may wait for a disk.

@@ -1,24 +1,24 @@
 //! What the agent knows, copied out of its core at one instant: frameworks, their executors, their tasks. Every endpoint renders
-//! from this, so that they agree, and none of them keeps the event loop. Owns which executor a task belongs to.
+//! from this, so that they agree, and none of them keeps the event loop. Owns the shapes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tepui_agent_core::{Agent, TaskKey};
 use tepui_proto::v1;
 
 use super::Inner;
+use super::copy::copy;
 use super::error::Refusal;
-use crate::layout::Layout;
 
 /// The agent at one instant.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) agent_id: String,
     pub(super) registered: bool,
-    /// With the id, if there is one.
+    /// With the id, if there is one; its resources are those that it registers with.
     pub(super) info: v1::AgentInfo,
+    /// Reservations and volumes included.
+    pub(super) resources: Vec<v1::Resource>,
     /// With an executor that is not completed.
     pub(super) frameworks: Vec<Framework>,
     pub(super) completed_frameworks: Vec<Framework>,
@@ -133,116 +133,5 @@ impl Known {
     /// All tasks, completed ones included.
     pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.executors().chain(self.completed_executors()).flat_map(|(_, executor)| &executor.tasks)
-    }
-}
-
-fn copy(layout: &Layout, agent: &Agent) -> Known {
-    let mut executors: BTreeMap<&str, Vec<Executor>> = BTreeMap::new();
-    for view in agent.tasks() {
-        let stage = match () {
-            () if view.queued => Stage::Queued,
-            () if view.state.is_terminal() => Stage::Terminated,
-            () => Stage::Launched,
-        };
-        let phase = match () {
-            () if view.state.is_terminal() && !view.live => Phase::Terminated,
-            () if view.state == v1::TaskState::TaskKilling => Phase::Terminating,
-            () if view.pid.is_none() => Phase::Registering,
-            () => Phase::Running,
-        };
-        let task = task(agent, view.key, view.info, view.state, view.latest);
-        let mut one = command(layout, agent, view.key, view.info, view.container_id, view.latest);
-        one.tasks.push(Task { stage, task });
-        one.pid = view.pid.filter(|pid| *pid > 1 && phase != Phase::Terminated);
-        one.phase = phase;
-        executors.entry(&view.key.framework_id).or_default().push(one);
-    }
-    let mut completed: BTreeMap<&str, Vec<Executor>> = BTreeMap::new();
-    for done in agent.completed_tasks() {
-        let latest = done.latest.as_ref();
-        let state = latest.map_or(v1::TaskState::TaskLost, v1::TaskStatus::state);
-        let task = task(agent, &done.key, &done.info, state, latest);
-        let mut one = command(layout, agent, &done.key, &done.info, &done.container_id, latest);
-        one.tasks.push(Task { stage: Stage::Completed, task });
-        completed.entry(&done.key.framework_id).or_default().push(one);
-    }
-    let mut framework = |info: &v1::FrameworkInfo| {
-        let id = info.id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
-        Framework {
-            executors: executors.remove(id.as_str()).unwrap_or_default(),
-            completed_executors: completed.remove(id.as_str()).unwrap_or_default(),
-            info: info.clone(),
-            id,
-        }
-    };
-    let frameworks = agent.frameworks().map(&mut framework).collect();
-    let completed_frameworks = agent.completed_frameworks().map(&mut framework).collect();
-    let mut info = agent.config().agent_info.clone();
-    let id = Some(agent.agent_id()).filter(|id| !id.is_empty());
-    info.id = id.map(|id| v1::AgentId { value: Some(id.to_owned()) });
-    Known {
-        agent_id: agent.agent_id().to_owned(),
-        registered: agent.is_registered(),
-        info,
-        frameworks,
-        completed_frameworks,
-    }
-}
-
-/// The executor of a command, which has its task's id and no other task.
-fn command(
-    layout: &Layout,
-    agent: &Agent,
-    key: &TaskKey,
-    info: &v1::TaskInfo,
-    container_id: &str,
-    latest: Option<&v1::TaskStatus>,
-) -> Executor {
-    let name = format!("Command Executor (Task: {})", key.task_id);
-    let status = latest.and_then(|status| status.container_status.as_ref());
-    Executor {
-        info: v1::ExecutorInfo {
-            executor_id: Some(v1::ExecutorId { value: Some(key.task_id.clone()) }),
-            framework_id: Some(v1::FrameworkId { value: Some(key.framework_id.clone()) }),
-            name: Some(name),
-            source: Some(key.task_id.clone()),
-            command: info.command.clone(),
-            container: info.container.clone(),
-            labels: info.labels.clone(),
-            ..Default::default()
-        },
-        container_id: container_id.to_owned(),
-        directory: layout.runs(agent.agent_id(), &key.framework_id, &key.task_id).join(container_id),
-        pid: None,
-        phase: Phase::Terminated,
-        network_infos: status.map(|status| status.network_infos.clone()).unwrap_or_default(),
-        tasks: Vec::new(),
-    }
-}
-
-fn task(
-    agent: &Agent,
-    key: &TaskKey,
-    info: &v1::TaskInfo,
-    state: v1::TaskState,
-    latest: Option<&v1::TaskStatus>,
-) -> v1::Task {
-    v1::Task {
-        name: Some(info.name().to_owned()),
-        task_id: Some(v1::TaskId { value: Some(key.task_id.clone()) }),
-        framework_id: Some(v1::FrameworkId { value: Some(key.framework_id.clone()) }),
-        agent_id: Some(v1::AgentId { value: Some(agent.agent_id().to_owned()) }),
-        executor_id: info.executor.as_ref().and_then(|executor| executor.executor_id.clone()),
-        state: Some(state.into()),
-        resources: info.resources.clone(),
-        statuses: latest.cloned().into_iter().collect(),
-        labels: info.labels.clone(),
-        discovery: info.discovery.clone(),
-        container: info.container.clone(),
-        user: info.command.as_ref().and_then(|command| command.user.clone()),
-        health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy,
-        limits: info.limits.clone(),
-        ..Default::default()
     }
 }

@@ -55,7 +55,7 @@ fn render(app: &Inner, known: &Known) -> Value {
         "start_time": start_time,
         "registered": known.registered,
         "capabilities": CAPABILITIES,
-        "resources": resources(&info.resources),
+        "resources": resources(&known.resources),
         "attributes": attributes(&info.attributes),
         "flags": flag_object(app),
         "frameworks": known.frameworks.iter().map(framework).collect::<Vec<_>>(),
@@ -64,7 +64,7 @@ fn render(app: &Inner, known: &Known) -> Value {
     if let (Some(shown), Value::Object(members)) = (shown.as_object_mut(), members) {
         shown.extend(members);
     }
-    for (name, value) in reserved_and_not(&info.resources) {
+    for (name, value) in reserved_and_not(&known.resources) {
         add(&mut shown, name, Some(value));
     }
     let held: Vec<v1::Resource> =

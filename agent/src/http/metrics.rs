@@ -167,7 +167,7 @@ fn resources(known: &Known, put: &mut impl FnMut(&str, f64) -> Option<f64>) {
                     list.iter().filter(|one| one.revocable.is_some() == revocable).cloned().collect();
                 amount(&list, name)
             };
-            let (total, used) = (of(&known.info.resources), of(&held));
+            let (total, used) = (of(&known.resources), of(&held));
             let name = if revocable { format!("{name}_revocable") } else { name.to_owned() };
             put(&format!("{name}_total"), total);
             put(&format!("{name}_used"), used);

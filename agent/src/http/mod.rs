@@ -13,6 +13,7 @@
 
 mod admission;
 mod containers;
+mod copy;
 mod error;
 mod executor_api;
 mod files;
@@ -23,6 +24,7 @@ mod listener;
 mod logging;
 mod metrics;
 mod operator_api;
+mod places;
 mod query;
 mod route;
 mod sandbox_api;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tepui_proto::resources::Resources;
+use tepui_proto::resources::{Resources, both_forms};
 use tepui_proto::v1;
 
 /// Returns amounts by name; the usual scalars are there even if they are nothing.
@@ -34,7 +34,8 @@ pub(super) fn resources(list: &[v1::Resource]) -> Value {
     shown.into()
 }
 
-/// The agent's resources, by what they are reserved for: amounts, and the whole messages under names that end in `_full`.
+/// The agent's resources, by what they are reserved for: amounts, and the whole messages under names that end in `_full`, with their
+/// reservations in both forms.
 pub(super) fn reserved_and_not(list: &[v1::Resource]) -> [(&'static str, Value); 4] {
     let mut reserved: BTreeMap<&str, Vec<v1::Resource>> = BTreeMap::new();
     let mut unreserved = Vec::new();
@@ -46,11 +47,14 @@ pub(super) fn reserved_and_not(list: &[v1::Resource]) -> [(&'static str, Value);
     }
     let amounts: Map<String, Value> =
         reserved.iter().map(|(role, list)| ((*role).to_owned(), resources(list))).collect();
+    let whole = |list: &Vec<v1::Resource>| json!(list.iter().map(both_forms).collect::<Vec<_>>());
+    let all: Map<String, Value> =
+        reserved.iter().map(|(role, list)| ((*role).to_owned(), whole(list))).collect();
     [
         ("reserved_resources", amounts.into()),
-        ("reserved_resources_full", json!(reserved)),
+        ("reserved_resources_full", all.into()),
         ("unreserved_resources", resources(&unreserved)),
-        ("unreserved_resources_full", json!(unreserved)),
+        ("unreserved_resources_full", whole(&unreserved)),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Opens files and folders below a given one and nowhere else, whatever links tasks lay, and whenever. Owns that proof: what counts
-//! is where the opened file is, not where its name pointed to a moment ago. Everything here blocks.
+//! is where the opened file is, not where its name pointed to a moment ago. The one way out of a sandbox are the links by which the agent
+//! shows volumes there, and they lead to those volumes only. Everything here blocks.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,6 +20,29 @@ const ENTRIES_MAX: usize = 20_000;
 pub(super) struct Place {
     pub(super) root: PathBuf,
     pub(super) wanted: PathBuf,
+    /// The volumes of the sandbox.
+    pub(super) volumes: Vec<ShownVolume>,
+}
+
+/// A volume that the agent shows in a sandbox.
+#[derive(Clone, Debug)]
+pub(super) struct ShownVolume {
+    /// Where, in the words of `wanted`.
+    pub(super) link: PathBuf,
+    pub(super) folder: PathBuf,
+}
+
+impl Place {
+    /// Returns what to open, and what that must be inside of. A volume is entered by its own folder, never by what stands in the sandbox
+    /// in its place, and only while the agent's link stands there.
+    fn real(&self) -> (PathBuf, PathBuf) {
+        let entered = self.volumes.iter().find_map(|volume| {
+            let rest = self.wanted.strip_prefix(&volume.link).ok()?;
+            let is_shown = fs::read_link(&volume.link).is_ok_and(|target| target == volume.folder);
+            is_shown.then(|| (volume.folder.clone(), volume.folder.join(rest)))
+        });
+        entered.unwrap_or_else(|| (self.root.clone(), self.wanted.clone()))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +88,9 @@ pub(super) struct Listed {
 /// 404 if it is not there or not inside, 400 if it is of another kind, 403 if the operating system refuses.
 pub(super) fn open(place: &Place, kind: Kind) -> Result<Opened, Refusal> {
     let shown = place.wanted.display();
-    let root = fs::canonicalize(&place.root).map_err(|_| missing(place))?;
-    let real = fs::canonicalize(&place.wanted).map_err(|error| refusal(place, &error))?;
+    let (root, wanted) = place.real();
+    let root = fs::canonicalize(root).map_err(|_| missing(place))?;
+    let real = fs::canonicalize(wanted).map_err(|error| refusal(place, &error))?;
     // Whether there is such a file outside is nobody's business.
     if !real.starts_with(&root) {
         return Err(missing(place));
@@ -176,7 +201,7 @@ mod unit {
         symlink("../in-not/secret", root.join("bad")).unwrap();
         symlink("/", root.join("slash")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
-        let at = |wanted: &str| Place { root: root.clone(), wanted: root.join(wanted) };
+        let at = |wanted: &str| Place { root: root.clone(), wanted: root.join(wanted), volumes: Vec::new() };
         for good in ["sub/file", "good", "sub/../good", "../in/good"] {
             let opened = open(&at(good), Kind::File).unwrap();
             assert!(opened.path.starts_with(&root));
@@ -212,12 +237,59 @@ mod unit {
     fn a_part_ends_where_the_file_does() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("f"), "0123456789").unwrap();
-        let place = Place { root: folder.path().to_owned(), wanted: folder.path().join("f") };
+        let (root, wanted) = (folder.path().to_owned(), folder.path().join("f"));
+        let place = Place { root, wanted, volumes: Vec::new() };
         for (offset, length, expected) in
             [(0, 4, "0123"), (8, 100, "89"), (10, 1, ""), (u64::MAX, u64::MAX, ""), (3, 0, "")]
         {
             let part = read(&place, offset, length).unwrap();
             assert_eq!((part.size, part.data.as_slice()), (10, expected.as_bytes()), "{offset} {length}");
         }
+    }
+
+    #[test]
+    fn the_agents_own_links_lead_to_its_volumes_and_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(folder.path()).unwrap();
+        let (root, mine, other) =
+            (base.join("slaves/run"), base.join("volumes/mine"), base.join("volumes/other"));
+        for folder in [&root.join("deep"), &mine.join("sub"), &other] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(mine.join("sub/file"), "kept").unwrap();
+        fs::write(other.join("secret"), "s").unwrap();
+        symlink(&mine, root.join("deep/data")).unwrap();
+        // What a task may try: its own link to a foreign volume, to its own one by another name, and links out of its volume.
+        symlink(&other, root.join("stolen")).unwrap();
+        symlink(&mine, root.join("alias")).unwrap();
+        symlink("/etc", mine.join("etc")).unwrap();
+        symlink(&other, mine.join("other")).unwrap();
+        let volumes = vec![
+            ShownVolume { link: root.join("deep/data"), folder: mine.clone() },
+            // Replaced by the task.
+            ShownVolume { link: root.join("stolen"), folder: mine.clone() },
+        ];
+        let at =
+            |wanted: &str| Place { root: root.clone(), wanted: root.join(wanted), volumes: volumes.clone() };
+        assert_eq!(read(&at("deep/data/sub/file"), 0, 9).unwrap().data, b"kept");
+        let listed = list(&at("deep/data"), "x").unwrap();
+        assert_eq!(listed.entries.len(), 3, "sub, and the links, which are shown but not followed");
+        for bad in [
+            "stolen/secret",
+            "alias/sub/file",
+            "deep/data/etc/passwd",
+            "deep/data/other/secret",
+            "deep/data/../other/secret",
+            "deep/data/../../slaves",
+            "deep/data/none",
+        ] {
+            assert_eq!(status(open(&at(bad), Kind::File)), 404, "{bad}");
+        }
+        for bad in ["stolen", "alias", "deep/data/etc", "deep/data/other", "deep/data/.."] {
+            assert_eq!(status(list(&at(bad), "x")), 404, "{bad}");
+        }
+        fs::remove_file(root.join("deep/data")).unwrap();
+        symlink("/etc", root.join("deep/data")).unwrap();
+        assert_eq!(status(open(&at("deep/data/passwd"), Kind::File)), 404, "replaced by the task");
     }
 }

@@ -10,6 +10,7 @@ use crate::containerizer::Owner;
 
 impl EventLoop {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
+        self.observed.see_effect(&effect);
         match effect {
             Effect::Checkpoint { id, record } => {
                 if !self.journal.append(id, record).await {
@@ -29,6 +30,7 @@ impl EventLoop {
             Effect::KillExecutor { executor, grace_ms } => {
                 self.containers.kill(&Owner::Executor(executor), grace_ms);
             }
+            Effect::ShowVolumes(show) => self.containers.show_volumes(*show),
             Effect::ExecutorForgotten { executor, container_id } => {
                 tracing::debug!(%executor, container_id, "executor forgotten");
                 self.containers.forget(container_id);

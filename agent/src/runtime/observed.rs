@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tepui_agent_core::{Input, Note};
+use tepui_agent_core::{Effect, Input, Note};
 use tepui_proto::v1::TaskState;
 use tokio::sync::watch;
 
@@ -21,10 +21,11 @@ pub(crate) enum Count {
     TasksDropped,
     TasksGone,
     StatusUpdates,
-    /// Of executors, refused.
+    /// Of executors: refused, or about tasks that they do not run.
     InvalidUpdates,
-    /// Of frameworks to executors, delivered.
+    /// Between frameworks and executors, passed on.
     Messages,
+    /// Nobody was there to take them.
     DroppedMessages,
     LaunchErrors,
     ExecutorsTerminated,
@@ -73,7 +74,7 @@ pub(crate) struct Observed {
     recovery_ms: AtomicU64,
     started: Instant,
     master: ArcSwapOption<String>,
-    /// Rises whenever a task changes its state.
+    /// Rises whenever a task changes its state, or an executor does.
     changes: watch::Sender<u64>,
 }
 
@@ -125,7 +126,7 @@ impl Observed {
         self.master.load_full()
     }
 
-    /// Wakes with every change of a task's state.
+    /// Wakes with every change of the state of a task or an executor.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -140,6 +141,21 @@ impl Observed {
         }
     }
 
+    pub(super) fn see_effect(&self, effect: &Effect) {
+        let passes_message = match effect {
+            Effect::Send(call) => call.message.is_some(),
+            Effect::ToExecutor { event, .. } => event.message.is_some(),
+            _ => false,
+        };
+        if passes_message {
+            self.add(Count::Messages, 1);
+        }
+    }
+
+    fn announce(&self) {
+        self.changes.send_modify(|number| *number = number.wrapping_add(1));
+    }
+
     pub(super) fn see_note(&self, note: &Note) {
         match note {
             Note::TaskState { state, .. } => {
@@ -147,8 +163,10 @@ impl Observed {
                 if let Some(count) = Count::of_end(*state) {
                     self.add(count, 1);
                 }
-                self.changes.send_modify(|number| *number = number.wrapping_add(1));
+                self.announce();
             }
+            Note::ExecutorState { .. } => self.announce(),
+            Note::UpdateRefused { .. } => self.add(Count::InvalidUpdates, 1),
             Note::MessageDropped { .. } => self.add(Count::DroppedMessages, 1),
             _ => {}
         }

@@ -12,3 +12,4 @@ mod master;
 mod operator;
 mod restarts;
 mod rig;
+mod shown;

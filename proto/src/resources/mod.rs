@@ -11,8 +11,10 @@
 mod amount;
 mod collection;
 mod convert;
+mod endpoint;
 mod error;
 mod identity;
+mod made;
 mod millis;
 #[cfg(test)]
 mod properties;
@@ -22,8 +24,10 @@ mod text;
 pub use amount::Amount;
 pub use collection::Resources;
 pub use convert::ReservationFormat;
+pub use endpoint::both_forms;
 pub use error::{Problem, ResourceError, TextError};
 pub use identity::{Identity, Reservation, ReservationKind, ValueKind};
+pub use made::{apply_made, base, without_volume};
 pub use millis::Millis;
 pub use ranges::Ranges;
 pub use text::parse_attributes;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use tepui_proto::resources::{Amount, Identity, ResourceError, Resources};
-use tepui_proto::v1::resource::{DiskInfo, ReservationInfo, reservation_info};
+pub use tepui_proto::resources::{apply_made, base, without_volume};
+use tepui_proto::v1::resource::{ReservationInfo, reservation_info};
 use tepui_proto::v1::{Resource, resource};
 
 /// Reservations in the modern form, checked, without the allocation.
@@ -45,28 +46,6 @@ pub fn less_reserved(resource: &Resource) -> Resource {
     resource
 }
 
-/// The same as a plain disk.
-pub fn without_volume(resource: &Resource) -> Resource {
-    let mut resource = resource.clone();
-    resource.shared = None;
-    resource.disk = resource.disk.and_then(|disk| disk.source).map(|source| DiskInfo {
-        source: Some(source),
-        persistence: None,
-        volume: None,
-    });
-    resource
-}
-
-/// What the agent itself has of it.
-pub fn base(resource: &Resource) -> Resource {
-    let mut resource = match &resource.disk {
-        Some(disk) if disk.persistence.is_some() => without_volume(resource),
-        _ => resource.clone(),
-    };
-    resource.reservations.retain(|one| one.r#type == Some(reservation_info::Type::Static as i32));
-    resource
-}
-
 /// The sum of the bases; nothing if they cannot be counted with.
 pub fn bases(resources: &Resources) -> Option<Resources> {
     let list: Vec<Resource> = resources.to_proto().iter().map(base).collect();
@@ -81,20 +60,6 @@ pub fn is_made(identity: &Identity) -> bool {
 /// The part of an agent's resources that operations made.
 pub fn made(total: &Resources) -> Resources {
     total.filter(is_made)
-}
-
-/// The resources of an agent that has `own` and on which `made` was made. What no longer finds a base is returned apart.
-pub fn apply_made(own: &Resources, made: &[Resource]) -> (Resources, Vec<Resource>) {
-    let mut total = own.clone();
-    let mut left = Vec::new();
-    for one in made {
-        let parts = (Resources::from_proto(&[base(one)]), Resources::from_proto(std::slice::from_ref(one)));
-        match parts {
-            (Ok(base), Ok(whole)) if total.contains(&base) => total = total.saturating_sub(&base) + &whole,
-            _ => left.push(one.clone()),
-        }
-    }
-    (total, left)
 }
 
 /// Role and id of a volume: its name on an agent.

@@ -10,6 +10,7 @@ use v1::task_status::{Reason, Source};
 use super::subscribe::new_event;
 use crate::agent::{Agent, Awaiting, Turn};
 use crate::checkpoint::{Kind, Updated};
+use crate::link::LinkState;
 use crate::status::{News, container};
 use crate::task::Phase;
 use crate::{ExecutorKey, Note, TaskKey};
@@ -27,7 +28,7 @@ impl Agent {
         let task_key = TaskKey::new(key.framework_id.clone(), task_id.value());
         let task = self.tasks.get_mut(&task_key).filter(|task| task.executor.as_ref() == Some(key));
         let Some(task) = task.filter(|task| matches!(task.phase, Phase::Running | Phase::Done)) else {
-            turn.odd(format!("executor {key} reports on task {}, which it does not have", task_key.task_id));
+            turn.note(refused(key, &status));
             self.send_acknowledged(turn, key, task_id, uuid);
             return;
         };
@@ -38,10 +39,7 @@ impl Agent {
             return;
         }
         if task.phase == Phase::Done {
-            turn.odd(format!(
-                "executor {key} reports {} of task {task_key} after its end",
-                status.state().as_str_name()
-            ));
+            turn.note(refused(key, &status));
             self.send_acknowledged(turn, key, task_id, uuid);
             return;
         }
@@ -92,6 +90,13 @@ impl Agent {
 
     /// MESSAGE of an executor: best effort.
     pub(crate) fn on_executor_message(&mut self, turn: &mut Turn<'_>, key: &ExecutorKey, data: Bytes) {
+        if self.link.state != LinkState::Up {
+            turn.note(Note::MessageDropped {
+                framework_id: key.framework_id.clone(),
+                executor_id: key.executor_id.clone(),
+            });
+            return;
+        }
         let message = link_call::Message {
             framework_id: Some(key.wire_framework_id()),
             executor_id: Some(key.wire_executor_id()),
@@ -175,4 +180,9 @@ impl Agent {
         let kill = event::Kill { task_id: Some(task.wire_task_id()), kill_policy };
         self.send_to_executor(turn, key, Event { kill: Some(kill), ..new_event(event::Type::Kill) });
     }
+}
+
+fn refused(key: &ExecutorKey, status: &v1::TaskStatus) -> Note {
+    let task_id = status.task_id.as_ref().map_or("", v1::TaskId::value).to_owned();
+    Note::UpdateRefused { executor: key.clone(), task_id, state: status.state() }
 }

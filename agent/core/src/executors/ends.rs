@@ -115,10 +115,11 @@ impl Agent {
             container_id: executor.container_id.clone(),
         };
         let record = self.checkpoint(turn, Kind::ExecutorEnded(ended));
-        let status = match &end {
-            End::Exited(Exit::Status { status, .. }) => *status,
-            End::Exited(Exit::Unknown { .. }) | End::NotStarted { .. } => UNKNOWN_STATUS,
+        let seen = match &end {
+            End::Exited(Exit::Status { status, .. }) => Some(*status),
+            End::Exited(Exit::Unknown { .. }) | End::NotStarted { .. } => None,
         };
+        let status = seen.unwrap_or(UNKNOWN_STATUS);
         let container_id = executor.container_id.clone();
         self.await_record(record, Awaiting::ExecutorEnded { executor: key.clone(), container_id, status });
         self.forget_framework_without_use(&key.framework_id);
@@ -127,8 +128,9 @@ impl Agent {
         }
         self.completed_executors.push_back(CompletedExecutor {
             key: key.clone(),
-            info: executor.info,
+            info: v1::ExecutorInfo { data: None, ..executor.info },
             container_id: executor.container_id,
+            status: seen,
         });
     }
 

@@ -15,6 +15,7 @@ mod ends;
 mod launch;
 mod recovery;
 mod subscribe;
+mod volumes;
 
 use tepui_proto::v1;
 

@@ -86,36 +86,35 @@ impl Agent {
         }
     }
 
-    /// Hands every task that waits to an executor that listens, in the order of launches, a group as one.
+    /// Hands every task that waits to an executor that listens, in the order of launches, a group as one. One with volumes follows
+    /// when they are in the sandbox.
     pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>, key: &ExecutorKey) {
-        let Some(executor) = self.executors.get_mut(key).filter(|executor| {
+        let Some(executor) = self.executors.get(key).filter(|executor| {
             executor.phase == Phase::Running && executor.connection.is_some() && executor.ending.is_none()
         }) else {
             return;
         };
         let info = executor.info.clone();
-        let mut waiting: BTreeMap<u64, Vec<v1::TaskInfo>> = BTreeMap::new();
-        let mut grouped = BTreeSet::new();
-        let own = self.tasks.values_mut().filter(|task| task.executor.as_ref() == Some(key));
+        let mut waiting: BTreeMap<u64, Vec<TaskKey>> = BTreeMap::new();
+        let mut groups = BTreeSet::new();
         // A group is queued member by member, in one turn; it is whole or not there.
+        let own = || self.tasks.values().filter(|task| task.executor.as_ref() == Some(key));
         let accepting: BTreeSet<u64> =
-            own.filter(|task| task.phase == task::Phase::Accepting).filter_map(|task| task.group).collect();
-        let own = self.tasks.values_mut().filter(|task| task.executor.as_ref() == Some(key));
-        for task in own.filter(|task| task.phase == task::Phase::Queued) {
+            own().filter(|task| task.phase == task::Phase::Accepting).filter_map(|task| task.group).collect();
+        for task in own().filter(|task| task.phase == task::Phase::Queued) {
             if task.group.is_some_and(|group| accepting.contains(&group)) {
                 continue;
             }
-            task.phase = task::Phase::Running;
-            grouped.extend(task.group);
-            let whole = v1::TaskInfo { executor: Some(info.clone()), ..task.info.clone() };
-            waiting.entry(task.group.unwrap_or(task.launch_seq)).or_default().push(whole);
+            groups.extend(task.group);
+            waiting.entry(task.group.unwrap_or(task.launch_seq)).or_default().push(task.key.clone());
         }
-        if waiting.is_empty() {
-            return;
-        }
-        executor.ever_sent = true;
-        for (first, tasks) in waiting {
-            if grouped.contains(&first) {
+        for (first, keys) in waiting {
+            if !self.volumes_are_shown(turn, key, &keys) {
+                continue;
+            }
+            let tasks: Vec<v1::TaskInfo> =
+                keys.iter().filter_map(|task| self.hand_over(task, &info)).collect();
+            if groups.contains(&first) {
                 let group = event::LaunchGroup { task_group: Some(v1::TaskGroupInfo { tasks }) };
                 let event = Event { launch_group: Some(group), ..new_event(event::Type::LaunchGroup) };
                 self.send_to_executor(turn, key, event);
@@ -127,6 +126,16 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// A task is on its way to its executor from here on.
+    fn hand_over(&mut self, task: &TaskKey, executor: &v1::ExecutorInfo) -> Option<v1::TaskInfo> {
+        let task = self.tasks.get_mut(task)?;
+        task.phase = task::Phase::Running;
+        let whole = v1::TaskInfo { executor: Some(executor.clone()), ..task.info.clone() };
+        let executor = self.executors.get_mut(task.executor.as_ref()?)?;
+        executor.ever_sent = true;
+        Some(whole)
     }
 
     /// An executor that was away is told again what is to be killed.
