@@ -246,6 +246,7 @@ impl World {
             // No framework of the simulation brings executors.
             Effect::LaunchExecutor(_)
             | Effect::KillExecutor { .. }
+            | Effect::ShowVolumes(_)
             | Effect::ExecutorForgotten { .. }
             | Effect::ToExecutor { .. }
             | Effect::CloseExecutor { .. } => {}
