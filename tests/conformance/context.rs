@@ -178,8 +178,12 @@ impl Context {
                 self.cluster.start_agent(index)?;
             }
         }
-        self.leader().await?;
-        self.undo_operators().await?;
+        // A master that has just been elected refuses everything for a moment.
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.undo_operators().await {
+            anyhow::ensure!(Instant::now() < until, "what operators wanted stays: {error:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.settled().await
     }
 

@@ -14,13 +14,6 @@ use crate::harness;
 /// Longest that one scenario may take in one encoding.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// They count what is reserved, offered or asked back in the whole cluster, or need agents that no other scenario gave up: each run of
-/// them begins with a cluster of its own.
-const OWN_CLUSTER: &[&str] = &["80", "91", "103", "104"];
-
-/// Run only when they are named: they pass so, and fail behind the other scenarios with three masters, for a reason not found yet.
-const BY_NUMBER_ONLY: &[&str] = &["80", "91"];
-
 /// What to run, and with which executable.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -100,8 +93,7 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
         let mut context: Option<Context> = None;
         for (scenario, built) in here {
             for media in built.encodings.list() {
-                let shared = context.take().filter(|_| !OWN_CLUSTER.contains(&scenario.number));
-                let mut cluster = match shared {
+                let mut cluster = match context.take() {
                     Some(context) => context,
                     None => Box::pin(Context::start(needs, &settings.executable)).await?,
                 };
@@ -138,10 +130,8 @@ fn choose(numbers: &[String]) -> anyhow::Result<Vec<(&'static Scenario, Built)>>
     {
         anyhow::bail!("there is no scenario {unknown}");
     }
-    let wanted = |scenario: &Scenario| match numbers {
-        [] => !BY_NUMBER_ONLY.contains(&scenario.number),
-        numbers => numbers.iter().any(|number| number == scenario.number),
-    };
+    let wanted =
+        |scenario: &Scenario| numbers.is_empty() || numbers.iter().any(|number| number == scenario.number);
     let built = |scenario: &'static Scenario| match scenario.state {
         State::Built(built) => Some((scenario, built)),
         State::Later(_) => None,

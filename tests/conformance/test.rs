@@ -1,4 +1,4 @@
-//! Runs every scenario that is built but those that run by number only, against real processes, and fails with the list of those that do not hold.
+//! Runs every scenario that is built, against real processes, and fails with the list of those that do not hold.
 
 use tepui_tests::conformance::{self, Outcome, Settings};
 

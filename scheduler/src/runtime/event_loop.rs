@@ -255,23 +255,24 @@ impl EventLoop {
     /// One input, everything it causes, and what that causes in turn: consumers that were cut are reported at once.
     fn turn(&mut self, input: Input) {
         let Some(session) = &mut self.session else { return };
-        let Parts { master, hands, metrics, .. } = &mut self.parts;
+        let Parts { master, hands, metrics, board, .. } = &mut self.parts;
         let mut next = Some(input);
         let mut cut = Vec::new();
         while let Some(input) = next.take() {
             let started = Instant::now();
             master.handle(session.clock.now(started), input, &mut self.effects);
             metrics.turn_seconds.observe(started.elapsed().as_secs_f64());
+            // Before anyone is told: whoever has heard of something finds it when it reads.
+            board.publish_local(Some(master.local_view()));
             hands.perform(&mut self.effects, &session.lead, &mut session.clock);
             cut.extend(hands.take_cut());
             next = cut.pop().map(|connection| Input::ConnectionClosed { connection });
         }
     }
 
-    /// Shows the outside what came of it.
+    /// Shows the outside whether this master serves.
     fn publish(&mut self) {
         let Some(session) = &self.session else { return };
-        self.parts.board.publish_local(Some(self.parts.master.local_view()));
         let role = match (self.parts.master.serving(), self.draining) {
             (_, true) => Role::Draining,
             (true, false) => Role::Serving { lead: session.lead.clone() },

@@ -17,7 +17,7 @@ use crate::view::instant;
 pub(crate) enum Standing {
     /// Registered with the present leader.
     Registered,
-    /// Its stream ended; it may come back.
+    /// Its stream to the present leader ended; it may come back.
     Disconnected,
     /// Known from before the last leader change and not back yet.
     Recovered,
@@ -31,10 +31,10 @@ pub(crate) fn standing(registry: &Registry, agent: &AgentRecord) -> Standing {
         Standing::Unreachable
     } else if registry.agent_connected(agent) {
         Standing::Registered
-    } else if agent.disconnected_ms.is_some() {
-        Standing::Disconnected
-    } else {
+    } else if registry.agent_awaited(agent) {
         Standing::Recovered
+    } else {
+        Standing::Disconnected
     }
 }
 

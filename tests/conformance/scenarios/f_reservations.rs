@@ -1,5 +1,6 @@
 //! Scenario 91: reservations and volumes outlive the agent's process and the leading master.
 
+use anyhow::Context as _;
 use tepui_proto::v1;
 use tepui_proto::v1::TaskState;
 use tepui_proto::v1::framework_info::capability::Type::ReservationRefinement;
@@ -28,6 +29,15 @@ async fn whole_offer(framework: &mut Framework, agent: &str) -> anyhow::Result<v
         .await
 }
 
+/// What a master shows of the reservations on an agent, in whichever list the agent stands: one that is not back yet at a new leader
+/// is in the second.
+async fn shown(cx: &Context, agent: &str) -> anyhow::Result<serde_json::Value> {
+    let all = cx.http.get_json(&cx.leader().await?, "/slaves").await?;
+    let mut agents = ["slaves", "recovered_slaves"].iter().filter_map(|list| all[*list].as_array()).flatten();
+    let it = agents.find(|one| one["id"] == agent).with_context(|| format!("no agent {agent}: {all}"))?;
+    Ok(it["reserved_resources_full"].clone())
+}
+
 pub(crate) async fn survive(cx: &mut Context) -> anyhow::Result<()> {
     let info = able(in_roles(lasting("reserves"), &["web"]), &[ReservationRefinement]);
     let mut framework = cx.subscribe(info.clone()).await?;
@@ -44,6 +54,8 @@ pub(crate) async fn survive(cx: &mut Context) -> anyhow::Result<()> {
     framework.state("writes", TaskState::TaskFinished).await?;
     let before = made(&cx.total(&agent).await?);
     anyhow::ensure!(before.len() == 2, "{before:?}");
+    let reserved_before = shown(cx, &agent).await?;
+    anyhow::ensure!(reserved_before["web"].as_array().is_some_and(|all| all.len() == 2), "{reserved_before}");
     // The agent's process ends and comes back.
     cx.cluster.kill_agent(index);
     framework.offers.clear();
@@ -64,12 +76,14 @@ pub(crate) async fn survive(cx: &mut Context) -> anyhow::Result<()> {
             cx.cluster.kill_agent(index);
         }
         let leader = kill_leader(cx).await?;
-        let after = made(&cx.total(&agent).await?);
-        anyhow::ensure!(after == before, "{after:?} at the next leader, before the agent is back");
+        let after = shown(cx, &agent).await?;
+        anyhow::ensure!(after == reserved_before, "{after} at the next leader, before the agent is back");
         if together {
             cx.cluster.start_agent(index)?;
         }
         active_agents(cx, 2).await?;
+        let after = made(&cx.total(&agent).await?);
+        anyhow::ensure!(after == before, "{after:?} after the agent is back");
         framework = resubscribe(cx, &leader, &framework.id, info.clone()).await?;
         whole_offer(&mut framework, &agent).await?;
         for master in 0..cx.cluster.masters().len() {

@@ -190,7 +190,7 @@ impl Master {
     }
 
     pub(super) fn lead_since_ms(&self) -> u64 {
-        self.registry.leader.as_ref().map_or(0, |leader| leader.since_ms)
+        self.registry.lead_since_ms()
     }
 
     pub(super) fn is_connected(&self, party: &Party) -> bool {

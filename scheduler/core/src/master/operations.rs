@@ -305,7 +305,7 @@ impl Master {
         match self.registry.agents.get(&agent) {
             None if self.registry.is_gone(&agent) => OperationState::OperationGoneByOperator,
             Some(record) if record.unreachable_ms.is_some() => OperationState::OperationUnreachable,
-            Some(record) if self.may_come_back(record) => OperationState::OperationRecovering,
+            Some(record) if self.registry.agent_awaited(record) => OperationState::OperationRecovering,
             _ => OperationState::OperationUnknown,
         }
     }

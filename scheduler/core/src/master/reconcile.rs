@@ -66,7 +66,7 @@ impl Master {
     fn state_of_unknown(&self, agent: Option<&AgentId>) -> Option<TaskState> {
         let Some(id) = agent else {
             let mut awaited = self.timers.agents_awaited().filter_map(|id| self.registry.agents.get(id));
-            let waiting = awaited.any(|record| self.may_come_back(record));
+            let waiting = awaited.any(|record| self.registry.agent_awaited(record));
             return (!waiting).then_some(TaskState::TaskUnknown);
         };
         if self.registry.is_gone(id) {
@@ -75,15 +75,9 @@ impl Master {
         match self.registry.agents.get(id) {
             None => Some(TaskState::TaskUnknown),
             Some(record) if record.unreachable_ms.is_some() => Some(TaskState::TaskUnreachable),
-            Some(record) if self.may_come_back(record) => None,
+            Some(record) if self.registry.agent_awaited(record) => None,
             Some(_) => Some(TaskState::TaskGone),
         }
-    }
-
-    /// Whether the agent is known from before this leadership and has not been heard of since.
-    pub(super) fn may_come_back(&self, record: &crate::registry::AgentRecord) -> bool {
-        let left_since = record.disconnected_ms.is_some_and(|left_ms| left_ms >= self.lead_since_ms());
-        record.unreachable_ms.is_none() && !self.registry.agent_connected(record) && !left_since
     }
 
     fn answer_pending(&mut self, id: &FrameworkId, key: &TaskKey) {
@@ -103,7 +97,7 @@ impl Master {
         // The last leader may have forwarded updates that it did not live to commit: whether this task still stages, only its
         // agent can say, and it is not back yet.
         let agent = self.registry.agents.get(&record.agent_id());
-        if state == TaskState::TaskStaging && agent.is_some_and(|agent| self.may_come_back(agent)) {
+        if state == TaskState::TaskStaging && agent.is_some_and(|agent| self.registry.agent_awaited(agent)) {
             return false;
         }
         let seen = self.reports.seen(key);

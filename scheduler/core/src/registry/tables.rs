@@ -87,6 +87,19 @@ impl Registry {
         self.epoch > 0 && agent.connected_epoch == self.epoch
     }
 
+    /// Cluster time at which the current leader took the lead, in milliseconds; all that it logs is as late or later, all that is
+    /// older earlier.
+    pub fn lead_since_ms(&self) -> u64 {
+        self.leader.as_ref().map_or(0, |leader| leader.since_ms)
+    }
+
+    /// Whether the agent is known from before this leadership and has not been heard of since: whether it still lives, nobody can
+    /// tell yet.
+    pub fn agent_awaited(&self, agent: &AgentRecord) -> bool {
+        let left_since = agent.disconnected_ms.is_some_and(|left_ms| left_ms >= self.lead_since_ms());
+        agent.unreachable_ms.is_none() && !self.agent_connected(agent) && !left_since
+    }
+
     /// Whether the framework is subscribed to the current leader.
     pub fn framework_connected(&self, framework: &FrameworkRecord) -> bool {
         self.epoch > 0 && framework.connected_epoch == self.epoch

@@ -82,13 +82,46 @@ fn agents_get_a_minute_after_a_leader_change() {
 }
 
 #[test]
+fn an_agent_that_left_just_before_the_leader_did_may_still_come_back() {
+    let mut harness = Harness::new();
+    let agent = harness.agent("cpus:1;mem:64");
+    let peer = harness.framework("f");
+    // That it left is the last thing that the former leader logged.
+    harness.break_stream(agent.connection);
+    harness.elect();
+    let record = harness.registry.agents.values().next().unwrap();
+    assert!(record.disconnected_ms.is_some() && harness.registry.agent_awaited(record));
+    let peer = harness.resubscribe(&peer);
+    harness.reconcile(&peer, &[("x", Some(agent.id.as_str()))]);
+    assert_eq!(harness.events(&peer), [], "nobody knows yet whether it runs");
+    harness.advance(59_000);
+    assert!(harness.registry.agents.values().all(|record| record.unreachable_ms.is_none()), "a full grace");
+    harness.advance(2_000);
+    assert!(harness.registry.agents.values().all(|record| record.unreachable_ms.is_some()));
+}
+
+#[test]
+fn a_framework_that_left_just_before_the_leader_did_gets_ten_seconds() {
+    let mut harness = Harness::new();
+    let mut info = framework_info("f");
+    info.failover_timeout = Some(1.0);
+    let peer = harness.framework_with(info);
+    harness.break_stream(peer.connection);
+    harness.elect();
+    harness.advance(9_500);
+    assert!(harness.registry.frameworks.contains_key(&peer.id));
+    harness.advance(1_000);
+    assert!(harness.registry.completed(&peer.id).is_some());
+}
+
+#[test]
 fn a_leader_change_gives_lost_agents_up_one_by_one() {
     let mut harness = Harness::new();
     for _ in 0..5 {
         harness.agent("cpus:1;mem:64");
     }
     harness.elect();
-    harness.advance(60_000);
+    harness.advance(60_001);
     let lost = |harness: &Harness| {
         harness.registry.agents.values().filter(|record| record.unreachable_ms.is_some()).count()
     };

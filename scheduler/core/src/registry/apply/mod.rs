@@ -103,6 +103,9 @@ impl Step<'_> {
     fn take_lead(&mut self, take: &TakeLead) -> Outcome {
         let tables = &mut *self.tables;
         tables.epoch += 1;
+        // Cluster time stands still between two leaders. Without this step what the former one logged last would bear the time of
+        // the new lead, and an agent or framework that it saw leave would be taken for one that left the new leader.
+        tables.cluster_ms += 1;
         tables.leader = Some(Arc::new(LeaderRecord {
             node_id: take.node_id,
             master_id: take.master_id.clone(),

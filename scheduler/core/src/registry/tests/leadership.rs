@@ -12,7 +12,7 @@ fn every_leadership_raises_the_epoch() {
     assert_eq!(story.take_lead(2), Outcome::TookLead { epoch: 2 });
     assert_eq!(story.changes, [Change::Leadership]);
     let leader = story.registry.leader.clone().unwrap();
-    assert_eq!((leader.node_id, leader.since_ms), (2, 20));
+    assert_eq!((leader.node_id, leader.since_ms), (2, 21));
 }
 
 #[test]
