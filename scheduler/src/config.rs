@@ -103,6 +103,10 @@ pub struct Timers {
     pub allocation_interval: Duration,
     /// An unanswered offer is rescinded after this long; `None` keeps it for ever.
     pub offer_timeout: Option<Duration>,
+    /// Pause before the status of an operation that its framework does not acknowledge is repeated; doubles each time …
+    pub operation_retry_min: Duration,
+    /// … up to this.
+    pub operation_retry_max: Duration,
     /// Least time between two agents that are given up for their silence; zero sets no limit.
     pub agent_removal_interval: Duration,
     /// Between two looks for agents to be forgotten …
@@ -135,6 +139,8 @@ impl Default for Timers {
             allocation_delay: Duration::from_millis(20),
             allocation_interval: Duration::from_secs(1),
             offer_timeout: Some(Duration::from_secs(300)),
+            operation_retry_min: Duration::from_secs(10),
+            operation_retry_max: Duration::from_mins(10),
             agent_removal_interval: Duration::ZERO,
             registry_gc_interval: Duration::from_mins(15),
             registry_max_agent_age: Duration::from_hours(14 * 24),
@@ -365,6 +371,7 @@ impl Config {
         let timers = &self.timers;
         let intervals = [
             ("heartbeat_interval", timers.heartbeat_interval),
+            ("operation_retry_min", timers.operation_retry_min),
             ("agent_ping_interval", timers.agent_ping_interval),
             ("driver_lease", timers.driver_lease),
             ("event_heartbeat_interval", timers.event_heartbeat_interval),

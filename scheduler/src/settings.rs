@@ -28,6 +28,8 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
         allocation_delay_ms: ms(timers.allocation_delay),
         allocation_interval_ms: ms(timers.allocation_interval),
         offer_timeout_ms: timers.offer_timeout.map_or(NEVER_MS, ms),
+        operation_retry_min_ms: ms(timers.operation_retry_min),
+        operation_retry_max_ms: ms(timers.operation_retry_max),
         driver_lease_ms: ms(timers.driver_lease),
         allocator: Options {
             // Checked with the configuration.
@@ -100,6 +102,8 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("observe_interval", secs(timers.observe_interval)),
         ("allocation_interval", secs(timers.allocation_interval)),
         ("offer_timeout", timers.offer_timeout.map_or_else(String::new, secs)),
+        ("operation_retry_min", secs(timers.operation_retry_min)),
+        ("operation_retry_max", secs(timers.operation_retry_max)),
         ("agent_removal_rate_limit", removal_limit(timers.agent_removal_interval)),
         ("recovery_agent_removal_limit", format!("{}%", config.limits.recovery_agent_removal_percent)),
         ("registry_gc_interval", secs(timers.registry_gc_interval)),

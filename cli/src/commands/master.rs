@@ -105,6 +105,12 @@ struct TimerArgs {
     /// An unanswered offer is taken back after this long; 0secs keeps it for ever [5mins].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     offer_timeout: Option<Duration>,
+    /// Until the status of an operation that its framework does not acknowledge is repeated; doubles each time [10secs].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    operation_retry_min: Option<Duration>,
+    /// The longest pause between two such repetitions [10mins].
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    operation_retry_max: Option<Duration>,
     /// A leader without contact to a majority for this long steps down [1secs].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     leader_contact_timeout: Option<Duration>,
@@ -177,6 +183,8 @@ impl TimerArgs {
         set(&mut timers.observe_interval, self.observe_interval);
         set(&mut timers.allocation_delay, self.allocation_delay);
         set(&mut timers.allocation_interval, self.allocation_interval);
+        set(&mut timers.operation_retry_min, self.operation_retry_min);
+        set(&mut timers.operation_retry_max, self.operation_retry_max);
         set(&mut timers.leader_contact_timeout, self.leader_contact_timeout);
         timers.agent_ping_timeouts = self.max_agent_ping_timeouts.unwrap_or(timers.agent_ping_timeouts);
         if let Some(timeout) = self.offer_timeout {
@@ -230,7 +238,7 @@ mod tests {
         std::fs::write(&credentials, "alice secret\n").unwrap();
         let config = parsed(&format!(
             "tepui master --node-id 2 --work-dir /x --masters 1=a:1/2,2=b:3/4 --port 4 --peer_port 3 \
-             --heartbeat_interval 1secs --offer-timeout 0secs --raft-election-max 200ms --bootstrap \
+             --heartbeat_interval 1secs --offer-timeout 0secs --operation-retry-min 2secs --operation_retry_max 3secs --raft-election-max 200ms --bootstrap \
              --authenticate_http_readwrite --authenticate-http-frameworks=true \
              --authenticate-http-readonly=false --credentials file://{}",
             credentials.display(),
@@ -239,6 +247,8 @@ mod tests {
         assert_eq!((config.port, config.peer_port, config.bootstrap), (4, 3, true));
         assert_eq!(config.timers.heartbeat_interval, Duration::from_secs(1));
         assert_eq!(config.timers.offer_timeout, None);
+        assert_eq!(config.timers.operation_retry_min, Duration::from_secs(2));
+        assert_eq!(config.timers.operation_retry_max, Duration::from_secs(3));
         assert_eq!(config.raft_timing.election_max_ms, 200);
         let guarded = &config.authentication;
         assert_eq!((guarded.readonly, guarded.readwrite, guarded.frameworks), (false, true, true));

@@ -72,7 +72,8 @@ pub(crate) async fn handle(
         return Ok(elsewhere.answer(&uri));
     }
     // Scripts post JSON here without saying so.
-    let body = plain::body(request, &[(Method::POST, "POST")], app.limits.body_bytes).await?;
+    let allowed = if endpoint == Plain::Schedule { "GET, POST" } else { "POST" };
+    let body = plain::body(request, &[(Method::POST, allowed)], app.limits.body_bytes).await?;
     let change = match endpoint {
         Plain::Schedule => FleetCall::UpdateSchedule(wire::decode::<Schedule>(MediaType::Json, &body)?),
         Plain::Down => FleetCall::StartMaintenance(machines(&body)?),

@@ -1,17 +1,17 @@
-//! `GET /metrics`: the numbers of this master in Prometheus' text form. Counters live here; what can be counted in the
-//! Registry is counted when it is asked for.
+//! `GET /metrics`: the numbers of this master in Prometheus' text form, our own and those that have Mesos' names. Counters live here and in
+//! `stats/`; what can be counted in the Registry is counted when it is asked for.
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::http::App;
+use crate::http::{App, exposition, legacy};
 use crate::runtime::reads::ReadView;
 use crate::view::counts;
 
@@ -115,7 +115,11 @@ impl Metrics {
     pub(crate) fn render(&self, app: &App, view: &ReadView) -> Bytes {
         self.look(app, view);
         let mut text = String::new();
-        match encode(&mut text, &self.registry) {
+        let written = encode_registry(&mut text, &self.registry).and_then(|()| {
+            text.push_str(&exposition::render(&legacy::metrics_snapshot(app, view)));
+            encode_eof(&mut text)
+        });
+        match written {
             Ok(()) => text.into(),
             Err(error) => {
                 tracing::warn!(%error, "failed to render the metrics");

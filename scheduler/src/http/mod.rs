@@ -10,6 +10,7 @@ pub(crate) mod auth;
 pub(crate) mod dashboard;
 pub(crate) mod error;
 pub(crate) mod events;
+mod exposition;
 pub(crate) mod files;
 pub(crate) mod fleet;
 pub(crate) mod gzip;

@@ -156,6 +156,11 @@ impl Board {
         Some(Batch { registry: self.newest.load().registry.clone(), outcomes })
     }
 
+    /// Outcomes that the event loop has not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox().outcomes.len()
+    }
+
     /// Takes the replica out of service: its state can no longer be trusted.
     pub(crate) fn fail(&self, reason: String) {
         tracing::error!(%reason, "the registry cannot go on");

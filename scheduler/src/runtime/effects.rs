@@ -38,7 +38,7 @@ pub(crate) struct Hands {
     replica: Arc<dyn Replica>,
     board: Arc<Board>,
     pub(crate) streams: Streams,
-    stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_request: RequestId,
     in_flight: FuturesUnordered<BoxFuture<'static, Option<Failed>>>,

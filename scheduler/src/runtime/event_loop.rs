@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngCore;
 use tepui_raft_store::{Lead, Leadership, NodeId};
@@ -63,6 +64,11 @@ pub(crate) struct EventLoop {
 struct Session {
     lead: Lead,
     clock: Clock,
+    elected_at: Instant,
+    /// The Registry serves: how long that took has been noted.
+    fetched: bool,
+    /// What the turns of the present run of the allocator have taken so far.
+    allocating: Duration,
 }
 
 /// Why the loop woke up.
@@ -168,7 +174,14 @@ impl EventLoop {
         let mut seed = [0; 32];
         rand::rng().fill_bytes(&mut seed);
         tracing::info!(term = lead.term, master_id = %identity.master_id, epoch = registry.epoch + 1, "elected");
-        self.session = Some(Session { lead, clock: Clock::start(registry.cluster_ms, Instant::now()) });
+        let elected_at = Instant::now();
+        self.session = Some(Session {
+            lead,
+            clock: Clock::start(registry.cluster_ms, elected_at),
+            elected_at,
+            fetched: false,
+            allocating: Duration::ZERO,
+        });
         self.parts.metrics.elections.inc();
         self.turn(Input::Elected { registry, identity, seed });
         self.turn(Input::Whitelist(self.parts.whitelist.clone()));
@@ -260,8 +273,17 @@ impl EventLoop {
         let mut cut = Vec::new();
         while let Some(input) = next.take() {
             let started = Instant::now();
+            let before = master.allocation();
             master.handle(session.clock.now(started), input, &mut self.effects);
-            metrics.turn_seconds.observe(started.elapsed().as_secs_f64());
+            let took = started.elapsed();
+            metrics.turn_seconds.observe(took.as_secs_f64());
+            let after = master.allocation();
+            if after.slices > before.slices {
+                session.allocating += took;
+            }
+            if after.runs > before.runs {
+                hands.stats.allocated(std::mem::take(&mut session.allocating), after.latency_ms);
+            }
             // Before anyone is told: whoever has heard of something finds it when it reads.
             board.publish_local(Some(master.local_view()));
             hands.perform(&mut self.effects, &session.lead, &mut session.clock);
@@ -272,7 +294,11 @@ impl EventLoop {
 
     /// Shows the outside whether this master serves.
     fn publish(&mut self) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
+        if self.parts.master.serving() && !session.fetched {
+            session.fetched = true;
+            self.parts.hands.stats.fetched(session.elected_at.elapsed());
+        }
         let role = match (self.parts.master.serving(), self.draining) {
             (_, true) => Role::Draining,
             (true, false) => Role::Serving { lead: session.lead.clone() },

@@ -3,6 +3,8 @@
 //! Owns the messages of the bounded queue between them and how long a caller waits. Looks into no call.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tepui_proto::MediaType;
@@ -66,13 +68,31 @@ pub(crate) enum Message {
 #[derive(Clone)]
 pub(crate) struct Handle {
     messages: mpsc::Sender<Message>,
+    /// Of those that wait: what agents sent.
+    of_agents: Arc<AtomicUsize>,
+}
+
+/// A message of an agent, as long as it waits.
+struct OfAgent(Arc<AtomicUsize>);
+
+impl OfAgent {
+    fn new(count: &Arc<AtomicUsize>) -> OfAgent {
+        count.fetch_add(1, Ordering::Relaxed);
+        OfAgent(count.clone())
+    }
+}
+
+impl Drop for OfAgent {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Handle {
     /// A handle, and the queue that it fills.
     pub(crate) fn new(queued_inputs: usize) -> (Handle, mpsc::Receiver<Message>) {
         let (messages, queue) = mpsc::channel(queued_inputs);
-        (Handle { messages }, queue)
+        (Handle { messages, of_agents: Arc::default() }, queue)
     }
 
     /// Opens the stream of a framework.
@@ -101,6 +121,7 @@ impl Handle {
 
     /// Opens the stream of an agent.
     pub(crate) async fn agent_register(&self, call: agent_link::Call) -> Result<Opened, Unavailable> {
+        let _waiting = OfAgent::new(&self.of_agents);
         let (opened, answer) = oneshot::channel();
         self.ask(Message::AgentRegister { call: Box::new(call), opened }, answer).await
     }
@@ -111,6 +132,7 @@ impl Handle {
         call: agent_link::Call,
         stream_id: Option<String>,
     ) -> Result<Reply, Unavailable> {
+        let _waiting = OfAgent::new(&self.of_agents);
         let (reply, answer) = oneshot::channel();
         self.ask(Message::AgentCall { call: Box::new(call), stream_id, reply }, answer).await
     }
@@ -131,9 +153,11 @@ impl Handle {
         self.messages.send(Message::Whitelist(hosts)).await.map_err(|_| Unavailable)
     }
 
-    /// Requests that wait for the event loop.
-    pub(crate) fn queued(&self) -> usize {
-        self.messages.max_capacity().saturating_sub(self.messages.capacity())
+    /// What waits for the event loop: messages of agents, and requests of all others.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let all = self.messages.max_capacity().saturating_sub(self.messages.capacity());
+        let of_agents = self.of_agents.load(Ordering::Relaxed);
+        (of_agents, all.saturating_sub(of_agents))
     }
 
     /// Tells the event loop to take no more work.

@@ -40,7 +40,11 @@ impl Stats {
 
     /// What the core said to a call of a framework.
     pub(crate) fn answered(&self, kind: Type, reply: &Reply) {
-        let valid = !matches!(reply, Reply::Rejected { .. });
+        let rejected = matches!(reply, Reply::Rejected { .. });
+        // An acknowledgement that is answered 202 and dropped counts as Mesos counts it.
+        let dropped = matches!(reply, Reply::Warned(_))
+            && matches!(kind, Type::Acknowledge | Type::AcknowledgeOperationStatus);
+        let valid = !rejected && !dropped;
         let counter = match (kind, valid) {
             (Type::Message, true) => Counter::ValidFrameworkToExecutor,
             (Type::Message, false) => Counter::InvalidFrameworkToExecutor,
@@ -114,6 +118,8 @@ mod tests {
         stats.call(&Call::default(), Type::Acknowledge);
         stats.answered(Type::Acknowledge, &Reply::Accepted);
         stats.answered(Type::Acknowledge, &Reply::Rejected { status: 400, reason: String::new() });
+        stats.answered(Type::AcknowledgeOperationStatus, &Reply::Warned("no such operation".to_owned()));
+        stats.answered(Type::Kill, &Reply::Warned("no such task".to_owned()));
         stats.answered(Type::Kill, &Reply::Rejected { status: 400, reason: String::new() });
         stats.agent_call(&agent_link::Call::default(), AgentType::Update);
         stats.agent_answered(AgentType::Update, &Reply::Accepted);
@@ -123,6 +129,7 @@ mod tests {
             "messages_status_update_acknowledgement",
             "valid_status_update_acknowledgements",
             "invalid_status_update_acknowledgements",
+            "invalid_operation_status_update_acknowledgements",
             "dropped_messages",
             "messages_status_update",
             "valid_status_updates",

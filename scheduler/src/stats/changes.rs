@@ -88,8 +88,6 @@ fn agent(
             if old.unreachable_ms.is_none() && new.unreachable_ms.is_some() {
                 stats.count(Counter::SlaveRemovals);
                 stats.count(Counter::SlaveRemovalsUnhealthy);
-                stats.count(Counter::SlaveUnreachableScheduled);
-                stats.count(Counter::SlaveUnreachableCompleted);
                 if standing(registry, old) == Standing::Recovered {
                     stats.count(Counter::RecoverySlaveRemovals);
                 }
@@ -150,7 +148,6 @@ mod tests {
             ("slave_removals", 2.0),
             ("slave_removals/reason_unhealthy", 1.0),
             ("slave_removals/reason_unregistered", 1.0),
-            ("slave_unreachable_completed", 1.0),
             ("recovery_slave_removals", 1.0),
         ] {
             assert_eq!(number(&stats, name), expected, "{name}");

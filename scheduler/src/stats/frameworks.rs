@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tepui_proto::ids::FrameworkId;
+use tepui_proto::v1::offer::operation;
 use tepui_proto::v1::scheduler::call::Type;
 use tepui_proto::v1::scheduler::{Call, Event, event};
 use tepui_scheduler_core::registry::FrameworkRecord;
@@ -28,6 +29,7 @@ struct Numbers {
     connection: ConnectionId,
     calls: BTreeMap<Type, u64>,
     events: BTreeMap<event::Type, u64>,
+    operations: BTreeMap<operation::Type, u64>,
     sent: u64,
     accepted: u64,
     declined: u64,
@@ -59,6 +61,9 @@ impl PerFramework {
         let offers = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
         if let Some(accept) = &call.accept {
             numbers.accepted += offers(accept.offer_ids.len());
+            for operation in &accept.operations {
+                *numbers.operations.entry(operation.r#type()).or_default() += 1;
+            }
         }
         if let Some(decline) = &call.decline {
             numbers.declined += offers(decline.offer_ids.len());
@@ -125,6 +130,10 @@ impl PerFramework {
             put("events".to_owned(), numbers.events.values().sum());
             for (kind, number) in &numbers.events {
                 put(format!("events/{}", kind.as_str_name().to_lowercase()), *number);
+            }
+            put("operations".to_owned(), numbers.operations.values().sum());
+            for (kind, number) in &numbers.operations {
+                put(format!("operations/{}", kind.as_str_name().to_lowercase()), *number);
             }
             put("offers/sent".to_owned(), numbers.sent);
             put("offers/accepted".to_owned(), numbers.accepted);

@@ -11,6 +11,7 @@ mod calls;
 mod changes;
 mod frameworks;
 mod names;
+mod size;
 mod system;
 mod window;
 
@@ -25,6 +26,7 @@ use tepui_scheduler_core::{ConnectionId, Registry};
 pub(crate) use changes::Changes;
 pub(crate) use frameworks::{PerFramework, prefix};
 pub(crate) use names::Counter;
+use size::Size;
 pub(crate) use system::system;
 use window::Window;
 
@@ -37,7 +39,12 @@ pub(crate) struct Stats {
     /// Transitions of tasks by state, source and reason; bounded by what the protocol names.
     transitions: Mutex<BTreeMap<Transition, u64>>,
     pub(crate) frameworks: PerFramework,
+    /// From an election until the Registry served, milliseconds.
+    fetch: Window,
     store: Window,
+    allocation: Window,
+    allocation_latency: Window,
+    size: Size,
 }
 
 impl Stats {
@@ -47,7 +54,11 @@ impl Stats {
             counters: names::NAMES.iter().map(|_| AtomicU64::new(0)).collect(),
             transitions: Mutex::default(),
             frameworks: PerFramework::new(per_framework),
+            fetch: Window::default(),
             store: Window::default(),
+            allocation: Window::default(),
+            allocation_latency: Window::default(),
+            size: Size::default(),
         }
     }
 
@@ -84,6 +95,22 @@ impl Stats {
         self.store.observe(took.as_secs_f64() * 1000.0);
     }
 
+    /// After an election the Registry served this much later.
+    pub(crate) fn fetched(&self, took: Duration) {
+        self.fetch.observe(took.as_secs_f64() * 1000.0);
+    }
+
+    /// A run of the allocator took this long in all its turns, and had waited for so many milliseconds.
+    pub(crate) fn allocated(&self, took: Duration, latency_ms: u64) {
+        self.allocation.observe(took.as_secs_f64() * 1000.0);
+        self.allocation_latency.observe(latency_ms as f64);
+    }
+
+    /// Bytes of the Registry when it is written out, about as of now.
+    pub(crate) fn registry_bytes(&self, registry: &Registry, applied_index: u64) -> Option<u64> {
+        self.size.of(registry, applied_index)
+    }
+
     /// Everything under its name.
     pub(crate) fn numbers(&self, registry: &Registry) -> Vec<(String, f64)> {
         let counted = names::NAMES.iter().zip(&self.counters);
@@ -103,7 +130,14 @@ impl Stats {
             all.push((name, *number as f64));
         }
         drop(transitions);
-        all.extend(self.store.numbers("registrar/state_store_ms"));
+        for (window, name) in [
+            (&self.fetch, "registrar/state_fetch_ms"),
+            (&self.store, "registrar/state_store_ms"),
+            (&self.allocation, "allocator/mesos/allocation_run_ms"),
+            (&self.allocation_latency, "allocator/mesos/allocation_run_latency_ms"),
+        ] {
+            all.extend(window.numbers(name));
+        }
         all.extend(self.frameworks.numbers(registry));
         all
     }

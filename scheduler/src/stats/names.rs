@@ -54,8 +54,6 @@ counters! {
     SlaveRemovals => "master/slave_removals",
     SlaveRemovalsUnhealthy => "master/slave_removals/reason_unhealthy",
     SlaveRemovalsUnregistered => "master/slave_removals/reason_unregistered",
-    SlaveUnreachableScheduled => "master/slave_unreachable_scheduled",
-    SlaveUnreachableCompleted => "master/slave_unreachable_completed",
     RecoverySlaveRemovals => "master/recovery_slave_removals",
     TasksFinished => "master/tasks_finished",
     TasksFailed => "master/tasks_failed",
@@ -67,7 +65,7 @@ counters! {
     TasksGoneByOperator => "master/tasks_gone_by_operator",
 }
 
-/// Names of Mesos for what does not happen here, or has no counter yet; shown as zero, so that nobody's query fails.
+/// Names of Mesos for what cannot happen here (`docs/protocol/metrics.md` says why); shown as zero, so that nobody's query fails.
 pub(super) const ZEROS: &[&str] = &[
     "master/messages_deactivate_framework",
     "master/messages_authenticate",
@@ -76,7 +74,6 @@ pub(super) const ZEROS: &[&str] = &[
     "master/valid_operation_status_updates",
     "master/invalid_operation_status_updates",
     "master/slave_removals/reason_registered",
-    "master/slave_unreachable_canceled",
 ];
 
 /// The counter of tasks that ended in this state.

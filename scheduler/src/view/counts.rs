@@ -14,6 +14,8 @@ use crate::view::tasks;
 pub(crate) struct Counts {
     /// Registered with the present leader.
     pub(crate) agents_registered: usize,
+    /// Of these: offered, because no operator deactivated or drained them.
+    pub(crate) agents_active: usize,
     /// Known but not there: disconnected or not yet back after a leader change.
     pub(crate) agents_disconnected: usize,
     pub(crate) agents_unreachable: usize,
@@ -32,7 +34,10 @@ pub(crate) fn count(registry: &Registry) -> Counts {
     let mut counts = Counts::default();
     for agent in registry.agents.values() {
         match standing(registry, agent) {
-            Standing::Registered => counts.agents_registered += 1,
+            Standing::Registered => {
+                counts.agents_registered += 1;
+                counts.agents_active += usize::from(!agent.deactivated);
+            }
             Standing::Disconnected | Standing::Recovered => counts.agents_disconnected += 1,
             Standing::Unreachable => {
                 counts.agents_unreachable += 1;

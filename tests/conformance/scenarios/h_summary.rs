@@ -13,7 +13,7 @@ use crate::conformance::wire::SCHEDULER;
 use crate::conformance::wire::messages::{in_roles, lasting, sleeper, subscribe, task};
 
 /// Names that dashboards and alerts for Mesos ask for.
-const METRICS: [&str; 46] = [
+const METRICS: [&str; 58] = [
     "master/elected",
     "master/uptime_secs",
     "master/cpus_percent",
@@ -56,6 +56,18 @@ const METRICS: [&str; 46] = [
     "master/event_queue_messages",
     "master/event_queue_dispatches",
     "master/event_queue_http_requests",
+    "master/operations/total",
+    "master/operations/reserve/finished",
+    "master/operations/unreachable",
+    "allocator/mesos/allocation_runs",
+    "allocator/mesos/allocation_run_ms",
+    "allocator/mesos/allocation_run_ms/p99",
+    "allocator/mesos/allocation_run_latency_ms/max",
+    "allocator/mesos/event_queue_dispatches",
+    "allocator/mesos/offer_filters/roles/eng/web/active",
+    "registrar/state_fetch_ms",
+    "registrar/registry_size_bytes",
+    "registrar/queued_operations",
     "registrar/state_store_ms/p99",
     "registrar/log/recovered",
     "system/cpus_total",

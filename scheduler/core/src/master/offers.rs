@@ -168,33 +168,32 @@ impl Master {
         let agent = self.registry.agents.get(&allocation.agent)?.clone();
         let info = agent.info.as_ref()?;
         let id = self.mint_offer_id();
-        let format = if framework.can(Capability::ReservationRefinement) {
-            ReservationFormat::Stack
-        } else {
-            ReservationFormat::Single
-        };
-        let multi_role = framework.can(Capability::MultiRole);
-        let resources = if multi_role {
-            allocation.resources.allocate(&allocation.role).to_proto_in(format)
-        } else {
-            allocation.resources.to_proto_in(format)
-        };
+        let whole = allocation.resources.allocate(&allocation.role);
         let offer = v1::Offer {
             id: Some(id.to_proto()),
             framework_id: Some(allocation.framework.to_proto()),
             agent_id: Some(allocation.agent.to_proto()),
             hostname: info.hostname.clone(),
-            resources,
+            resources: whole.to_proto_in(ReservationFormat::Stack),
             executor_ids: self.executors_on(&allocation.framework, &allocation.agent),
             attributes: info.attributes.clone(),
             url: Some(super::view::agent_url(&agent)),
-            allocation_info: multi_role
-                .then(|| v1::resource::AllocationInfo { role: Some(allocation.role.to_string()) }),
+            allocation_info: Some(v1::resource::AllocationInfo { role: Some(allocation.role.to_string()) }),
             domain: info.domain.clone(),
             unavailability: self.registry.machine_of(&agent).map(|machine| machine.unavailability),
         };
+        // Operators see all of it; the framework is told what its capabilities let it understand.
+        let mut told = offer.clone();
+        if !framework.can(Capability::MultiRole) {
+            told.allocation_info = None;
+            told.resources = allocation.resources.to_proto_in(ReservationFormat::Stack);
+        }
+        if !framework.can(Capability::ReservationRefinement) {
+            let list = if framework.can(Capability::MultiRole) { &whole } else { &allocation.resources };
+            told.resources = list.to_proto_in(ReservationFormat::Single);
+        }
         let offered = Offered {
-            offer: Arc::new(offer.clone()),
+            offer: Arc::new(offer),
             framework: allocation.framework.clone(),
             agent: allocation.agent.clone(),
             role: allocation.role.clone(),
@@ -208,7 +207,7 @@ impl Master {
         self.offers.insert(id.clone(), offered);
         let at_ms = self.now.cluster_ms.saturating_add(self.config.offer_timeout_ms);
         self.timers.arm(at_ms, Timer::OfferExpiry(id));
-        Some(offer)
+        Some(told)
     }
 
     /// Inverse offers are numbered along with the others.

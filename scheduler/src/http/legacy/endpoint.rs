@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use hyper::Method;
 use serde_json::{Map, Value, json};
 use tepui_proto::plain::{pairs, parameter};
 use tepui_proto::{MediaType, duration, wire};
@@ -18,9 +19,8 @@ use crate::http::{App, admission, answer, apart, plain, redirect};
 use crate::runtime::reads::ReadView;
 use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION};
 
-/// Tasks on a page of `/tasks` if the client names no number, and the most it gets.
+/// Tasks on a page of `/tasks` if the client names no number.
 const PAGE: usize = 100;
-const LONGEST_PAGE: usize = 10_000;
 
 /// `/version`, from every master.
 pub(crate) fn version(request: &Request) -> Response {
@@ -44,6 +44,9 @@ pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -
         && !admission::wants_local(request.headers(), query.as_deref())
     {
         return Ok(elsewhere.answer(request.uri()));
+    }
+    if endpoint == Legacy::MaintenanceStatus && request.method() != Method::GET {
+        return Err(Refusal::method("GET", request.method()));
     }
     drop(request);
     if endpoint == Legacy::MetricsSnapshot
@@ -124,7 +127,7 @@ fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes 
     }
 }
 
-/// Newest first unless asked otherwise, as far as the order of ids tells.
+/// By their first status, the newest first unless asked otherwise; one without any is the oldest.
 fn tasks<'a>(view: &'a ReadView, asked: &Asked) -> Vec<records::Task<'a>> {
     let live = crate::view::tasks::visible(&view.registry);
     let all = live.chain(view.registry.history.values().flatten());
@@ -136,13 +139,14 @@ fn tasks<'a>(view: &'a ReadView, asked: &Asked) -> Vec<records::Task<'a>> {
         })
         .collect();
     let time = |record: &tepui_scheduler_core::registry::TaskRecord| {
-        record.last_status.as_ref().and_then(|status| status.timestamp).unwrap_or(f64::MAX)
+        let first = record.task.as_ref().and_then(|task| task.statuses.first());
+        first.or(record.last_status.as_ref()).and_then(|status| status.timestamp).unwrap_or(f64::MIN)
     };
     chosen.sort_by(|left, right| time(left).total_cmp(&time(right)));
     if !asked.ascending {
         chosen.reverse();
     }
-    let limit = asked.limit.unwrap_or(PAGE).min(LONGEST_PAGE);
+    let limit = asked.limit.unwrap_or(PAGE);
     chosen.into_iter().skip(asked.offset).take(limit).filter_map(|record| records::Task::of(record)).collect()
 }
 

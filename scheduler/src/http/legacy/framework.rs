@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tepui_proto::v1::executor_info::Type as Kind;
 use tepui_proto::v1::framework_info::capability::Type;
-use tepui_proto::v1::{Offer, Resource};
+use tepui_proto::v1::resource::AllocationInfo;
+use tepui_proto::v1::scheduler::OfferConstraints;
+use tepui_proto::v1::{CommandInfo, Environment, Label, Offer, Resource, command_info};
 use tepui_scheduler_core::Registry;
 use tepui_scheduler_core::registry::FrameworkRecord;
 
@@ -52,18 +55,20 @@ pub(super) struct Framework<'a> {
     roles: Option<Vec<String>>,
     resources: Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<&'a [tepui_proto::v1::Label]>,
+    labels: Option<&'a [Label]>,
     tasks: Vec<Task<'a>>,
     unreachable_tasks: Vec<Task<'a>>,
     completed_tasks: Vec<Task<'a>>,
     offers: Vec<ShownOffer>,
     executors: Vec<Executor<'a>>,
+    offer_constraints: OfferConstraints,
 }
 
 #[derive(Serialize)]
 struct ShownOffer {
     id: String,
     framework_id: String,
+    allocation_info: AllocationInfo,
     slave_id: String,
     resources: Amounts,
 }
@@ -73,8 +78,47 @@ struct Executor<'a> {
     executor_id: &'a str,
     name: &'a str,
     framework_id: &'a str,
-    slave_id: String,
+    command: Command<'a>,
     resources: Amounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a [Label]>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    slave_id: String,
+}
+
+/// A command as old readers know it.
+#[derive(Default, Serialize)]
+struct Command<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    argv: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a Environment>,
+    uris: Vec<Uri<'a>>,
+}
+
+#[derive(Serialize)]
+struct Uri<'a> {
+    value: &'a str,
+    executable: bool,
+}
+
+impl<'a> Command<'a> {
+    fn of(command: &'a CommandInfo) -> Command<'a> {
+        let uri = |uri: &'a command_info::Uri| Uri { value: uri.value(), executable: uri.executable() };
+        Command {
+            shell: command.shell,
+            value: command.value.as_deref(),
+            argv: &command.arguments,
+            environment: command.environment.as_ref(),
+            uris: command.uris.iter().map(uri).collect(),
+        }
+    }
 }
 
 impl<'a> Framework<'a> {
@@ -114,6 +158,7 @@ impl<'a> Framework<'a> {
             completed_tasks: ended.filter_map(|record| Task::of(record)).collect(),
             offers: offers.iter().map(ShownOffer::of).collect(),
             executors: executors(registry, &id, shown),
+            offer_constraints: record.offer_constraints.clone().unwrap_or_default(),
         })
     }
 
@@ -149,6 +194,7 @@ impl ShownOffer {
         ShownOffer {
             id: offer.id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
             framework_id: offer.framework_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
+            allocation_info: offer.allocation_info.clone().unwrap_or_default(),
             slave_id: offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default(),
             resources: Amounts::of(&offer.resources),
         }
@@ -167,8 +213,15 @@ fn executors<'a>(
             executor_id: text(executor.executor_id.as_ref().and_then(|id| id.value.as_deref())),
             name: text(executor.name.as_deref()),
             framework_id,
-            slave_id: key.agent.as_str().to_owned(),
+            command: executor.command.as_ref().map(Command::of).unwrap_or_default(),
             resources: Amounts::of(&executor.resources),
+            role: executor
+                .resources
+                .first()
+                .map(|one| one.allocation_info.as_ref().and_then(|info| info.role.as_deref()).unwrap_or("*")),
+            labels: executor.labels.as_ref().map(|labels| labels.labels.as_slice()),
+            kind: executor.r#type.and_then(|kind| Kind::try_from(kind).ok()).map(|kind| kind.as_str_name()),
+            slave_id: key.agent.as_str().to_owned(),
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tepui_proto::v1::{Attribute, Resource};
+use tepui_proto::v1::{Attribute, DomainInfo, Resource};
 
 use super::endpoint::flags;
 use super::framework::{Framework, Shared, seconds};
@@ -36,6 +36,8 @@ pub(super) struct State<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a DomainInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     external_log_file: Option<String>,
     leader: String,
     leader_info: Value,
@@ -59,6 +61,8 @@ pub(super) struct Agent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reregistered_time: Option<f64>,
     attributes: BTreeMap<&'a str, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a DomainInfo>,
     resources: Amounts,
     used_resources: Amounts,
     offered_resources: Amounts,
@@ -100,6 +104,7 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
         deactivated_slaves: shown.iter().filter(|agent| !agent.active).count(),
         unreachable_slaves: unreachable.count(),
         cluster: app.info.cluster.as_deref(),
+        domain: leader.and_then(|leader| leader.domain.as_ref()),
         external_log_file: app.info.log_file.as_ref().map(|path| path.display().to_string()),
         leader: leader.map_or_else(String::new, |leader| format!("master@{}:{}", leader.ip, leader.port)),
         leader_info: leader.map_or(Value::Null, leader_info),
@@ -172,6 +177,7 @@ fn agents_that(view: &ReadView, full: bool, wanted: fn(Standing) -> bool) -> Vec
             reregistered_time: (record.reregistered_wall_ms > 0)
                 .then(|| seconds(record.reregistered_wall_ms)),
             attributes: info.attributes.iter().map(attribute).collect(),
+            domain: info.domain.as_ref(),
             resources: Amounts::of(record.total()),
             used_resources: Amounts::of(&used),
             offered_resources: Amounts::of(on_offer),
@@ -213,11 +219,15 @@ fn attribute(attribute: &Attribute) -> (&str, Value) {
 
 fn leader_info(leader: &tepui_scheduler_core::registry::LeaderRecord) -> Value {
     let info = master_info(leader);
-    json!({
+    let mut shown = json!({
         "id": info.id,
         "pid": info.pid,
         "port": info.port,
         "hostname": info.hostname,
         "capabilities": master::capabilities().collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(domain), Some(object)) = (&info.domain, shown.as_object_mut()) {
+        object.insert("domain".to_owned(), json!(domain));
+    }
+    shown
 }

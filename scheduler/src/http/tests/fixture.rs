@@ -68,6 +68,7 @@ pub(super) struct Fixture {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) board: Arc<Board>,
     pub(super) hub: Arc<Hub>,
+    pub(super) stats: Arc<Stats>,
     pub(super) stop: CancellationToken,
     _operator_events: OperatorEvents,
 }
@@ -136,6 +137,7 @@ impl Fixture {
             tasks: 100,
         }));
         let stop = CancellationToken::new();
+        let stats = Arc::new(Stats::new(true));
         let app = App {
             info: Info { log_file, ..info() },
             handle,
@@ -145,7 +147,7 @@ impl Fixture {
             operator_events: operator_handle,
             events: hub.clone(),
             metrics: Arc::new(Metrics::new()),
-            stats: Arc::new(Stats::new(true)),
+            stats: stats.clone(),
             verbosity: verbosity(),
             secret: secret.map(Secret::new),
             authentication,
@@ -154,7 +156,7 @@ impl Fixture {
             stop: stop.clone(),
         };
         let router = router::router(Arc::new(app));
-        Fixture { router, role, messages, board, hub, stop, _operator_events: operator_events }
+        Fixture { router, role, messages, board, hub, stats, stop, _operator_events: operator_events }
     }
 
     /// Shows a Registry to readers.

@@ -5,6 +5,7 @@ mod authentication;
 mod contract;
 mod contract_tables;
 mod fixture;
+mod metrics;
 mod plain;
 mod reads;
 mod world;

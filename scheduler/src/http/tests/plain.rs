@@ -234,3 +234,161 @@ async fn calls_are_counted() {
     );
     assert_eq!(wrong.await.status().as_u16(), 501);
 }
+
+#[tokio::test]
+async fn tasks_come_by_their_first_status_and_one_without_any_is_the_oldest() {
+    let mut registry = Registry { epoch: 1, ..Registry::default() };
+    let framework = FrameworkRecord {
+        info: Some(v1::FrameworkInfo {
+            id: Some(v1::FrameworkId { value: Some("f".into()) }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    registry.frameworks.insert("f".into(), Arc::new(framework));
+    for (name, times) in [("a", vec![5.0, 90.0]), ("b", vec![7.0]), ("c", vec![])] {
+        let status = |time: f64| v1::TaskStatus { timestamp: Some(time), ..Default::default() };
+        let statuses: Vec<_> = times.into_iter().map(status).collect();
+        let record = TaskRecord {
+            last_status: statuses.last().cloned(),
+            task: Some(v1::Task {
+                task_id: Some(v1::TaskId { value: Some(name.into()) }),
+                framework_id: Some(v1::FrameworkId { value: Some("f".into()) }),
+                statuses,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        registry.tasks.insert(TaskKey::new("f", name), Arc::new(record));
+    }
+    let leader = Fixture::leading();
+    leader.publish(registry);
+    for (query, expected) in [
+        ("", vec!["b", "a", "c"]),
+        ("?order=asc", vec!["c", "a", "b"]),
+        ("?order=des&limit=1", vec!["b"]),
+        ("?limit=1&offset=1", vec!["a"]),
+        ("?offset=3", vec![]),
+        ("?limit=nonsense&order=nonsense", vec!["b", "a", "c"]),
+        ("?task_id=c", vec!["c"]),
+        ("?framework_id=other", vec![]),
+        ("?limit=1000000", vec!["b", "a", "c"]),
+    ] {
+        for path in ["/tasks", "/master/tasks.json"] {
+            let shown = json(leader.get(&format!("{path}{query}")).await).await;
+            let ids: Vec<_> =
+                shown["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
+            assert_eq!(ids, expected, "{path}{query}");
+        }
+    }
+}
+
+/// Reads of Mesos take any method, all but one; changes name what they take.
+#[tokio::test]
+async fn methods_are_refused_with_those_that_are_allowed() {
+    let leader = Fixture::leading();
+    leader.publish(Registry::default());
+    let reads = [
+        "/state",
+        "/state-summary",
+        "/slaves/some-agent",
+        "/frameworks",
+        "/tasks",
+        "/roles",
+        "/flags",
+        "/version",
+        "/health",
+        "/metrics/snapshot",
+    ];
+    for path in reads {
+        for method in [Method::GET, Method::POST, Method::PUT] {
+            let answer = leader.send(method.clone(), path, &[], "").await;
+            assert_eq!(answer.status(), StatusCode::OK, "{method} {path}");
+        }
+    }
+    for (path, allowed) in [
+        ("/maintenance/status", "GET"),
+        ("/maintenance/schedule", "GET, POST"),
+        ("/machine/down", "POST"),
+        ("/machine/up", "POST"),
+        ("/teardown", "POST"),
+        ("/reserve", "POST"),
+        ("/unreserve", "POST"),
+        ("/create-volumes", "POST"),
+        ("/destroy-volumes", "POST"),
+        ("/weights", "GET, PUT"),
+        ("/quota", "GET, POST, DELETE"),
+        ("/quota/role", "GET, POST, DELETE"),
+        ("/api/v1", "POST"),
+        ("/api/v1/scheduler", "POST"),
+    ] {
+        for prefix in ["", "/master"] {
+            let answer = leader.send(Method::PATCH, &format!("{prefix}{path}"), &[], "").await;
+            assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            assert_eq!(answer.headers()["allow"], allowed, "{path}");
+        }
+    }
+    for path in ["/nothing", "/master/nothing", "/api/v2", "/statex", "/redirect/x"] {
+        assert_eq!(leader.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+/// Both a framework that knows several roles and one that does not: operators see the whole offer.
+#[tokio::test]
+async fn frameworks_are_shown_with_offers_inverse_offers_executors_and_constraints() {
+    use tepui_scheduler_core::testing::{Harness, executor_task, framework_info};
+    use tepui_scheduler_core::{FleetCall, OperatorCall};
+    let mut harness = Harness::new();
+    let mut agent = harness.agent("cpus:4;mem:1024");
+    let mut info = framework_info("f");
+    info.role = Some("web".to_owned());
+    let peer = harness.framework_with(info);
+    let offer = harness.offer(&peer);
+    assert!(offer.allocation_info.is_none(), "it does not know of several roles");
+    harness.accept(&peer, &[&offer], vec![executor_task("t", "cpus:1;mem:64", "e", "cpus:1;mem:32")]);
+    harness.take_launch(&mut agent);
+    harness.advance(100);
+    let machine = v1::MachineId { hostname: agent.info.hostname.clone(), ip: None };
+    let window = v1::maintenance::Window {
+        machine_ids: vec![machine],
+        unavailability: Some(v1::Unavailability {
+            start: Some(v1::TimeInfo { nanoseconds: Some(1) }),
+            duration: None,
+        }),
+    };
+    let schedule = v1::maintenance::Schedule { windows: vec![window] };
+    harness.operator(OperatorCall::Fleet(FleetCall::UpdateSchedule(schedule)), None);
+    harness.advance(1_000);
+    let leader = Fixture::leading();
+    leader.publish(harness.registry.clone());
+    leader.board.publish_local(Some(harness.master.local_view()));
+    let call = r#"{"type":"GET_FRAMEWORKS"}"#;
+    let answer = json(leader.post_json("/api/v1", call).await).await;
+    let all = answer["get_frameworks"]["frameworks"].as_array().unwrap();
+    let shown = all.iter().find(|one| one["framework_info"]["name"] == "f").unwrap();
+    let of_web = |list: &serde_json::Value| {
+        let list = list.as_array().unwrap();
+        !list.is_empty() && list.iter().all(|one| one["allocation_info"]["role"] == "web")
+    };
+    for list in ["offers", "offered_resources", "allocated_resources"] {
+        assert!(of_web(&shown[list]), "{list}: {shown}");
+    }
+    assert_eq!(shown["inverse_offers"].as_array().unwrap().len(), 1, "{shown}");
+    assert_eq!(shown["inverse_offers"][0]["agent_id"]["value"], agent.id.as_str());
+    for (field, value) in [("active", true), ("connected", true), ("recovered", false)] {
+        assert_eq!(shown[field], value, "{field}");
+    }
+    let state = json(leader.get("/state").await).await;
+    let plain = json(leader.get(&format!("/frameworks?framework_id={}", peer.id)).await).await;
+    let in_state = state["frameworks"].as_array().unwrap().iter().find(|one| one["name"] == "f").unwrap();
+    assert_eq!(in_state, &plain["frameworks"][0]);
+    assert_eq!(plain["frameworks"].as_array().unwrap().len(), 1);
+    assert_eq!(in_state["offers"][0]["allocation_info"]["role"], "web");
+    assert!(in_state["offer_constraints"].is_object());
+    let executor = &in_state["executors"][0];
+    assert_eq!((&executor["executor_id"], &executor["slave_id"]), (&"e".into(), &agent.id.as_str().into()));
+    assert!(executor["command"]["argv"].is_array() && executor["resources"]["cpus"] == 1.0, "{executor}");
+    let roles = json(leader.get("/roles").await).await;
+    let web = roles["roles"].as_array().unwrap().iter().find(|one| one["name"] == "web").unwrap().clone();
+    assert!(web["offered"]["cpus"].as_f64() > Some(0.0), "what is offered to it counts for its role: {web}");
+}

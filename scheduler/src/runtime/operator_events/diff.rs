@@ -48,7 +48,7 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
             let framework = Some(view::frameworks::framework(after, record));
             Some(Event { framework_added: Some(FrameworkAdded { framework }), ..of(Type::FrameworkAdded) })
         }
-        (Some(old), Some(new)) if shown(old) != shown(new) => {
+        (Some(old), Some(new)) if is_news(old, new) => {
             let framework = Some(view::frameworks::framework(after, new));
             Some(Event {
                 framework_updated: Some(FrameworkUpdated { framework }),
@@ -64,6 +64,15 @@ fn framework(before: &Registry, after: &Registry, id: &FrameworkId) -> Option<Ev
         }
         _ => None,
     }
+}
+
+/// That a framework is away is not told, as in Mesos: its return is, and its end.
+fn is_news(old: &FrameworkRecord, new: &FrameworkRecord) -> bool {
+    let mut before = shown(old);
+    if new.connected_epoch == 0 {
+        before.connected_epoch = 0;
+    }
+    before != shown(new)
 }
 
 /// What of a framework its subscribers are told of. That it is revived or suppressed, and by when it has to be back, is not
@@ -181,6 +190,8 @@ mod tests {
         assert_eq!(kinds(&none, &one, &key), [Type::FrameworkAdded]);
         assert_eq!(kinds(&one, &two, &key), [Type::FrameworkUpdated]);
         assert_eq!(kinds(&two, &two, &key), []);
+        assert_eq!(kinds(&two, &with(0), &key), [], "it went away");
+        assert_eq!(kinds(&with(0), &two, &key), [Type::FrameworkUpdated], "and came back");
         assert_eq!(kinds(&two, &none, &key), [Type::FrameworkRemoved]);
     }
 
