@@ -8,7 +8,7 @@ use tepui_proto::v1::master::event::{
     Type,
 };
 use tepui_scheduler_core::ids::TaskKey;
-use tepui_scheduler_core::registry::{AgentRecord, FrameworkRecord};
+use tepui_scheduler_core::registry::{AgentRecord, FrameworkRecord, TaskRecord};
 use tepui_scheduler_core::{Change, Registry};
 
 use super::task::of;
@@ -95,18 +95,49 @@ fn task(before: &Registry, after: &Registry, key: &TaskKey) -> Vec<Event> {
         let task = view::tasks::task(new);
         events.push(Event { task_added: Some(TaskAdded { task }), ..of(Type::TaskAdded) });
     }
-    let told = old.and_then(|old| old.last_status.as_ref());
-    if let Some(status) = &new.last_status
-        && told.is_none_or(|told| differs(told, status))
-    {
+    let news = told_since(old.map(AsRef::as_ref), new);
+    let count = news.len();
+    for (number, status) in (1..).zip(news) {
+        let state = if number == count { new.state() } else { status.state() };
         let updated = TaskUpdated {
             framework_id: Some(key.framework.to_proto()),
             status: Some(status.clone()),
-            state: Some(new.state() as i32),
+            state: Some(state as i32),
         };
         events.push(Event { task_updated: Some(updated), ..of(Type::TaskUpdated) });
     }
     events
+}
+
+/// The statuses that came since, each in its turn, although they may have been committed together.
+fn told_since<'a>(old: Option<&TaskRecord>, new: &'a TaskRecord) -> Vec<&'a TaskStatus> {
+    let (before, mut now) = (old.map(statuses).unwrap_or_default(), statuses(new));
+    let Some(told) = before.last() else { return now };
+    if let Some(place) = now.iter().rposition(|status| status == told) {
+        return now.split_off(place + 1);
+    }
+    // A status takes the place of an earlier one of the same state; behind too many, the oldest go.
+    let place = match now.get(before.len() - 1) {
+        Some(same) if same.state == told.state => before.len() - 1,
+        _ => now.len().saturating_sub(1),
+    };
+    let mut news = now.split_off(place);
+    if news.first().is_some_and(|first| !differs(told, first)) {
+        news.remove(0);
+    }
+    news
+}
+
+/// What was told of a task, in order, as far as it is kept: each state once.
+fn statuses(record: &TaskRecord) -> Vec<&TaskStatus> {
+    let mut all: Vec<&TaskStatus> = record.task.iter().flat_map(|task| &task.statuses).collect();
+    if let Some(last) = &record.last_status {
+        if all.last().is_some_and(|kept| kept.state == last.state) {
+            all.pop();
+        }
+        all.push(last);
+    }
+    all
 }
 
 /// A repeated state is not announced, a change of health is.
@@ -118,10 +149,8 @@ fn differs(told: &TaskStatus, status: &TaskStatus) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use tepui_proto::v1;
-    use tepui_scheduler_core::registry::TaskRecord;
-
     use super::*;
+    use tepui_proto::v1;
 
     fn kinds(before: &Registry, after: &Registry, key: &Change) -> Vec<Type> {
         events(before, after, key)
@@ -158,6 +187,50 @@ mod tests {
         for (before, after, expected) in cases {
             assert_eq!(kinds(before, after, &key), expected);
         }
+    }
+
+    #[test]
+    fn states_that_are_committed_together_are_told_one_by_one() {
+        use v1::TaskState::{TaskFinished, TaskKilling, TaskRunning, TaskStarting};
+        let with = |states: &[(v1::TaskState, f64)]| {
+            let status = |(state, time): &(v1::TaskState, f64)| v1::TaskStatus {
+                state: Some(*state as i32),
+                timestamp: Some(*time),
+                ..Default::default()
+            };
+            let statuses: Vec<_> = states.iter().map(status).collect();
+            let record = TaskRecord {
+                launch_seq: 4,
+                last_status: statuses.last().cloned(),
+                task: Some(v1::Task {
+                    state: states.last().map(|(state, _)| *state as i32),
+                    statuses,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            let mut registry = Registry::default();
+            registry.tasks.insert(TaskKey::new("f", "t"), Arc::new(record));
+            registry
+        };
+        let key = Change::Task(TaskKey::new("f", "t"));
+        let told = |before: &Registry, after: &Registry| -> Vec<(v1::TaskState, v1::TaskState)> {
+            let updates = events(before, after, &key).into_iter().filter_map(|event| event.task_updated);
+            updates.map(|update| (update.status.as_ref().unwrap().state(), update.state())).collect()
+        };
+        let (starting, running, finished) = ((TaskStarting, 1.0), (TaskRunning, 2.0), (TaskFinished, 3.0));
+        let all = with(&[starting, running, finished]);
+        let each = |states: &[v1::TaskState]| states.iter().map(|state| (*state, *state)).collect::<Vec<_>>();
+        assert_eq!(told(&Registry::default(), &all), each(&[TaskStarting, TaskRunning, TaskFinished]));
+        assert_eq!(told(&with(&[]), &all), each(&[TaskStarting, TaskRunning, TaskFinished]));
+        assert_eq!(told(&with(&[starting]), &all), each(&[TaskRunning, TaskFinished]));
+        assert_eq!(told(&all, &all), []);
+        // A later status of the same state took the place of the one that was told.
+        let again = with(&[starting, (TaskRunning, 2.5), finished]);
+        assert_eq!(told(&with(&[starting, running]), &again), each(&[TaskFinished]));
+        // Nothing of what was told is kept any more: the newest counts.
+        let later = with(&[(TaskKilling, 8.0), finished]);
+        assert_eq!(told(&with(&[starting, running, (TaskRunning, 7.0)]), &later), each(&[TaskFinished]));
     }
 
     #[test]
