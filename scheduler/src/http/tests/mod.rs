@@ -8,4 +8,5 @@ mod fixture;
 mod metrics;
 mod plain;
 mod reads;
+mod shown;
 mod world;
