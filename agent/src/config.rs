@@ -79,6 +79,8 @@ pub struct Timers {
     /// Age at which the sandbox of an ended task goes.
     pub gc_delay: Duration,
     pub gc_interval: Duration,
+    /// How long the beginning of a call's body may take; one that is long gets more.
+    pub body_timeout: Duration,
     /// How long open connections get to end when the agent stops.
     pub drain_timeout: Duration,
 }
@@ -101,6 +103,7 @@ impl Default for Timers {
             recovery_timeout: Duration::from_secs(15 * 60),
             gc_delay: Duration::from_secs(7 * 24 * 3600),
             gc_interval: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_millis(500),
         }
     }

@@ -68,6 +68,7 @@ impl Server {
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             gc_delay: config.timers.gc_delay,
+            body_timeout: config.timers.body_timeout,
         };
         let app =
             http::App::new(facts, handle.clone(), observed.clone(), tracker.clone(), stop_outside.clone());

@@ -99,6 +99,7 @@ impl Agent {
                     phase: if done { Phase::Done } else { Phase::Recovering },
                     outbox,
                     abandoned: record.abandoned,
+                    seen: record.seen,
                     ..Task::new(key.clone(), record.info, record.container_id)
                 };
                 (key, task)

@@ -36,6 +36,7 @@ mod status;
 mod task;
 mod task_key;
 mod timers;
+mod told;
 mod updates;
 mod view;
 

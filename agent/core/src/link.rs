@@ -7,15 +7,13 @@
 //! ```
 //! Refuses events of an epoch below the highest seen, of another format, of another cluster, and any on a link that is down.
 
-use tepui_proto::tepui::agent_link::{self, Call, Event, call, event};
-use tepui_proto::v1;
+use tepui_proto::tepui::agent_link::{Call, Event, call, event};
 
 use crate::agent::{Agent, Turn};
 use crate::checkpoint::Kind;
 use crate::checkpoint::Registered;
-use crate::executors::Executor;
 use crate::timers::Timer;
-use crate::{Effect, LINK_FORMAT, Note};
+use crate::{Effect, LINK_FORMAT, Note, told};
 
 /// What applies until the master names its own values.
 const DEFAULT_PING_INTERVAL_MS: u64 = 5_000;
@@ -214,23 +212,13 @@ impl Agent {
     fn register(&self) -> call::Register {
         let mut agent_info = self.config.agent_info.clone();
         agent_info.id = self.wire_agent_id();
-        let tasks = self.tasks.values().filter(|task| task.record <= self.durable_record);
         call::Register {
             boot_id: Some(self.config.boot_id.clone()),
             agent_info: Some(agent_info),
-            tasks: tasks
-                .map(|task| agent_link::AgentTask {
-                    framework_id: Some(task.key.wire_framework_id()),
-                    task: Some(task.info.clone()),
-                    launch_seq: Some(task.launch_seq),
-                    state: Some(task.outbox.durable_state(self.durable_record).into()),
-                    unacknowledged: task.outbox.head(self.durable_record).cloned(),
-                    latest_status: task.outbox.latest_durable(self.durable_record).cloned(),
-                })
-                .collect(),
+            tasks: told::tasks(self.tasks.values(), self.durable_record),
             version: Some(self.config.version.clone()),
             frameworks: self.frameworks.values().cloned().collect(),
-            executors: self.executors.values().map(told_executor).collect(),
+            executors: self.executors.values().map(told::executor).collect(),
             cluster_id: Some(self.cluster_id.clone()),
             epoch: Some(self.epoch),
             ip: Some(self.config.ip.clone()),
@@ -243,15 +231,5 @@ impl Agent {
     fn wire_agent_id(&self) -> Option<tepui_proto::v1::AgentId> {
         let value = Some(&self.agent_id).filter(|id| !id.is_empty())?;
         Some(tepui_proto::v1::AgentId { value: Some(value.clone()) })
-    }
-}
-
-/// Returns an executor as the master needs to know it: without its data, which may be large.
-fn told_executor(executor: &Executor) -> agent_link::AgentExecutor {
-    let info = v1::ExecutorInfo { data: None, ..executor.info.clone() };
-    agent_link::AgentExecutor {
-        framework_id: Some(executor.key.wire_framework_id()),
-        executor: Some(info),
-        container_id: Some(v1::ContainerId { value: Some(executor.container_id.clone()), parent: None }),
     }
 }

@@ -3,7 +3,13 @@
 
 use std::collections::VecDeque;
 
+use prost::Message as _;
 use tepui_proto::v1;
+
+/// Updates of one task that may wait. A scheduler that acknowledges nothing, and an executor that reports without end, must not fill
+/// the agent.
+const WAITING_MAX: usize = 1_000;
+const WAITING_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -20,6 +26,13 @@ struct Queued {
     status: v1::TaskStatus,
     /// Number of the checkpoint record that makes it durable; 0 needs none.
     record: u64,
+    bytes: usize,
+}
+
+impl Queued {
+    fn new(status: v1::TaskStatus, record: u64) -> Self {
+        Self { bytes: status.encoded_len(), status, record }
+    }
 }
 
 impl Outbox {
@@ -28,13 +41,13 @@ impl Outbox {
         unacknowledged: VecDeque<v1::TaskStatus>,
         latest: Option<v1::TaskStatus>,
     ) -> Self {
-        let queue = unacknowledged.into_iter().map(|status| Queued { status, record: 0 }).collect();
+        let queue = unacknowledged.into_iter().map(|status| Queued::new(status, 0)).collect();
         Self { queue, pause_ms: None, settled: latest.clone(), latest }
     }
 
     pub(crate) fn push(&mut self, status: v1::TaskStatus, record: u64) {
         self.latest = Some(status.clone());
-        self.queue.push_back(Queued { status, record });
+        self.queue.push_back(Queued::new(status, record));
     }
 
     /// Returns the oldest update if it may be sent now, given the newest durable record, and counts the attempt.
@@ -107,6 +120,12 @@ impl Outbox {
         self.queue.iter().all(|queued| queued.status.uuid() != uuid || queued.record <= durable)
     }
 
+    /// Returns whether nothing but the end may be added.
+    pub(crate) fn is_full(&self) -> bool {
+        let bytes: usize = self.queue.iter().map(|queued| queued.bytes).sum();
+        self.queue.len() >= WAITING_MAX || bytes >= WAITING_BYTES_MAX
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -176,5 +195,21 @@ mod tests {
         assert_eq!(pauses, [20, 40, 80, 100, 100]);
         outbox.interrupt();
         assert_eq!(outbox.start(0, 10).unwrap().1, 10);
+    }
+
+    #[test]
+    fn what_waits_has_a_bound_in_number_and_in_bytes() {
+        let mut outbox = Outbox::default();
+        for _ in 0..WAITING_MAX {
+            assert!(!outbox.is_full());
+            outbox.push(status(1), 0);
+        }
+        assert!(outbox.is_full());
+        outbox.acknowledge(&[1]);
+        assert!(!outbox.is_full());
+        let mut large = status(1);
+        large.data = Some(vec![0; WAITING_BYTES_MAX].into());
+        outbox.push(large, 0);
+        assert!(outbox.is_full());
     }
 }

@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::{Config, ExecutorKey, TaskKey};
 
 /// Uuids of an executor's updates that are remembered, so that one that comes again is known.
-const SEEN_MAX: usize = 100;
+pub(crate) const SEEN_MAX: usize = 100;
 
 pub(crate) struct Task {
     pub(crate) key: TaskKey,

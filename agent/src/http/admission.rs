@@ -1,19 +1,17 @@
-//! What `POST /api/v1` checks before it looks at a call: method, types of content, and the body's size and pace.
+//! What `POST /api/v1` checks before it looks at a call: method, types of content, and what may stand in front of a stream.
 //!
 //! Owns the rules of `application/recordio`, which needs the type of its records in a header of its own, and in no other case
 //! may that header be there. Looks into no call.
-
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use tepui_proto::MediaType;
 use tepui_proto::recordio::Decoder;
 
+use super::bodies::{Bodies, piece};
 use super::error::Refusal;
 
 const RECORDIO: &str = "application/recordio";
@@ -22,11 +20,6 @@ const MESSAGE_ACCEPT: &str = "message-accept";
 
 /// No call that is answered here comes near it.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// How long a body, or the first record of a stream, may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many times the limit of a body that is too long is read and thrown away: a client that is still sending when the
-/// connection closes would not see the answer.
-const DISCARDED_LIMITS: usize = 4;
 
 /// The form of a body: one message, or a stream of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,37 +109,11 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(values.fold(first, |all, value| all + "," + value))
 }
 
-/// Reads a whole body.
-///
-/// # Errors
-/// 413 above [`BODY_BYTES_MAX`], 408 if it takes too long, 400 if it breaks off.
-pub(super) async fn whole(mut body: Body) -> Result<Bytes, Refusal> {
-    let reading = async {
-        let mut bytes = BytesMut::new();
-        let mut length = 0_usize;
-        while length <= BODY_BYTES_MAX * DISCARDED_LIMITS {
-            let Some(data) = piece(&mut body).await? else { break };
-            length = length.saturating_add(data.len());
-            if length <= BODY_BYTES_MAX {
-                bytes.extend_from_slice(&data);
-            } else {
-                bytes = BytesMut::new();
-            }
-        }
-        if length > BODY_BYTES_MAX {
-            let reason = format!("the body exceeds {BODY_BYTES_MAX} bytes");
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-        }
-        Ok(bytes.freeze())
-    };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| slow())?
-}
-
 /// Reads the first record of a stream.
 ///
 /// # Errors
 /// 400 if there is none, 408 if it takes too long.
-pub(super) async fn first_record(mut body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn first_record(bodies: &Bodies, mut body: Body) -> Result<Bytes, Refusal> {
     let broken = |error: tepui_proto::recordio::RecordError| Refusal::bad_request(error.to_string());
     let reading = async {
         let mut decoder = Decoder::new(BODY_BYTES_MAX);
@@ -163,24 +130,7 @@ pub(super) async fn first_record(mut body: Body) -> Result<Bytes, Refusal> {
             }
         }
     };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| slow())?
-}
-
-/// Returns the next piece of a body; trailers are none.
-async fn piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
-    loop {
-        let Some(frame) = body.frame().await else { return Ok(None) };
-        let frame =
-            frame.map_err(|error| Refusal::bad_request(format!("failed to read the body: {error}")))?;
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
-        }
-    }
-}
-
-fn slow() -> Refusal {
-    let reason = format!("the body did not come within {} seconds", BODY_TIMEOUT.as_secs());
-    Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
+    tokio::time::timeout(bodies.patience(), reading).await.map_err(|_| bodies.slow())?
 }
 
 #[cfg(test)]
@@ -238,17 +188,11 @@ mod unit {
 
     #[tokio::test]
     async fn the_first_record_is_read_and_nothing_but_records() {
-        let first = |bytes: &'static [u8]| first_record(Body::from(bytes));
+        let bodies = Bodies::new(std::time::Duration::from_secs(30));
+        let first = |bytes: &'static [u8]| first_record(&bodies, Body::from(bytes));
         assert_eq!(first(b"2\n{}5\nabc").await.unwrap(), Bytes::from_static(b"{}"));
         for wrong in [&b""[..], b"{}", b"5\nab", b"0\n", b"99999999\n"] {
             assert_eq!(first(wrong).await.unwrap_err().into_response().status(), 400, "{wrong:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_body_has_its_limit() {
-        let of = |length: usize| whole(Body::from(vec![b' '; length]));
-        assert_eq!(of(BODY_BYTES_MAX).await.unwrap().len(), BODY_BYTES_MAX);
-        assert_eq!(of(BODY_BYTES_MAX + 1).await.unwrap_err().into_response().status(), 413);
     }
 }

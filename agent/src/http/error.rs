@@ -37,6 +37,16 @@ impl Refusal {
         Self::soon("the agent is recovering the tasks of its earlier run")
     }
 
+    /// Other bodies take all the room there is.
+    pub(super) fn crowded() -> Self {
+        Self::soon("too many long bodies are being read")
+    }
+
+    /// There is a bound, and it is reached.
+    pub(super) fn too_many(reason: &str) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, ..Self::soon(reason) }
+    }
+
     fn soon(reason: &str) -> Self {
         let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         Self { header, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason) }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -16,8 +16,10 @@ use super::Inner;
 use super::error::Refusal;
 use crate::runtime::Count;
 
-/// A status or a message may carry data of any kind, but not without end.
+/// SUBSCRIBE carries tasks with the data of the executor, of 50 MB and more.
 const BODY_BYTES_MAX: usize = 128 << 20;
+/// From here on a call counts as large.
+const LARGE: usize = 64 << 10;
 
 pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
     let ready = app.handle.look(tepui_agent_core::Agent::is_ready).await.ok_or_else(Refusal::unavailable)?;
@@ -34,10 +36,9 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
         let reason = format!("expecting 'Content-Type' of {} or {}", MediaType::Json, MediaType::Protobuf);
         Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
     })?;
-    let body = to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is cut off or too large"))?;
-    let call: Call = wire::decode(media, &body)?;
+    // Its share of the memory is held until the call is handed over.
+    let body = app.bodies.read(body, BODY_BYTES_MAX).await?;
+    let call: Call = wire::decode(media, &body.bytes)?;
     let kind = call.r#type();
     let checked = check_call(&call).map_err(Refusal::bad_request);
     checked.inspect_err(|_| count_refused(app, kind))?;
@@ -54,8 +55,13 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
     }
     let key = ExecutorKey::from_ids(call.framework_id.as_ref(), call.executor_id.as_ref())
         .ok_or_else(|| Refusal::bad_request("expecting 'framework_id' and 'executor_id'"))?;
-    admit(app, &key, kind).await.inspect_err(|_| count_refused(app, kind))?;
-    dispatch(app, key, call, out).await
+    admit(app, &key, &call).await.inspect_err(|_| count_refused(app, kind))?;
+    let answer = dispatch(app, key, call, out).await;
+    if body.bytes.len() >= LARGE {
+        // It waits for the event loop among others: only when that has taken it there is room for more.
+        app.handle.look(|_| ()).await;
+    }
+    answer
 }
 
 fn count_refused(app: &Inner, kind: Type) {
@@ -64,10 +70,23 @@ fn count_refused(app: &Inner, kind: Type) {
     }
 }
 
-async fn admit(app: &Arc<Inner>, key: &ExecutorKey, kind: Type) -> Result<(), Refusal> {
-    let wanted = key.clone();
-    let standing = app.handle.look(move |agent| agent.executor_standing(&wanted)).await;
-    match standing.ok_or_else(Refusal::unavailable)? {
+async fn admit(app: &Arc<Inner>, key: &ExecutorKey, call: &Call) -> Result<(), Refusal> {
+    let (wanted, kind) = (key.clone(), call.r#type());
+    let status = call.update.as_ref().and_then(|update| update.status.clone());
+    let looked = app.handle.look(move |agent| {
+        let room = status.is_none_or(|status| agent.has_room_for(&wanted, &status));
+        (agent.executor_standing(&wanted), room)
+    });
+    match looked.await.ok_or_else(Refusal::unavailable)? {
+        (Standing::Subscribed, false) => {
+            Err(Refusal::too_many("too many updates of the task wait for the scheduler"))
+        }
+        (standing, _) => refuse(standing, kind),
+    }
+}
+
+fn refuse(standing: Standing, kind: Type) -> Result<(), Refusal> {
+    match standing {
         Standing::UnknownFramework => Err(Refusal::bad_request("framework cannot be found")),
         Standing::UnknownExecutor => Err(Refusal::bad_request("executor cannot be found")),
         Standing::Subscribed => Ok(()),

@@ -12,6 +12,7 @@
 //! Owns the ways in: routes, what is answered during the recovery, compression. Decides nothing.
 
 mod admission;
+mod bodies;
 mod containers;
 mod copy;
 mod error;
@@ -48,6 +49,7 @@ use tepui_proto::plain;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::bodies::Bodies;
 use self::error::Refusal;
 use self::logging::Logging;
 use self::route::Route;
@@ -73,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) gc_delay: Duration,
+    /// How long the beginning of a body may take.
+    pub(crate) body_timeout: Duration,
 }
 
 struct Inner {
@@ -81,6 +85,7 @@ struct Inner {
     observed: Arc<Observed>,
     sampler: Sampler,
     logging: Logging,
+    bodies: Bodies,
     started_at: SystemTime,
     /// Owns what goes on after an answer.
     tracker: TaskTracker,
@@ -97,12 +102,14 @@ impl App {
         stop: CancellationToken,
     ) -> Self {
         let logging = Logging::new(facts.log_level.take());
+        let bodies = Bodies::new(facts.body_timeout);
         let inner = Inner {
             facts,
             handle,
             observed,
             sampler: Sampler::default(),
             logging,
+            bodies,
             started_at: SystemTime::now(),
             tracker,
             stop,

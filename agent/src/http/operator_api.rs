@@ -26,8 +26,11 @@ enum Reply {
 pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
     let Admitted { content, answer: form, body } = admission::post(request)?;
     let call: Call = match content {
-        Form::Whole(media) => wire::decode(media, &admission::whole(body).await?)?,
-        Form::Records(media) => wire::decode(media, &admission::first_record(body).await?)?,
+        Form::Whole(media) => {
+            let body = app.bodies.read(body, admission::BODY_BYTES_MAX).await?;
+            wire::decode(media, &body.bytes)?
+        }
+        Form::Records(media) => wire::decode(media, &admission::first_record(&app.bodies, body).await?)?,
     };
     check_forms(&call, content, form)?;
     let media = match form {

@@ -8,14 +8,14 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use tepui_proto::MediaType;
 use tepui_proto::recordio::Decoder;
-use tepui_proto::tepui::agent_link::{Call, Event};
+use tepui_proto::tepui::agent_link::Event;
 use tepui_proto::wire;
 use tokio::sync::mpsc;
 
 use super::candidates::{Candidates, address_of};
 use crate::Secret;
 use crate::config::Timers;
-use crate::runtime::{Handle, LinkNews, Observed};
+use crate::runtime::{Handle, LinkNews, Observed, Outgoing};
 
 const PATH: &str = "/tepui/v1/agent";
 const STREAM_ID: &str = "tepui-agent-stream-id";
@@ -85,10 +85,10 @@ impl Session<'_> {
     async fn open(
         &self,
         candidates: &mut Candidates,
-        calls: &mut mpsc::Receiver<Call>,
+        calls: &mut mpsc::Receiver<Outgoing>,
     ) -> Result<Stream, String> {
         let register = calls.recv().await.ok_or("the agent is not ready to register")?;
-        let body = Bytes::from(register.encode_to_vec());
+        let body = Bytes::from(register.call.encode_to_vec());
         for _ in 0..REDIRECTS_MAX {
             let address = candidates.current().to_owned();
             let url = format!("http://{address}{PATH}");
@@ -114,7 +114,7 @@ impl Session<'_> {
     }
 
     /// Carries events in and calls out until either ends; says why.
-    async fn serve(&self, stream: Stream, calls: &mut mpsc::Receiver<Call>) -> String {
+    async fn serve(&self, stream: Stream, calls: &mut mpsc::Receiver<Outgoing>) -> String {
         let Stream { url, id, mut response } = stream;
         tokio::select! {
             reason = self.read(&mut response) => reason,
@@ -148,8 +148,9 @@ impl Session<'_> {
     }
 
     /// Calls go one after the other, so that the master sees them in their order.
-    async fn write(&self, url: &str, stream_id: &str, calls: &mut mpsc::Receiver<Call>) -> String {
-        while let Some(call) = calls.recv().await {
+    async fn write(&self, url: &str, stream_id: &str, calls: &mut mpsc::Receiver<Outgoing>) -> String {
+        // What a call takes of the room is free again when it has arrived.
+        while let Some(Outgoing { call, _room }) = calls.recv().await {
             let body = Bytes::from(call.encode_to_vec());
             match self.post(url, Some(stream_id), body, self.timers.call_timeout).await {
                 Ok(response) if response.status() == StatusCode::ACCEPTED => {}

@@ -5,8 +5,13 @@ use tepui_proto::tepui::agent_link::Call;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::EventLoop;
+use super::handle::Outgoing;
+use super::observed::Count;
 use crate::Error;
 use crate::containerizer::Owner;
+
+/// What a message takes of the room at least, so that the number of those that wait is bounded as well.
+const MESSAGE_KIB_MIN: usize = 64;
 
 impl EventLoop {
     pub(super) async fn carry_out(&mut self, effect: Effect) -> Result<(), Error> {
@@ -53,7 +58,22 @@ impl EventLoop {
 
     fn send(&mut self, call: Call) {
         let Some(calls) = &self.calls else { return };
-        match calls.try_send(call) {
+        let room = match &call.message {
+            None => None,
+            Some(message) => {
+                // Executors may say more than the master takes: what is only best effort must not cost the link.
+                let kib = message.data().len().div_ceil(1024).max(MESSAGE_KIB_MIN);
+                let room = u32::try_from(kib).ok();
+                let room = room.and_then(|kib| self.message_room.clone().try_acquire_many_owned(kib).ok());
+                if room.is_none() {
+                    self.observed.add(Count::DroppedMessages, 1);
+                    return;
+                }
+                self.observed.add(Count::Messages, 1);
+                room
+            }
+        };
+        match calls.try_send(Outgoing { call, _room: room }) {
             Ok(()) => return,
             // A master that does not take calls as fast as they come is left: the next registration tells it everything.
             Err(TrySendError::Full(_)) => tracing::warn!("the master does not take calls fast enough"),

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tepui_agent_core::{Agent, Effect, Input};
-use tepui_proto::tepui::agent_link::Call;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ExecutorStreams;
 use super::clock::Clock;
-use super::handle::{LinkNews, Message};
+use super::handle::{LinkNews, Message, Outgoing};
 use super::observed::Observed;
 use crate::Error;
 use crate::checkpoint::Journal;
 use crate::containerizer::Containerizer;
+
+/// Messages of executors that may wait for the master.
+const MESSAGE_ROOM_KIB: usize = 64 << 10;
 
 /// What the loop works with.
 pub(crate) struct Parts {
@@ -41,7 +43,9 @@ pub(crate) struct EventLoop {
     pub(super) wake_at: Option<Instant>,
     /// The latest attempt of the link, and where calls go while it lasts.
     attempt: u64,
-    pub(super) calls: Option<mpsc::Sender<Call>>,
+    pub(super) calls: Option<mpsc::Sender<Outgoing>>,
+    /// For messages of executors that wait for the master, in KiB.
+    pub(super) message_room: Arc<Semaphore>,
     /// It ended on this side, which the core has not heard yet.
     pub(super) link_lost: bool,
     /// The core asked to leave, with this message.
@@ -64,6 +68,7 @@ impl EventLoop {
             wake_at: None,
             attempt: 0,
             calls: None,
+            message_room: Arc::new(Semaphore::new(MESSAGE_ROOM_KIB)),
             link_lost: false,
             leaving: None,
         }

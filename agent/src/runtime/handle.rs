@@ -2,7 +2,7 @@
 
 use tepui_agent_core::{Agent, Input};
 use tepui_proto::tepui::agent_link::{Call, Event};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::ExecutorStreams;
 
@@ -20,11 +20,17 @@ pub(crate) enum Message {
     Look(Box<dyn FnOnce(&Agent) + Send>),
 }
 
+/// A call on its way to the master, with its share of the room for messages, if it is one.
+pub(crate) struct Outgoing {
+    pub(crate) call: Call,
+    pub(crate) _room: Option<OwnedSemaphorePermit>,
+}
+
 /// What happens on a link.
 pub(crate) enum LinkNews {
     /// A master can be tried; calls go out this way, the first one must be REGISTER.
     Open {
-        calls: mpsc::Sender<Call>,
+        calls: mpsc::Sender<Outgoing>,
     },
     Event(Box<Event>),
     Closed,

@@ -10,5 +10,5 @@ mod observed;
 pub(crate) use clock::milliseconds;
 pub(crate) use event_loop::{EventLoop, Parts};
 pub(crate) use executor_streams::ExecutorStreams;
-pub(crate) use handle::{Handle, LinkNews, Queues};
+pub(crate) use handle::{Handle, LinkNews, Outgoing, Queues};
 pub(crate) use observed::{Count, Observed};

@@ -142,12 +142,10 @@ impl Observed {
     }
 
     pub(super) fn see_effect(&self, effect: &Effect) {
-        let passes_message = match effect {
-            Effect::Send(call) => call.message.is_some(),
-            Effect::ToExecutor { event, .. } => event.message.is_some(),
-            _ => false,
-        };
-        if passes_message {
+        // Those to the master are counted where they find room or not.
+        if let Effect::ToExecutor { event, .. } = effect
+            && event.message.is_some()
+        {
             self.add(Count::Messages, 1);
         }
     }

@@ -123,7 +123,7 @@ impl Executor {
     }
 
     pub(crate) fn status(&mut self, task: &str, state: v1::TaskState) -> v1::TaskStatus {
-        self.uuids += 1;
+        self.uuids = self.uuids.wrapping_add(1);
         v1::TaskStatus {
             task_id: Some(v1::TaskId { value: Some(task.to_owned()) }),
             state: Some(state.into()),

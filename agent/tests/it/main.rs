@@ -6,6 +6,7 @@ mod commands;
 mod endpoints;
 mod executor;
 mod executors;
+mod hostile;
 mod kills;
 mod links;
 mod master;

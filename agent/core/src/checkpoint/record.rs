@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33, 50")]
     pub kind: Option<Kind>,
 }
 
@@ -63,6 +63,9 @@ pub enum Kind {
     AcceptedGroup(AcceptedGroup),
     #[prost(message, tag = "33")]
     ExecutorEnded(ExecutorEnded),
+    /// Replaces what was known of the updates that an executor has sent.
+    #[prost(message, tag = "50")]
+    Seen(Seen),
 }
 
 /// What the cluster made of this agent's resources.
@@ -136,6 +139,18 @@ pub struct Updated {
     pub framework_id: String,
     #[prost(message, optional, tag = "2")]
     pub status: Option<v1::TaskStatus>,
+}
+
+/// Which updates of a task its executor has sent.
+#[derive(Clone, PartialEq, Message)]
+pub struct Seen {
+    #[prost(string, tag = "1")]
+    pub framework_id: String,
+    #[prost(string, tag = "2")]
+    pub task_id: String,
+    /// Newest last.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub uuids: Vec<Bytes>,
 }
 
 /// An acknowledgement of the oldest status of a task.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use tepui_proto::v1;
 
 use super::record::{
-    Accepted, Acknowledged, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources, Updated,
+    Accepted, Acknowledged, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources, Seen,
+    Updated,
 };
+use crate::task::SEEN_MAX;
 use crate::{ExecutorKey, TaskKey};
 
 /// What an agent knows when it starts.
@@ -47,6 +50,9 @@ pub struct TaskRecord {
     pub latest: Option<v1::TaskStatus>,
     /// Its framework is gone.
     pub abandoned: bool,
+    /// Of a task of an executor: uuids of the newest updates, acknowledged or not, newest last. An executor that did not hear that they
+    /// were taken sends them again.
+    pub seen: VecDeque<Bytes>,
 }
 
 impl State {
@@ -72,8 +78,14 @@ impl State {
             Kind::Updated(updated) => {
                 let Some(status) = &updated.status else { return };
                 if let Some(task) = self.task(&updated.framework_id, status.task_id.as_ref()) {
+                    task.see(status.uuid());
                     task.latest = Some(status.clone());
                     task.unacknowledged.push_back(status.clone());
+                }
+            }
+            Kind::Seen(seen) => {
+                if let Some(task) = self.tasks.get_mut(&TaskKey::new(&seen.framework_id, &seen.task_id)) {
+                    task.seen = seen.uuids.iter().cloned().collect();
                 }
             }
             Kind::Acknowledged(acknowledged) => {
@@ -122,6 +134,7 @@ impl State {
             self.tasks.iter().filter(|(_, task)| !task.abandoned).map(|(key, task)| task.accepted(key)),
         );
         kinds.extend(self.tasks.iter().flat_map(|(key, task)| task.updates(key)));
+        kinds.extend(self.tasks.iter().filter_map(|(key, task)| task.seen(key)));
         kinds.into_iter().map(Record::new).collect()
     }
 
@@ -185,6 +198,22 @@ impl TaskRecord {
             info: Some(self.info.clone()),
             container_id: self.container_id.clone(),
         }))
+    }
+
+    fn see(&mut self, uuid: &[u8]) {
+        if self.info.executor.is_none() || self.seen.iter().any(|seen| seen == uuid) {
+            return;
+        }
+        if self.seen.len() >= SEEN_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(Bytes::copy_from_slice(uuid));
+    }
+
+    fn seen(&self, key: &TaskKey) -> Option<Kind> {
+        let (framework_id, task_id) = (key.framework_id.clone(), key.task_id.clone());
+        let uuids: Vec<Bytes> = self.seen.iter().cloned().collect();
+        (!uuids.is_empty()).then_some(Kind::Seen(Seen { framework_id, task_id, uuids }))
     }
 
     fn updates(&self, key: &TaskKey) -> Vec<Kind> {

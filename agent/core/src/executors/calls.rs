@@ -43,6 +43,11 @@ impl Agent {
             self.send_acknowledged(turn, key, task_id, uuid);
             return;
         }
+        if task.outbox.is_full() && !status.state().is_terminal() {
+            // Not acknowledged: it may come again when there is room.
+            turn.note(refused(key, &status));
+            return;
+        }
         task.pid = executor.pid;
         let own = container(&self.config, task);
         let given = status.container_status.get_or_insert_default();
@@ -74,6 +79,15 @@ impl Agent {
         if let Some(task) = self.tasks.get_mut(&task_key) {
             task.outbox.push(status, record);
         }
+    }
+
+    /// Returns whether an update of an executor can be taken now. One that came before, or that ends its task, always can.
+    pub fn has_room_for(&self, key: &ExecutorKey, status: &v1::TaskStatus) -> bool {
+        let task_id = status.task_id.as_ref().map_or("", v1::TaskId::value);
+        let task = self.tasks.get(&TaskKey::new(key.framework_id.clone(), task_id));
+        task.is_none_or(|task| {
+            status.state().is_terminal() || !task.outbox.is_full() || task.has_seen(status.uuid())
+        })
     }
 
     pub(crate) fn send_acknowledged(

@@ -1,10 +1,15 @@
 //! What a call of an executor must be by itself. Owns the texts of the refusals; the caller answers 400.
 
+use prost::Message as _;
 use tepui_proto::v1;
 use v1::executor::{Call, call::Type};
 use v1::task_status::Source;
 
 const UUID_BYTES: usize = 16;
+/// A status goes to the scheduler in one event, and some readers take no event above 4 MiB.
+const STATUS_BYTES_MAX: usize = 4 << 20;
+/// What goes to the master must fit into what it takes at once, with room to spare.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Checks a call against nothing but itself.
 ///
@@ -33,15 +38,22 @@ pub fn check_call(call: &Call) -> Result<(), String> {
             let update = call.update.as_ref().ok_or("expecting 'update' to be present")?;
             check_status(call, update.status.as_ref())
         }
-        Type::Message => match &call.message {
-            Some(_) => Ok(()),
-            None => Err("expecting 'message' to be present".to_owned()),
-        },
+        Type::Message => {
+            let message = call.message.as_ref().ok_or("expecting 'message' to be present")?;
+            match message.data().len() {
+                0..=MESSAGE_BYTES_MAX => Ok(()),
+                length => Err(format!("'message.data' has {length} bytes, more than {MESSAGE_BYTES_MAX}")),
+            }
+        }
     }
 }
 
 fn check_status(call: &Call, status: Option<&v1::TaskStatus>) -> Result<(), String> {
     let status = status.ok_or("expecting 'update.status' to be present")?;
+    let length = status.encoded_len();
+    if length > STATUS_BYTES_MAX {
+        return Err(format!("'update.status' has {length} bytes, more than {STATUS_BYTES_MAX}"));
+    }
     let uuid = status.uuid.as_ref().ok_or("expecting 'uuid' to be present")?;
     if uuid.len() != UUID_BYTES {
         return Err(format!("not a valid UUID: {} bytes, expecting {UUID_BYTES}", uuid.len()));
@@ -91,6 +103,11 @@ mod tests {
         }
     }
 
+    fn message(length: usize) -> Call {
+        let message = v1::executor::call::Message { data: Some(vec![0; length].into()) };
+        Call { r#type: Some(Type::Message.into()), message: Some(message), ..update(|_| {}) }
+    }
+
     #[test]
     fn each_flaw_is_named() {
         let named = |executor: &str| Some(v1::ExecutorId { value: Some(executor.to_owned()) });
@@ -104,6 +121,10 @@ mod tests {
             (update(|status| status.source = Some(Source::Agent.into())), "source"),
             (update(|status| status.state = Some(v1::TaskState::TaskStaging.into())), "STAGING"),
             (update(|status| status.task_id = None), "task_id"),
+            (update(|status| status.data = Some(vec![0; STATUS_BYTES_MAX - 200].into())), ""),
+            (update(|status| status.data = Some(vec![0; STATUS_BYTES_MAX].into())), "'update.status' has"),
+            (message(MESSAGE_BYTES_MAX), ""),
+            (message(MESSAGE_BYTES_MAX + 1), "'message.data' has"),
             (Call { update: None, ..update(|_| {}) }, "'update'"),
             (Call { executor_id: None, ..update(|_| {}) }, "executor_id"),
             (Call { framework_id: None, ..update(|_| {}) }, "framework_id"),
@@ -114,7 +135,7 @@ mod tests {
         ];
         for (call, expected) in cases {
             match check_call(&call) {
-                Ok(()) => assert_eq!(expected, "", "{call:?}"),
+                Ok(()) => assert_eq!(expected, ""),
                 Err(reason) => assert!(!expected.is_empty() && reason.contains(expected), "{reason}"),
             }
         }

@@ -434,3 +434,27 @@ fn messages_go_both_ways_while_somebody_listens() {
     assert_eq!(sent.r#type(), link_call::Type::Message);
     assert_eq!(sent.message.clone().unwrap().data(), &b"up"[..]);
 }
+
+#[test]
+fn an_update_that_was_taken_before_a_restart_is_known_after_it() {
+    let mut rig = Rig::registered();
+    rig.with_executor("t", "e");
+    for uuid in [2, 3] {
+        rig.status("e", "t", State::TaskRunning, uuid);
+        rig.acknowledge_all();
+    }
+    // The shortest checkpoint remembers them as the long one does.
+    let mut folded = tepui_agent_core::checkpoint::State::default();
+    rig.disk.records().iter().for_each(|record| folded.apply(record));
+    assert_eq!(folded, rig.disk);
+    rig.restart_with(vec![], vec![(key("e"), Found::Running { pid: 9 })]);
+    rig.register();
+    rig.sent.clear();
+    rig.subscribe("e", 7, &["t"]);
+    rig.heard();
+    for uuid in [1, 2, 3] {
+        rig.status("e", "t", State::TaskRunning, uuid);
+    }
+    assert_eq!(rig.heard_types(), [Type::Acknowledged; 3]);
+    assert_eq!(rig.statuses(), [], "the scheduler has had all of them");
+}
