@@ -71,8 +71,8 @@ impl Master {
         for operation in accept.operations {
             self.fold_operation(&mut fold, operation);
         }
-        // What was converted and not used is free when that is committed, and nobody has refused it.
         let amounts = offered.saturating_sub(&fold.remaining.unallocated());
+        // What was converted and not used nobody has refused.
         let left = offered.saturating_sub(&amounts);
         self.refuse(id, &fold.role, &fold.agent, &left, accept.filters.as_ref());
         if !fold.entries.is_empty() {
@@ -101,7 +101,8 @@ impl Master {
             }
             return;
         }
-        for part in steps::parts(id, &fold.agent, fold.entries, fold.tasks, fold.operations, &amounts) {
+        // What is left comes back together with what was converted and not used, when that is committed: in one offer, not in two.
+        for part in steps::parts(id, &fold.agent, fold.entries, fold.tasks, fold.operations, &offered) {
             let pending = pending(part.amounts, part.tasks, part.operations);
             self.propose(Operation::Operate(part.operate), Pending::Launch(pending));
         }

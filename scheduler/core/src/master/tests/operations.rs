@@ -107,6 +107,29 @@ fn a_pipeline_reserves_creates_and_launches_in_one_call() {
 }
 
 #[test]
+fn what_a_pipeline_leaves_comes_back_in_one_offer() {
+    let (mut harness, agent, peer) = story();
+    let offer = harness.offer(&peer);
+    harness.hold();
+    let operations = vec![
+        reserve(reserved("cpus:2", &["web"])),
+        launch(vec![on(&agent, task("t", "cpus:1"), reserved("cpus:1", &["web"]))]),
+    ];
+    assert_eq!(harness.accept_with(&peer, &[&offer], operations, Some(0.0)), 202);
+    harness.advance(5_000);
+    assert_eq!(harness.events(&peer).iter().filter(|event| event.offers.is_some()).count(), 0, "not yet");
+    harness.commit();
+    harness.advance(100);
+    let rest = harness.offer(&peer);
+    let amount = |reserved: bool| -> f64 {
+        let ours = rest.resources.iter().filter(|one| one.name() == "cpus");
+        let ours = ours.filter(|one| one.reservations.is_empty() != reserved);
+        ours.filter_map(|one| one.scalar.as_ref()?.value).sum()
+    };
+    assert_eq!((amount(false), amount(true)), (2.0, 1.0), "{rest:?}");
+}
+
+#[test]
 fn resources_of_a_role_are_offered_to_it_and_below_only() {
     let (mut harness, mut agent, peer) = story();
     let offer = harness.offer(&peer);
