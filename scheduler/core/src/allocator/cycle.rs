@@ -57,6 +57,11 @@ impl Cycle {
         self.steps.len() + if self.all { everybody } else { self.dirty.len() }
     }
 
+    /// Whether the last cycle is done.
+    pub(crate) fn is_new(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Begins a new cycle if the last one is done. `everybody` is asked for all agents with something to give, in order, if
     /// they are meant.
     pub(crate) fn begin<I: Iterator<Item = AgentId>>(

@@ -192,8 +192,14 @@ impl Allocator {
         }
     }
 
-    /// Forgets refusals that are over; their agents are planned again.
+    /// Forgets refusals that are over; their agents are planned again. So are all agents, if quotas leave more room than before.
     pub fn expire(&mut self, now_ms: u64) {
+        if self.room_grew() && now_ms >= self.room.not_before_ms() {
+            self.ledger.note_eased(false);
+            self.room.planned(self.headroom, self.ledger.required_headroom());
+            self.room.looked(now_ms);
+            self.mark_all();
+        }
         for agent in self.filters.expire(now_ms) {
             self.mark(&agent);
         }
@@ -204,9 +210,18 @@ impl Allocator {
         self.filters.active().by_role()
     }
 
-    /// Cluster time at which the next refusal ends.
-    pub fn next_filter_deadline(&self) -> Option<u64> {
-        self.filters.next_deadline()
+    /// Cluster time at which [`Allocator::expire`] has something to do.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let look_again = self.room_grew().then(|| self.room.not_before_ms());
+        look_again.into_iter().chain(self.filters.next_deadline()).min()
+    }
+
+    /// Whether quotas let somebody have more, of agents that are not planned by themselves.
+    pub fn room_grew(&self) -> bool {
+        self.ledger.has_eased()
+            || self.room.has_grown()
+            || self.ledger.has_guarantees()
+                && self.room.grew(&self.headroom, &self.ledger.required_headroom())
     }
 
     /// Live refusals of a framework in a role.

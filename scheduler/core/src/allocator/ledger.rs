@@ -106,6 +106,8 @@ pub(crate) struct Ledger {
     guaranteed: usize,
     /// Clients with a minimum of their own.
     own_minimums: usize,
+    /// Some role with a limit uses less than it did.
+    eased: bool,
 }
 
 impl Node {
@@ -144,6 +146,11 @@ impl Node {
         !self.reserved.is_zero()
     }
 
+    /// Whether it is limited and uses less of something than before.
+    fn is_eased(&self, before: &Quantities) -> bool {
+        self.quota.as_deref().is_some_and(Quota::is_limited) && !self.consumed().contains(before)
+    }
+
     fn owed(&self) -> Option<Quantities> {
         self.quota.as_deref().map(|quota| quota.unsatisfied(&self.consumed()))
     }
@@ -170,6 +177,7 @@ impl Ledger {
             owing: 0,
             guaranteed: 0,
             own_minimums: 0,
+            eased: false,
         }
     }
 
@@ -208,7 +216,9 @@ impl Ledger {
         let before = self.nodes[node].owed();
         let guaranteed = |node: &Node| node.quota.as_ref().is_some_and(|quota| !quota.guarantees.is_zero());
         self.guaranteed -= usize::from(guaranteed(&self.nodes[node]));
+        let consumed = self.nodes[node].consumed();
         change(self.edit(node));
+        self.eased |= self.nodes[node].is_eased(&consumed);
         self.guaranteed += usize::from(guaranteed(&self.nodes[node]));
         self.owe_again(node, before);
     }
@@ -335,6 +345,15 @@ impl Ledger {
         self.guaranteed > 0
     }
 
+    /// Whether a role with a limit uses less than when this was last asked for.
+    pub(crate) fn has_eased(&self) -> bool {
+        self.eased
+    }
+
+    pub(crate) fn note_eased(&mut self, eased: bool) {
+        self.eased = eased;
+    }
+
     /// Whether some guarantee is not met.
     pub(crate) fn owes(&self) -> bool {
         self.owing > 0
@@ -392,8 +411,11 @@ impl Ledger {
             let before = self.nodes[index].owed();
             let at = self.edit(index);
             at.allocated = at.allocated.minus(amounts);
+            let consumed = at.consumed();
             at.unreserved = at.unreserved.minus(&counted.unreserved);
+            let eased = at.is_eased(&consumed);
             node = at.parent;
+            self.eased |= eased;
             if before.is_some() {
                 self.owe_again(index, before);
             }

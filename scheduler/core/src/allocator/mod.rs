@@ -24,13 +24,14 @@ mod options;
 mod planner;
 mod quantities;
 mod quota;
+mod room;
 mod settings;
 mod share;
 mod state;
 mod supply;
 
 #[cfg(test)]
-mod properties;
+mod laws;
 #[cfg(test)]
 mod scenarios;
 

@@ -59,13 +59,13 @@ struct Grant {
 
 impl Allocator {
     /// Decides who gets what of these agents, in this order, until the budget is used up: at least one step is done. Returns
-    /// how many were done. Changes nothing.
+    /// how many were done, and with it what is free and what is owed afterwards. Changes nothing.
     pub(super) fn plan_steps<'s>(
         &self,
         steps: impl Iterator<Item = &'s Step>,
         now_ms: u64,
         budget: usize,
-    ) -> (usize, Vec<Allocation>) {
+    ) -> (usize, Vec<Allocation>, (Quantities, Quantities)) {
         let mut scratch = Scratch::new(self, now_ms);
         let mut allocations = Vec::new();
         // What the stage of guarantees leaves of an agent, for the second look at it.
@@ -89,7 +89,7 @@ impl Allocator {
                 break;
             }
         }
-        (done, allocations)
+        (done, allocations, (scratch.headroom, scratch.ledger.required_headroom()))
     }
 
     /// Whether this demand could be met on this agent, were `offered` of it taken back.
@@ -175,7 +175,7 @@ impl<'a> Scratch<'a> {
             if let Some(place) = self.ledger.find(demand.framework.as_str(), &demand.role) {
                 self.ledger.charge(place, &counted, 0);
             }
-            supply.left = supply.left.saturating_sub(&demand.resources);
+            supply.left = supply.left.less(&demand.resources);
             allocations.push(Allocation {
                 agent: supply.agent.id.clone(),
                 framework: demand.framework.clone(),
@@ -270,16 +270,15 @@ impl<'a> Scratch<'a> {
         if resources.is_empty() {
             return Err(Reason::ReservedForOthers);
         }
-        if resources.iter().all(|(identity, _)| identity.is_shared()) {
-            // What is shared is there for ever, and would be offered without end.
-            return Err(Reason::TooSmall);
-        }
-        if !traits.minimum.met_by(&resources) {
+        // What is shared is there for ever, and alone would be offered without end.
+        let only_shared =
+            |part: &Resources| !supply.plain && part.iter().all(|(identity, _)| identity.is_shared());
+        if only_shared(&resources) || !traits.minimum.met_by(&resources) {
             return Err(Reason::TooSmall);
         }
         if let Some(most) = most {
             resources = supply::cut(&resources, most, &self.base.kinds);
-            if !traits.minimum.met_by(&resources) {
+            if only_shared(&resources) || !traits.minimum.met_by(&resources) {
                 return Err(Reason::Quota);
             }
         }
@@ -331,10 +330,11 @@ impl<'a> Scratch<'a> {
         let counted = supply::counted(&grant.resources, &self.base.kinds);
         self.ledger.charge(grant.place, &counted, 1);
         self.headroom = self.headroom.minus(&counted.unreserved);
-        supply.left = if supply.left == grant.resources {
+        // What is shared stays, as it does when the offer is out: a plan may be cut here.
+        supply.left = if supply.plain && supply.left == grant.resources {
             Resources::new()
         } else {
-            supply.left.saturating_sub(&grant.resources)
+            supply.left.less(&grant.resources)
         };
     }
 }

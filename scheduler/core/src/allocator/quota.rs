@@ -15,6 +15,10 @@ pub(crate) struct Quota {
 impl Quota {
     pub(crate) const UNLIMITED: Quantities = Quantities([u64::MAX; MAX_KINDS]);
 
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limits.0.iter().any(|limit| *limit != u64::MAX)
+    }
+
     /// How much more the role may take.
     pub(crate) fn below_limit(&self, held: &Quantities) -> Quantities {
         let mut room = self.limits;

@@ -192,7 +192,7 @@ fn a_refusal_ends_by_itself_and_by_revive() {
         story.give_back(&offers[0]);
         story.allocator.refuse(&id("f"), "*", &AgentId::from("a"), &offers[0].resources, NOW + 5_000);
         assert_eq!(story.told(), Vec::<String>::new());
-        assert_eq!(story.allocator.next_filter_deadline(), Some(NOW + 5_000));
+        assert_eq!(story.allocator.next_deadline(), Some(NOW + 5_000));
         if revive {
             story.allocator.revive(&id("f"), &["*".into()]);
         } else {
@@ -201,7 +201,7 @@ fn a_refusal_ends_by_itself_and_by_revive() {
             story.allocator.expire(NOW + 5_000);
         }
         assert_eq!(story.told().len(), 1);
-        assert_eq!(story.allocator.next_filter_deadline(), None);
+        assert_eq!(story.allocator.next_deadline(), None);
     }
 }
 
@@ -388,6 +388,71 @@ fn a_guarantee_is_met_before_others_are_served() {
         offers.iter().filter(|one| one.framework == name).map(|one| one.resources.scalar("cpus").0).sum()
     };
     assert_eq!((of("f"), of("g")), (0, 8_000));
+}
+
+#[test]
+fn what_is_kept_for_a_guarantee_is_offered_once_it_is_met_elsewhere() {
+    let mut story = Story::new().agent("a", "cpus:4").framework("f", &["*"]);
+    let guarantees = BTreeMap::from([("cpus".to_owned(), 4_000)]);
+    story.allocator.set_quota("r", &guarantees, &BTreeMap::new()).unwrap();
+    assert_eq!(story.told(), Vec::<String>::new());
+    // Nothing happens on `a`, but nothing of it is owed any more.
+    story.set_agent("b", "cpus(r):4");
+    assert_eq!(story.told(), Vec::<String>::new());
+    assert!(story.allocator.room_grew());
+    story.allocator.expire(NOW);
+    assert_eq!(story.told(), ["f@a=cpus:4"]);
+    assert!(!story.allocator.room_grew());
+}
+
+#[test]
+fn a_role_below_its_limit_again_may_take_from_any_agent() {
+    let mut story = Story::new().agent("a", "cpus:2").agent("b", "cpus:2");
+    let limits = BTreeMap::from([("cpus".to_owned(), 2_000)]);
+    story.allocator.set_quota("r", &BTreeMap::new(), &limits).unwrap();
+    story.hold("f", "r", "b", "cpus:2");
+    story = story.framework("f", &["r"]);
+    assert_eq!(story.told(), Vec::<String>::new());
+    // Its task ends, on an agent that offers nothing now.
+    story.allocator.deactivate_agent(&AgentId::from("b"));
+    let two = Resources::parse("cpus:2").unwrap();
+    story.allocator.recover(&id("f"), "r", &AgentId::from("b"), &two);
+    assert_eq!(story.allocator.next_deadline(), Some(0));
+    story.allocator.expire(NOW);
+    assert_eq!(story.told(), ["f@a=cpus:2"]);
+}
+
+/// An agent with a shared volume of role `r` besides.
+fn with_shared_volume(story: &mut Story, name: &str, resources: &str) {
+    let mut all = Resources::parse(resources).unwrap().to_proto();
+    all.push(crate::testing::shared(crate::testing::volume(10, "r", "v")));
+    let info = v1::AgentInfo { resources: all, ..v1::AgentInfo::default() };
+    story.allocator.set_agent(&AgentId::from(name), &info);
+}
+
+#[test]
+fn a_shared_volume_goes_to_several_in_one_plan() {
+    let mut story = Story::new();
+    let shares = framework(&["r", "r/x"], &[Capability::SharedResources]);
+    story.allocator.set_framework(&id("f"), &shares, &[], true);
+    with_shared_volume(&mut story, "a", "cpus:2;cpus(r/x):2");
+    let offers = story.offer();
+    assert_eq!(offers.len(), 2, "{offers:?}");
+    assert!(offers.iter().all(|one| !one.resources.shared().is_empty()), "{offers:?}");
+}
+
+#[test]
+fn a_shared_volume_alone_is_not_offered_when_a_quota_leaves_nothing_else() {
+    let mut story = Story::new();
+    let mut shares = framework(&["r"], &[Capability::SharedResources]);
+    let anything = v1::OfferFilters { min_allocatable_resources: Some(Default::default()) };
+    shares.offer_filters.insert("r".into(), anything);
+    story.allocator.set_framework(&id("f"), &shares, &[], true);
+    let limits = BTreeMap::from([("cpus".to_owned(), 0)]);
+    story.allocator.set_quota("r", &BTreeMap::new(), &limits).unwrap();
+    with_shared_volume(&mut story, "a", "cpus:2");
+    assert_eq!(story.told(), Vec::<String>::new());
+    assert_eq!(story.reason("f", "r"), [Reason::Quota]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::frameworks::Framework;
 use super::ledger::Ledger;
 use super::options::Options;
 use super::quantities::{Counted, Kinds, Quantities};
+use super::room::Room;
 use super::supply::Minimum;
 use super::{Allocation, Demand, Plan, supply};
 use crate::ids::{AgentId, FrameworkId};
@@ -63,6 +64,7 @@ pub struct Allocator {
     pub(super) whitelist: Option<Arc<BTreeSet<String>>>,
     /// Agents with something revocable.
     pub(super) revocables: usize,
+    pub(super) room: Room,
     cycle: Cycle,
 }
 
@@ -88,6 +90,7 @@ impl Allocator {
             minimum,
             whitelist: None,
             revocables: 0,
+            room: Room::default(),
             cycle: Cycle::new(seed),
         }
     }
@@ -259,18 +262,24 @@ impl Allocator {
             self.place(framework, role);
         }
         self.ledger.refresh();
+        if self.cycle.is_new() && self.room_grew() {
+            self.room.note_grown();
+        }
         let giving = || {
             let agents = self.agents.values().filter(|agent| agent.offerable() && !agent.free.is_empty());
             agents.map(|agent| agent.id.clone())
         };
         self.cycle.begin(self.ledger.owes(), giving);
-        let (done, allocations) = self.plan_steps(self.cycle.steps(), now_ms, budget);
+        let (done, allocations, (headroom, required)) = self.plan_steps(self.cycle.steps(), now_ms, budget);
         self.cycle.done(done);
         for Allocation { framework, role, driver, .. } in &allocations {
             if driver.is_none() {
                 let place = self.place(framework, role);
                 self.ledger.charge(place, &Counted::default(), 1);
             }
+        }
+        if !self.cycle.has_work() {
+            self.room.planned(headroom, required);
         }
         Plan { allocations, more: self.cycle.has_work() }
     }

@@ -127,6 +127,9 @@ impl Master {
             }
             self.quota_recovered = true;
         }
+        if self.allocator.room_grew() {
+            self.arm_filters();
+        }
         if self.allocator.dirty() && !self.allocation_armed {
             self.allocation_armed = true;
             self.allocation_wanted();
@@ -281,7 +284,7 @@ impl Master {
     }
 
     fn arm_filters(&mut self) {
-        if let Some(at_ms) = self.allocator.next_filter_deadline() {
+        if let Some(at_ms) = self.allocator.next_deadline() {
             self.timers.arm(at_ms.max(self.now.cluster_ms + 1), Timer::FilterExpiry);
         }
     }

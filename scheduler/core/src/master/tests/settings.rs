@@ -164,6 +164,19 @@ fn a_new_guarantee_takes_offers_from_others() {
 }
 
 #[test]
+fn what_was_kept_for_a_guarantee_is_offered_when_nobody_needs_it_any_more() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.quota(true, vec![config("owed", &[("cpus", 4.0)], &[])]), 200);
+    let peer = harness.framework("greedy");
+    harness.agent("cpus:4;mem:512");
+    assert_eq!(cpus(&harness.offers(&peer)), 0.0);
+    // The guarantee is met by what is reserved on another agent, and nothing happens on the first one.
+    harness.agent("cpus(owed):4");
+    harness.advance(1_000);
+    assert_eq!(cpus(&harness.offers(&peer)), 4.0);
+}
+
+#[test]
 fn the_older_calls_set_once_and_remove_what_is_there() {
     let mut h = Harness::new();
     h.agent("cpus:4;mem:1024");

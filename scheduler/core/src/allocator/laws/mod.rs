@@ -1,0 +1,46 @@
+//! Laws of planning, on random clusters: whatever happens, in whatever order.
+//!
+//! | Law | Where |
+//! |---|---|
+//! | nothing is allocated twice; sums agree at every moment | `Model::judge`, `World::compare` |
+//! | no role passes its limit; what others are owed stays free | `Model::judge_limit`, `judge_guarantees` |
+//! | capabilities, regions, constraints, minimums, refusals, suppressed roles and reservations are respected | `Model::judge` |
+//! | the one who holds less comes first | `Model::judge_turn` |
+//! | nobody waits who could have something; one offer for an agent and a role | `World::judge_silence` |
+//! | the plan depends on its input alone, and not on the size of a slice | here |
+//! | dominant shares converge, in proportion to weights, level by level | `fairness` |
+
+mod events;
+mod fairness;
+mod model;
+mod world;
+
+use proptest::prelude::*;
+
+use super::Allocation;
+use events::Event;
+use world::World;
+
+fn run(events: &[Event], budget: usize) -> Vec<Allocation> {
+    let mut world = World::new();
+    let mut all = Vec::new();
+    for event in events {
+        all.extend(world.take(event, budget));
+        world.compare();
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plans_are_safe_complete_and_repeatable(
+        events in prop::collection::vec(events::event(), 1..70),
+        budget in 1..500_usize,
+    ) {
+        let whole = run(&events, usize::MAX);
+        prop_assert_eq!(&whole, &run(&events, usize::MAX));
+        prop_assert_eq!(&whole, &run(&events, budget));
+    }
+}
