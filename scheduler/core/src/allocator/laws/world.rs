@@ -327,7 +327,10 @@ impl World {
     /// Plans until nothing is left to be planned, now or when quotas let all agents be looked at again.
     fn plan(&mut self, budget: usize) -> Vec<Allocation> {
         let mut all = self.plan_dirty(budget);
+        let mut looks = 0;
         while self.allocator.room_grew() {
+            looks += 1;
+            assert!(looks < 50, "agents are to be looked at again, and again");
             self.pass(1_000);
             all.extend(self.plan_dirty(budget));
         }
