@@ -1,4 +1,4 @@
-//! The file that lists hosts whose agents may be offered: one name a line, read again every few seconds.
+//! The file that lists hosts whose agents may be offered: one name a line, read again every second.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::handle::Handle;
 
-/// Between two looks at the file.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at the file: an operator who waits for the effect of a change should not wait long.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads the list; empty lines do not count.
 ///
@@ -31,15 +31,27 @@ pub(crate) async fn watch(
     handle: Handle,
     stop: CancellationToken,
 ) {
+    let mut last = String::new();
+    let mut unreadable = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
         match tokio::fs::read_to_string(&path).await {
-            Err(error) => tracing::warn!(path = %path.display(), %error, "failed to read the whitelist"),
+            Err(error) => {
+                if !unreadable {
+                    tracing::warn!(path = %path.display(), %error, "failed to read the whitelist");
+                }
+                unreadable = true;
+            }
             Ok(text) => {
+                unreadable = false;
+                if text == last {
+                    continue;
+                }
                 let hosts = parse(&text);
+                last = text;
                 if hosts != known {
                     tracing::info!(hosts = hosts.len(), "the whitelist changed");
                     known.clone_from(&hosts);

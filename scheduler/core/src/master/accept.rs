@@ -157,6 +157,12 @@ impl Master {
                 return;
             }
         };
+        if let Some(executor) = &checked.info.executor
+            && validation::is_small(executor)
+        {
+            let id = executor.executor_id.as_ref().map_or("", v1::ExecutorId::value);
+            self.warn(format!("'executor.resources' of '{id}' has less than 0.01 cpus or 32 MB of mem"));
+        }
         self.fold_checked(fold, checked, 0);
     }
 
@@ -203,7 +209,8 @@ impl Master {
     fn task_error(&mut self, fold: &Fold, task: &TaskInfo, reason: Reason, text: &str) {
         let key = TaskKey { framework: fold.framework.clone(), task: ids::of(task.task_id.as_ref()) };
         let agent = Some(fold.agent.to_proto());
-        let status = self.verdict(&key, agent, TaskState::TaskError, reason, text);
+        let mut status = self.verdict(&key, agent, TaskState::TaskError, reason, text);
+        status.executor_id = launch_parts::executor_id(task);
         self.tell(&fold.framework, status, TaskState::TaskError);
     }
 
@@ -243,7 +250,8 @@ impl Master {
                 let key = TaskKey { framework: id.clone(), task: ids::of(task.task_id.as_ref()) };
                 if told.insert(key.clone()) {
                     let agent = task.agent_id.clone();
-                    let status = self.verdict(&key, agent, state, Reason::InvalidOffers, reason);
+                    let mut status = self.verdict(&key, agent, state, Reason::InvalidOffers, reason);
+                    status.executor_id = launch_parts::executor_id(task);
                     self.tell(id, status, state);
                 }
             }

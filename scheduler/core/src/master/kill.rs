@@ -27,6 +27,10 @@ impl Master {
         };
         if asked.as_str().is_empty() || asked == agent {
             self.kill_task(&key, kill.kill_policy);
+            if self.registry.tasks.get(&key).is_some_and(|record| record.unreachable_wall_ms.is_some()) {
+                // Nobody can say more for now; when its agent is back, it is told.
+                self.reconcile_one(id, &key, Some(agent));
+            }
         } else {
             let task = &key.task;
             self.warn(format!(
@@ -80,6 +84,15 @@ impl Master {
         message: &str,
     ) -> v1::TaskStatus {
         let verdict = Verdict { state, reason, message, wall_ms: self.now.wall_ms };
-        master_status(Some(key.task.to_proto()), agent, verdict)
+        let mut status = master_status(Some(key.task.to_proto()), agent, verdict);
+        status.executor_id = self.executor_of(key);
+        status
+    }
+
+    /// The executor that the task names, if the task is known and names one.
+    pub(super) fn executor_of(&self, key: &TaskKey) -> Option<v1::ExecutorId> {
+        let known = self.registry.tasks.get(key).and_then(|record| record.task.as_ref()?.executor_id.clone());
+        let pending = || self.pipeline.task(key)?.1.info.executor.as_ref()?.executor_id.clone();
+        known.or_else(pending)
     }
 }

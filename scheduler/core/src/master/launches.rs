@@ -4,6 +4,7 @@ use tepui_proto::tepui::agent_link::{Event, event};
 use tepui_proto::v1::{TaskGroupInfo, TaskInfo, TaskState, task_status::Reason};
 
 use super::core::Master;
+use super::launch_parts;
 use super::pipeline::{PendingLaunch, PendingTask};
 use crate::ids::{AgentId, FrameworkId, TaskKey};
 use crate::registry::{Outcome, Refusal, TaskRecord};
@@ -34,7 +35,7 @@ impl Master {
                 Ok(launch_seq) => self.task_launched(&launch.agent, task, launch_seq),
                 // The supervisor knows its outcome already, and no framework waits for such a task.
                 Err(_) if driver => {}
-                Err(refusal) => self.task_refused(&launch.agent, &task.key, refusal),
+                Err(refusal) => self.task_refused(&launch.agent, &task, refusal),
             }
         }
     }
@@ -115,8 +116,8 @@ impl Master {
     }
 
     /// The Registry did not take the task: it is lost before it began.
-    fn task_refused(&mut self, agent: &AgentId, key: &TaskKey, refusal: Refusal) {
-        self.large_tasks.remove(key);
+    fn task_refused(&mut self, agent: &AgentId, task: &PendingTask, refusal: Refusal) {
+        self.large_tasks.remove(&task.key);
         let (state, reason) = match refusal {
             Refusal::AgentNotConnected => (TaskState::TaskDropped, Reason::AgentDisconnected),
             Refusal::UnknownAgent | Refusal::AgentRemoved => (TaskState::TaskDropped, Reason::AgentRemoved),
@@ -124,7 +125,7 @@ impl Master {
             Refusal::TaskExists | Refusal::Malformed => (TaskState::TaskError, Reason::TaskInvalid),
             _ => (TaskState::TaskDropped, Reason::InvalidOffers),
         };
-        self.task_dropped(agent, key, state, reason, &refusal.to_string());
+        self.task_dropped(agent, task, state, reason, &refusal.to_string());
     }
 
     pub(super) fn launch_failed(&mut self, mut launch: PendingLaunch, reason: &str) {
@@ -137,15 +138,24 @@ impl Master {
         for task in launch.tasks {
             self.large_tasks.remove(&task.key);
             let why = Reason::MasterDisconnected;
-            self.task_dropped(&launch.agent, &task.key, TaskState::TaskDropped, why, reason);
+            self.task_dropped(&launch.agent, &task, TaskState::TaskDropped, why, reason);
         }
     }
 
-    fn task_dropped(&mut self, agent: &AgentId, key: &TaskKey, state: TaskState, reason: Reason, text: &str) {
+    fn task_dropped(
+        &mut self,
+        agent: &AgentId,
+        task: &PendingTask,
+        state: TaskState,
+        reason: Reason,
+        text: &str,
+    ) {
+        let key = &task.key;
         let record = self.registry.frameworks.get(&key.framework);
         let aware = record.is_some_and(|record| record.partition_aware());
         let state = state.as_told(aware);
-        let status = self.verdict(key, Some(agent.to_proto()), state, reason, text);
+        let mut status = self.verdict(key, Some(agent.to_proto()), state, reason, text);
+        status.executor_id = launch_parts::executor_id(&task.info);
         self.tell(&key.framework, status, state);
     }
 }

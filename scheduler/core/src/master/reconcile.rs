@@ -105,6 +105,7 @@ impl Master {
         let mut status = last.cloned().unwrap_or_default();
         status.task_id = Some(key.task.to_proto());
         status.agent_id = Some(record.agent_id().to_proto());
+        status.executor_id = status.executor_id.or_else(|| self.executor_of(key));
         status.state = Some(state as i32);
         status.source = Some(v1::task_status::Source::Master as i32);
         status.reason = Some(Reason::Reconciliation as i32);

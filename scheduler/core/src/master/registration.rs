@@ -13,7 +13,6 @@ use super::removal::shutdown_framework;
 use super::timers::Timer;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 use crate::registry::{AdmitAgent, Operation, Outcome, ReregisterAgent, Reregistered, TaskRecord};
-use crate::status::{Verdict, master_status};
 use crate::validation;
 
 impl Master {
@@ -321,16 +320,15 @@ impl Master {
         if state.is_terminal() || state == TaskState::TaskStaging {
             return;
         }
-        let status = master_status(
-            Some(key.task.to_proto()),
-            Some(record.agent_id().to_proto()),
-            Verdict {
-                state,
-                reason: Reason::AgentReregistered,
-                message: "agent is back",
-                wall_ms: self.now.wall_ms,
-            },
-        );
+        let agent = Some(record.agent_id().to_proto());
+        let mut status = self.verdict(key, agent, state, Reason::AgentReregistered, "agent is back");
+        // How it is, as far as it is known of this state.
+        let known = record.task.iter().flat_map(|task| &task.statuses).rfind(|one| one.state() == state);
+        if let Some(known) = known {
+            status.healthy = known.healthy;
+            status.check_status = known.check_status;
+            status.container_status = known.container_status.clone();
+        }
         self.tell(&key.framework, status, state);
     }
 }

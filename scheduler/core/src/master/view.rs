@@ -9,11 +9,16 @@ use std::net::Ipv4Addr;
 use tepui_proto::resources::Resources;
 use tepui_proto::v1;
 use tepui_proto::v1::master::{Response, response, response::Type};
+use tepui_proto::v1::master_info::{Capability, capability};
 
 use super::local_view::LocalView;
 use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{AgentRecord, FrameworkRecord, LeaderRecord, Registry, TaskRecord};
 use crate::status::time_info;
+
+/// What the masters can do beyond what all of Mesos' could.
+pub const CAPABILITIES: [capability::Type; 3] =
+    [capability::Type::AgentUpdate, capability::Type::AgentDraining, capability::Type::QuotaV2];
 
 /// Describes the leading master.
 pub fn master_info(leader: &LeaderRecord) -> v1::MasterInfo {
@@ -33,7 +38,7 @@ pub fn master_info(leader: &LeaderRecord) -> v1::MasterInfo {
             port: Some(port),
         }),
         domain: leader.domain.clone(),
-        capabilities: Vec::new(),
+        capabilities: CAPABILITIES.iter().map(|kind| Capability { r#type: Some(*kind as i32) }).collect(),
     }
 }
 

@@ -48,7 +48,7 @@ pub fn group(tasks: &[TaskInfo], context: &GroupContext<'_>) -> Result<Vec<Check
         first.resources += &needs;
     }
     let wanted = checked.iter().map(|task| &task.resources).sum::<Resources>();
-    if !context.task.remaining.contains(&wanted) {
+    if !context.task.remaining.covers(&wanted) {
         return Err(Rejection::new(format!(
             "the group wants {wanted}, more than the {} that the offers have left",
             context.task.remaining
@@ -131,3 +131,7 @@ fn member(
 fn is_docker(container: &v1::ContainerInfo) -> bool {
     container.docker.is_some() || container.r#type() == v1::container_info::Type::Docker
 }
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

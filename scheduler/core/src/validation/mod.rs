@@ -29,7 +29,7 @@ pub use operations::{Asker, CheckedOperation, operation, own_resources};
 pub use principal::principal;
 pub use register::{MAX_VALUE_BYTES, state_cas};
 pub use roles::{quota_request, quotas, weights};
-pub use task::{CheckedTask, TaskContext, task};
+pub use task::{CheckedTask, TaskContext, is_small, task};
 
 /// Why a call was refused: the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

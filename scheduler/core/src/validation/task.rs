@@ -233,6 +233,13 @@ pub(super) fn executor(
     Ok(needs)
 }
 
+/// Whether an executor has less than any executor needs: 0.01 CPUs, 32 MB of memory. A LAUNCH may have it all the same.
+pub fn is_small(executor: &ExecutorInfo) -> bool {
+    let needs = Resources::from_proto(&executor.resources).unwrap_or_default();
+    let short = |name: &str, least: f64| needs.scalar(name) < Millis::from_f64(least).unwrap_or_default();
+    short("cpus", 0.01) || short("mem", 32.0)
+}
+
 /// A task and its executor cannot both have the same port or member of a set.
 pub(super) fn separate(own: &Resources, executor: &Resources) -> Result<(), Rejection> {
     for (identity, amount) in own.iter() {

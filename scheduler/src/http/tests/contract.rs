@@ -10,6 +10,7 @@ use tepui_proto::v1::scheduler::{Call, Event};
 use tepui_proto::wire;
 
 use super::contract_tables::{CALLS, SUBSCRIPTIONS};
+use super::contract_values::VALUES;
 use super::fixture::{Fixture, serving, text};
 use super::world::{World, encodings};
 use crate::config::Authentication;
@@ -21,7 +22,7 @@ async fn every_call_has_exactly_its_answer() {
     let world = World::new(Fixture::leading());
     let stream = world.live.stream_id.clone();
     let mut wrong = Vec::new();
-    for (what, call, status, words) in CALLS {
+    for (what, call, status, words) in CALLS.iter().chain(VALUES) {
         for (media, body) in encodings::<Call>(&world.named(call)) {
             let headers = [("content-type", media.as_str()), ("mesos-stream-id", stream.as_str())];
             let answer = world.fixture.send(Method::POST, PATH, &headers, body).await;

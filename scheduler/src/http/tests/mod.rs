@@ -3,7 +3,10 @@
 mod admission;
 mod authentication;
 mod contract;
+mod contract_bytes;
+mod contract_order;
 mod contract_tables;
+mod contract_values;
 mod fixture;
 mod metrics;
 mod plain;

@@ -21,6 +21,14 @@ fn the_first_events_are_subscribed_and_a_heartbeat() {
     assert_eq!(master.id(), "m1");
     assert_eq!(master.ip, Some(u32::from_le_bytes([10, 0, 0, 1])));
     assert_eq!(master.version(), "1.11.0");
+    assert_eq!(
+        (master.pid(), master.port(), master.hostname()),
+        ("master@10.0.0.1:5050", 5050, "master.example")
+    );
+    let address = master.address.unwrap();
+    assert_eq!((address.ip(), address.port(), address.hostname()), ("10.0.0.1", 5050, "master.example"));
+    let able: Vec<&str> = master.capabilities.iter().map(|one| one.r#type().as_str_name()).collect();
+    assert_eq!(able, ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"]);
     assert_eq!(harness.event(&peer).r#type(), event::Type::Heartbeat);
     assert_eq!(harness.try_event(&peer), None);
 }

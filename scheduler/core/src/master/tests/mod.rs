@@ -19,6 +19,7 @@ mod registration;
 mod removals;
 mod settings;
 mod sizes;
+mod statuses;
 mod suppression;
 mod updates;
 mod views;

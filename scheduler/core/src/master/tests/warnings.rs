@@ -118,6 +118,28 @@ fn every_call_that_is_in_vain_names_field_and_reason() {
 }
 
 #[test]
+fn an_executor_with_hardly_anything_is_launched_and_said() {
+    for (needs, small) in [("cpus:0.01;mem:32", false), ("cpus:0.009;mem:32", true), ("cpus:1;mem:31", true)]
+    {
+        let mut harness = Harness::new();
+        let at = harness.agent("cpus:4;mem:1024");
+        let peer = harness.framework("f");
+        let offer = harness.offer(&peer);
+        let info = crate::testing::executor_task("t", "cpus:1;mem:64", "e", needs);
+        let info = v1::TaskInfo { agent_id: Some(at.id.to_proto()), ..info };
+        let accept = call::Accept {
+            offer_ids: offer.id.into_iter().collect(),
+            operations: vec![crate::testing::launch(vec![info])],
+            ..Default::default()
+        };
+        let text = warning(&mut harness, &peer, Call { accept: Some(accept), ..of(call::Type::Accept) });
+        assert_eq!(text.is_some(), small, "{needs}: {text:?}");
+        assert!(text.is_none_or(|text| text.contains("executor.resources") && text.contains("'e'")));
+        assert_eq!(harness.registry.tasks.len(), 1, "{needs}");
+    }
+}
+
+#[test]
 fn a_refusal_that_lasts_otherwise_than_asked_is_said() {
     let mut harness = Harness::new();
     harness.agent("cpus:1;mem:64");

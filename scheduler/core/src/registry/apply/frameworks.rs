@@ -189,11 +189,13 @@ impl Step<'_> {
 
     /// Writes a verdict of the master into a record.
     pub(super) fn conclude(&self, record: &mut TaskRecord, verdict: Verdict<'_>) {
-        let status = master_status(
-            record.task.as_ref().and_then(|task| task.task_id.clone()),
-            record.task.as_ref().and_then(|task| task.agent_id.clone()),
+        let task = record.task.as_ref();
+        let mut status = master_status(
+            task.and_then(|task| task.task_id.clone()),
+            task.and_then(|task| task.agent_id.clone()),
             verdict,
         );
+        status.executor_id = task.and_then(|task| task.executor_id.clone());
         super::observe::write_status(record, &status, verdict.state);
     }
 }
