@@ -18,7 +18,7 @@ use crate::conformance::wire::messages::{
 use crate::conformance::wire::{Answer, Framework};
 
 /// What an executor of a scenario runs: it waits to be ended.
-const WAITS: &str = "exec sleep 1000";
+pub(super) const WAITS: &str = "exec sleep 1000";
 
 /// What makes a status wrong.
 type Change = fn(&mut v1::TaskStatus);
@@ -28,7 +28,7 @@ fn executor_id(id: &str) -> Option<v1::ExecutorId> {
 }
 
 /// An executor of a quarter of a CPU that runs this line.
-fn executor(id: &str, line: &str) -> v1::ExecutorInfo {
+pub(super) fn executor(id: &str, line: &str) -> v1::ExecutorInfo {
     v1::ExecutorInfo {
         executor_id: executor_id(id),
         r#type: Some(v1::executor_info::Type::Custom as i32),
@@ -39,13 +39,17 @@ fn executor(id: &str, line: &str) -> v1::ExecutorInfo {
     }
 }
 
-fn with(id: &str, executor: &v1::ExecutorInfo) -> v1::TaskInfo {
+pub(super) fn with(id: &str, executor: &v1::ExecutorInfo) -> v1::TaskInfo {
     v1::TaskInfo { command: None, executor: Some(executor.clone()), ..task(id, "") }
 }
 
 impl Framework {
     /// Launches tasks on an offer and refuses its rest for an hour.
-    async fn launch_apart(&self, offer: &v1::Offer, mut tasks: Vec<v1::TaskInfo>) -> anyhow::Result<()> {
+    pub(super) async fn launch_apart(
+        &self,
+        offer: &v1::Offer,
+        mut tasks: Vec<v1::TaskInfo>,
+    ) -> anyhow::Result<()> {
         for task in &mut tasks {
             task.agent_id.clone_from(&offer.agent_id);
         }
@@ -237,19 +241,23 @@ async fn shut_down(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("ends it")).await?;
     let offer = framework.offer().await?;
     let line = "trap '' TERM; while :; do sleep 0.1; done";
-    let period = v1::DurationInfo { nanoseconds: Some(200_000_000) };
+    let grace = std::time::Duration::from_millis(1_500);
+    let period = v1::DurationInfo { nanoseconds: Some(grace.as_nanos() as i64) };
     let stubborn = v1::ExecutorInfo { shutdown_grace_period: Some(period), ..executor("e", line) };
     framework.launch_apart(&offer, vec![with("t", &stubborn)]).await?;
     let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
     executor.subscribe().await?;
     executor.next(event::Type::Launch).await?;
     executor.report("t", TaskState::TaskRunning).await?;
+    let asked = std::time::Instant::now();
     framework.call(shutdown("e", offer.agent_id.named())).await?;
     executor.next(event::Type::Shutdown).await?;
     let failed = framework.state("t", TaskState::TaskFailed).await?;
     anyhow::ensure!(failed.reason() == Reason::ExecutorTerminated, "{failed:?}");
     let failure = framework.failure(offer.agent_id.named()).await?;
     anyhow::ensure!(failure.executor_id == executor_id("e") && failure.status == Some(9), "{failure:?}");
+    let waited = asked.elapsed();
+    anyhow::ensure!(waited >= grace, "it was killed after {waited:?}, although it has {grace:?}");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
-//! Scenario 97, second half: what operators wanted of agents and machines outlives the leader that they told.
+//! Scenario 97, second half: what operators wanted of roles, agents and machines outlives the leader that they told.
 
+use tepui_proto::v1::master::call::Type;
+use tepui_proto::v1::quota::QuotaConfig;
 use tepui_proto::v1::task_status::Reason;
 use tepui_proto::v1::{DrainState, TaskState};
 
@@ -8,8 +10,11 @@ use super::f_partitions::active_agents;
 use super::g_failover::{kill_leader, resubscribe};
 use super::h_drain::{drained, shown, state_of, stubborn};
 use super::h_maintenance::{hostname, schedule, update, window};
+use super::h_quota::{config, offered, quotas, set_quota, set_weights};
 use crate::conformance::Context;
-use crate::conformance::wire::messages::{Named, deactivate, drain, lasting, mark_gone, reactivate};
+use crate::conformance::wire::messages::{
+    Named, deactivate, drain, in_roles, info, lasting, mark_gone, reactivate,
+};
 
 /// Kills the leader and brings the killed master back, so that another one can be killed later.
 async fn change_leader(cx: &mut Context) -> anyhow::Result<String> {
@@ -22,7 +27,38 @@ async fn change_leader(cx: &mut Context) -> anyhow::Result<String> {
     Ok(leader)
 }
 
+/// What operators wanted of roles.
+async fn roles_as_they_were(cx: &Context) -> anyhow::Result<()> {
+    anyhow::ensure!(quotas(cx).await? == limits(), "the quotas are lost: {:?}", quotas(cx).await?);
+    let known = cx.ask(Type::GetWeights).await?.get_weights.unwrap_or_default().weight_infos;
+    let mut known: Vec<_> = known.iter().map(|info| (info.role(), info.weight())).collect();
+    known.retain(|(_, weight)| *weight != 1.0);
+    anyhow::ensure!(known == WEIGHTS, "the weights are lost: {known:?}");
+    Ok(())
+}
+
+const WEIGHTS: [(&str, f64); 2] = [("heavy", 2.5), ("light/inner", 0.5)];
+
+fn limits() -> Vec<QuotaConfig> {
+    vec![config("dev", &[("cpus", 0.5)], &[("cpus", 0.75)]), config("ops", &[], &[("mem", 512.0)])]
+}
+
+/// Quotas and weights outlive the leader, and the next one acts on them.
+async fn settings_of_roles(cx: &mut Context) -> anyhow::Result<()> {
+    set_weights(cx, &WEIGHTS).await?;
+    set_quota(cx, limits()).await?;
+    change_leader(cx).await?;
+    roles_as_they_were(cx).await?;
+    active_agents(cx, 2).await?;
+    let mut limited = cx.subscribe(in_roles(info("limited"), &["dev"])).await?;
+    limited.wait("an offer", |this| (!this.offers.is_empty()).then_some(())).await?;
+    let cpus = offered(&mut limited).await?;
+    anyhow::ensure!(cpus == 0.75, "{cpus} CPUs are offered to a role that may have 0.75");
+    limited.tear_down().await
+}
+
 pub(crate) async fn operators_wishes(cx: &mut Context) -> anyhow::Result<()> {
+    Box::pin(settings_of_roles(cx)).await?;
     let mut framework = cx.subscribe(lasting("moves")).await?;
     let agent = framework.run(vec![stubborn("t")]).await?;
     let index = cx.agent_index(&agent).await?;
@@ -52,6 +88,7 @@ pub(crate) async fn operators_wishes(cx: &mut Context) -> anyhow::Result<()> {
     cx.eventually("the end of the agent's process", async || cx.agent_has_exited(index).then_some(()))
         .await?;
     change_leader(cx).await?;
+    roles_as_they_were(cx).await?;
     cx.cluster.kill_agent(index);
     cx.cluster.start_agent(index)?;
     cx.eventually("the end of the agent's process", async || cx.agent_has_exited(index).then_some(()))

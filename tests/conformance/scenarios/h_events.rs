@@ -9,7 +9,7 @@ use crate::conformance::wire::messages::{Named, info, lasting, sleeper, task};
 use crate::conformance::wire::{Stream, next_in_time};
 
 /// Reads until `found` finds something in an event.
-async fn until<T>(
+pub(super) async fn until<T>(
     stream: &mut Stream,
     seen: &mut Vec<Event>,
     what: &str,

@@ -62,7 +62,7 @@ pub(in crate::conformance) async fn quotas(cx: &Context) -> anyhow::Result<Vec<Q
 }
 
 /// CPUs of everything that is offered until it is quiet.
-async fn offered(framework: &mut Framework) -> anyhow::Result<f64> {
+pub(super) async fn offered(framework: &mut Framework) -> anyhow::Result<f64> {
     framework.listen(QUIET).await?;
     let gone = framework.rescinded();
     let lives =

@@ -6,7 +6,7 @@ use tepui_proto::v1::scheduler::{Call, call};
 use tepui_proto::v1::{FrameworkInfo, Label, Labels};
 use tepui_proto::wire;
 
-use super::h_events;
+use super::{h_events, h_health};
 use crate::conformance::Context;
 use crate::conformance::context::{STREAM_BYTES, SUBSCRIBERS};
 use crate::conformance::wire::messages::{framework_id, lasting, of};
@@ -20,6 +20,7 @@ const UPDATE_BYTES: usize = 256 << 10;
 pub(crate) async fn whole_stream(cx: &mut Context) -> anyhow::Result<()> {
     h_events::operator_stream(cx).await?;
     h_events::agents_on_the_stream(cx).await?;
+    Box::pin(h_health::health_on_the_stream(cx)).await?;
     one_too_many(cx).await?;
     slow_reader(cx).await
 }

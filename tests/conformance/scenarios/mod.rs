@@ -28,6 +28,7 @@ pub(crate) mod h_drain;
 pub(crate) mod h_endpoints;
 pub(crate) mod h_events;
 pub(crate) mod h_files;
+pub(crate) mod h_health;
 pub(crate) mod h_maintenance;
 pub(crate) mod h_quota;
 pub(crate) mod h_reservations;
