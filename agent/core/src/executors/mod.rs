@@ -69,7 +69,7 @@ impl Executor {
     /// Returns the grace between SHUTDOWN and force.
     pub(crate) fn grace_ms(&self, config: &Config) -> u64 {
         let own = self.info.shutdown_grace_period.as_ref().and_then(|period| period.nanoseconds);
-        own.map_or(config.executor_shutdown_grace_ms, |ns| u64::try_from(ns).unwrap_or(0) / 10_000_000)
+        own.map_or(config.executor_shutdown_grace_ms, |ns| u64::try_from(ns).unwrap_or(0) / 1_000_000)
     }
 }
 

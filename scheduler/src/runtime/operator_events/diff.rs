@@ -142,7 +142,7 @@ fn statuses(record: &TaskRecord) -> Vec<&TaskStatus> {
 
 /// A repeated state is not announced, a change of health is.
 fn differs(told: &TaskStatus, status: &TaskStatus) -> bool {
-    told.state != status.state || told.check_status != status.check_status
+    told.state != status.state || told.healthy != status.healthy || told.check_status != status.check_status
 }
 
 #[cfg(test)]

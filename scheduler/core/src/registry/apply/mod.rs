@@ -106,7 +106,6 @@ impl Step<'_> {
         // Cluster time stands still between two leaders. Without this step what the former one logged last would bear the time of
         // the new lead, and an agent or framework that it saw leave would be taken for one that left the new leader.
         tables.cluster_ms += 1;
-        tables.weights = Default::default();
         tables.leader = Some(Arc::new(LeaderRecord {
             node_id: take.node_id,
             master_id: take.master_id.clone(),
