@@ -68,6 +68,13 @@ async fn make(master: &Master, version: u64, resources: Vec<v1::Resource>) {
     master.send(link_event::Type::UpdateResources, |event| event.update_resources = Some(update)).await;
 }
 
+/// The executor, once its sandbox is there: nobody but its own process, which starts in it, would come before.
+async fn executor(rig: &Rig) -> Executor {
+    let sandbox = rig.sandbox("e");
+    wait_for("the sandbox", || sandbox.is_dir().then_some(())).await;
+    Executor::new(&rig.address, "e")
+}
+
 #[tokio::test]
 async fn an_executor_is_shown_with_its_tasks_while_it_runs_and_after() {
     let master = Master::start().await;
@@ -214,7 +221,7 @@ async fn volumes_of_tasks_are_in_the_sandbox_before_the_executor_gets_them_and_a
     master.registration(1).await;
     make(&master, 1, vec![volume("v", "data"), volume("w", "data"), volume("x", "own")]).await;
     master.run(with_volume("t1", "e", "v", "deep/data"), 1).await;
-    let mut executor = Executor::new(&rig.address, "e");
+    let mut executor = executor(&rig).await;
     executor.subscribe(call::Subscribe::default()).await;
     executor.next(event::Type::Launch).await;
     let sandbox = rig.sandbox("e");
@@ -285,7 +292,7 @@ async fn a_group_waits_for_the_volumes_of_all_its_tasks() {
     };
     let good = run(vec![task("t1", "e", LINGER), with_volume("t2", "e", "v", "data")], 1);
     master.send(link_event::Type::RunTask, |event| event.run_task = Some(good)).await;
-    let mut executor = Executor::new(&rig.address, "e");
+    let mut executor = executor(&rig).await;
     executor.subscribe(call::Subscribe::default()).await;
     let group = executor.next(event::Type::LaunchGroup).await.launch_group.unwrap().task_group.unwrap();
     assert_eq!(group.tasks.len(), 2);
@@ -303,7 +310,7 @@ async fn updates_and_messages_are_counted_as_they_are() {
     let rig = Rig::start(&master).await;
     master.registration(1).await;
     master.run(task("t1", "e", LINGER), 1).await;
-    let mut executor = Executor::new(&rig.address, "e");
+    let mut executor = executor(&rig).await;
     executor.subscribe(call::Subscribe::default()).await;
     executor.next(event::Type::Launch).await;
     let count =

@@ -122,9 +122,15 @@ pub(crate) async fn killed_on_the_way(cx: &mut Context) -> anyhow::Result<()> {
     let states = framework.states_of("t");
     anyhow::ensure!(!states.contains(&TaskState::TaskRunning), "{states:?}");
     anyhow::ensure!(!mark.exists(), "the command ran");
-    let whole = framework.offer_of(offer.agent_id.named()).await?;
-    anyhow::ensure!(amount(&whole.resources, "cpus") == AGENT.0, "{whole:?}");
-    Ok(())
+    // All of it comes back, in one offer or in two: what the launch left may have been offered before the kill was known.
+    let agent = offer.agent_id.clone();
+    framework
+        .wait("the whole agent on offer", |this| {
+            let of_it = this.offers.iter().filter(|one| one.agent_id == agent);
+            let cpus: f64 = of_it.map(|one| amount(&one.resources, "cpus")).sum();
+            ((cpus - AGENT.0).abs() < 1e-9).then_some(())
+        })
+        .await
 }
 
 pub(crate) async fn shutdown_of_an_executor(cx: &mut Context) -> anyhow::Result<()> {
