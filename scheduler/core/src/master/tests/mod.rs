@@ -11,6 +11,7 @@ mod leadership;
 mod machines;
 mod numbers;
 mod offers;
+mod operation_answers;
 mod operations;
 mod operator_resources;
 mod pipeline;

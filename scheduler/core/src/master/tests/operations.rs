@@ -25,7 +25,7 @@ fn framework_that(harness: &mut Harness, role: &str, more: &[Can]) -> FrameworkP
     harness.framework_with(info)
 }
 
-fn story() -> (Harness, AgentPeer, FrameworkPeer) {
+pub(super) fn story() -> (Harness, AgentPeer, FrameworkPeer) {
     let mut harness = Harness::new();
     let agent = harness.agent("cpus:4;mem:1024;disk:1000");
     let peer = framework(&mut harness, "web");
@@ -43,7 +43,7 @@ fn total(harness: &Harness, agent: &AgentPeer) -> String {
 }
 
 /// What was told of operations, as (id, state, to be acknowledged); nothing else may have come but offers and what agents do.
-fn told(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<v1::OperationStatus> {
+pub(super) fn told(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<v1::OperationStatus> {
     let mut statuses = Vec::new();
     for event in harness.events(peer) {
         match event.r#type() {
@@ -57,7 +57,7 @@ fn told(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<v1::OperationStatus>
     statuses
 }
 
-fn states(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<(String, OperationState)> {
+pub(super) fn states(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<(String, OperationState)> {
     let told = told(harness, peer);
     told.iter().map(|one| (one.operation_id.as_ref().unwrap().value().to_owned(), one.state())).collect()
 }
@@ -579,72 +579,4 @@ fn a_volume_that_nobody_here_knows_is_kept_and_shown() {
     harness.break_stream(agent.connection);
     harness.register(&mut agent);
     assert_eq!(harness.registry.agents[&agent.id].orphaned.len(), 1);
-}
-
-#[test]
-fn an_acknowledgement_of_nothing_says_which_field_is_wrong() {
-    let (mut harness, agent, peer) = story();
-    let offer = harness.offer(&peer);
-    harness.accept_with(&peer, &[&offer], vec![named("o", reserve(reserved("cpus:1", &["web"])))], None);
-    let status = told(&mut harness, &peer).remove(0);
-    let right = call::AcknowledgeOperationStatus {
-        agent_id: Some(agent.id.to_proto()),
-        uuid: status.uuid.as_ref().and_then(|uuid| uuid.value.clone()),
-        operation_id: status.operation_id.clone(),
-        ..Default::default()
-    };
-    let other = |id: &str| Some(v1::OperationId { value: Some(id.to_owned()) });
-    let elsewhere = Some(v1::AgentId { value: Some("elsewhere".to_owned()) });
-    let table = [
-        (
-            call::AcknowledgeOperationStatus { operation_id: other("p"), ..right.clone() },
-            ".operation_id' is 'p'",
-        ),
-        (
-            call::AcknowledgeOperationStatus { agent_id: elsewhere, ..right.clone() },
-            ".agent_id' is 'elsewhere'",
-        ),
-        (call::AcknowledgeOperationStatus { uuid: Some(uuid(9)), ..right.clone() }, ".uuid' is not that"),
-        (right.clone(), ""),
-        (right, ".operation_id' is 'o'"),
-    ];
-    for (acknowledgement, words) in table {
-        let call = Call {
-            r#type: Some(call::Type::AcknowledgeOperationStatus as i32),
-            acknowledge_operation_status: Some(acknowledgement),
-            ..Default::default()
-        };
-        match harness.ask(&peer, call) {
-            Some(crate::master::Reply::Accepted) => assert_eq!(words, ""),
-            Some(crate::master::Reply::Warned(text)) => {
-                assert!(!words.is_empty() && text.contains(words), "{words}: {text}");
-            }
-            other => panic!("no 202: {other:?}"),
-        }
-        harness.advance(200);
-    }
-}
-
-#[test]
-fn an_operation_that_is_too_long_is_refused_with_or_without_an_id() {
-    let (mut harness, _agent, peer) = story();
-    let offer = harness.offer(&peer);
-    let long = || {
-        let mut one = reserved("cpus:1", &["web"]);
-        let label = v1::Label { key: Some("k".to_owned()), value: Some("x".repeat(20 << 20)) };
-        one[0].reservations[0].labels = Some(v1::Labels { labels: vec![label] });
-        reserve(one)
-    };
-    let call = Call {
-        r#type: Some(call::Type::Accept as i32),
-        accept: Some(call::Accept {
-            offer_ids: offer.id.clone().into_iter().collect(),
-            operations: vec![long(), named("o", long())],
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let Some(crate::master::Reply::Warned(text)) = harness.ask(&peer, call) else { panic!("no warning") };
-    assert!(text.contains("larger than"), "{text}");
-    assert_eq!(states(&mut harness, &peer), [("o".to_owned(), OperationState::OperationError)]);
 }
