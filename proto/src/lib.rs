@@ -19,6 +19,7 @@ pub mod duration;
 pub mod ids;
 pub mod json;
 pub mod media_type;
+pub mod payload;
 pub mod plain;
 pub mod recordio;
 pub mod resources;

@@ -2,6 +2,7 @@
 //! size that masters take, whatever frameworks put into tasks and executors into updates: an agent that cannot register is lost.
 
 use prost::Message;
+use tepui_proto::payload;
 use tepui_proto::tepui::agent_link::{AgentExecutor, AgentTask};
 use tepui_proto::v1;
 
@@ -17,9 +18,11 @@ pub(crate) fn tasks<'a>(tasks: impl Iterator<Item = &'a Task>, durable: u64) -> 
     tasks
         .filter(|task| task.record <= durable)
         .map(|task| {
+            let mut info = task.info.clone();
+            payload::strip(&mut info);
             let told = AgentTask {
                 framework_id: Some(task.key.wire_framework_id()),
-                task: Some(without_payload(&task.info)),
+                task: Some(info),
                 launch_seq: Some(task.launch_seq),
                 state: Some(task.outbox.durable_state(durable).into()),
                 unacknowledged: task.outbox.head(durable).map(without_data),
@@ -34,19 +37,6 @@ pub(crate) fn tasks<'a>(tasks: impl Iterator<Item = &'a Task>, durable: u64) -> 
             }
         })
         .collect()
-}
-
-/// Masters keep neither the data of a task nor its command.
-fn without_payload(info: &v1::TaskInfo) -> v1::TaskInfo {
-    let user =
-        |command: &v1::CommandInfo| v1::CommandInfo { user: command.user.clone(), ..Default::default() };
-    let executor = info.executor.as_ref();
-    v1::TaskInfo {
-        data: None,
-        command: info.command.as_ref().map(user),
-        executor: executor.map(|executor| v1::ExecutorInfo { data: None, ..executor.clone() }),
-        ..info.clone()
-    }
 }
 
 fn without_data(status: &v1::TaskStatus) -> v1::TaskStatus {

@@ -209,8 +209,7 @@ impl Master {
     fn task_error(&mut self, fold: &Fold, task: &TaskInfo, reason: Reason, text: &str) {
         let key = TaskKey { framework: fold.framework.clone(), task: ids::of(task.task_id.as_ref()) };
         let agent = Some(fold.agent.to_proto());
-        let mut status = self.verdict(&key, agent, TaskState::TaskError, reason, text);
-        status.executor_id = launch_parts::executor_id(task);
+        let status = self.verdict_on(&key, task, agent, TaskState::TaskError, reason, text);
         self.tell(&fold.framework, status, TaskState::TaskError);
     }
 
@@ -250,8 +249,7 @@ impl Master {
                 let key = TaskKey { framework: id.clone(), task: ids::of(task.task_id.as_ref()) };
                 if told.insert(key.clone()) {
                     let agent = task.agent_id.clone();
-                    let mut status = self.verdict(&key, agent, state, Reason::InvalidOffers, reason);
-                    status.executor_id = launch_parts::executor_id(task);
+                    let status = self.verdict_on(&key, task, agent, state, Reason::InvalidOffers, reason);
                     self.tell(id, status, state);
                 }
             }

@@ -89,6 +89,20 @@ impl Master {
         status
     }
 
+    /// A verdict on a task that was not launched: it names its own executor, since there may be another task of the same id.
+    pub(super) fn verdict_on(
+        &self,
+        key: &TaskKey,
+        task: &v1::TaskInfo,
+        agent: Option<v1::AgentId>,
+        state: TaskState,
+        reason: Reason,
+        message: &str,
+    ) -> v1::TaskStatus {
+        let executor_id = task.executor.as_ref().and_then(|executor| executor.executor_id.clone());
+        v1::TaskStatus { executor_id, ..self.verdict(key, agent, state, reason, message) }
+    }
+
     /// The executor that the task names, if the task is known and names one.
     pub(super) fn executor_of(&self, key: &TaskKey) -> Option<v1::ExecutorId> {
         let known = self.registry.tasks.get(key).and_then(|record| record.task.as_ref()?.executor_id.clone());

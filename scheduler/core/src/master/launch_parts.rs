@@ -5,13 +5,12 @@
 
 use prost::Message;
 use tepui_proto::resources::Resources;
-use tepui_proto::v1;
 
 use super::pipeline::PendingTask;
 use crate::digest::sha256;
 use crate::registry::LaunchItem;
 
-/// Longest proposal that has more than one task, bytes.
+/// Longest proposal that has, or tells of, more than one task, bytes.
 pub(super) const MAX_PART_BYTES: usize = 4 << 20;
 
 /// Tasks that are proposed together.
@@ -43,11 +42,6 @@ pub(super) fn parts(items: Vec<LaunchItem>, tasks: Vec<PendingTask>, amounts: Ve
         part.amounts += &amount;
     }
     parts
-}
-
-/// The executor that a task which was not launched names: there may be another task of the same id, with another one.
-pub(super) fn executor_id(task: &v1::TaskInfo) -> Option<v1::ExecutorId> {
-    task.executor.as_ref()?.executor_id.clone()
 }
 
 /// Takes the bytes of a task that is longer than `limit` out of what is logged, and tells whether it did.

@@ -4,7 +4,6 @@ use tepui_proto::tepui::agent_link::{Event, event};
 use tepui_proto::v1::{TaskGroupInfo, TaskInfo, TaskState, task_status::Reason};
 
 use super::core::Master;
-use super::launch_parts;
 use super::pipeline::{PendingLaunch, PendingTask};
 use crate::ids::{AgentId, FrameworkId, TaskKey};
 use crate::registry::{Outcome, Refusal, TaskRecord};
@@ -154,8 +153,7 @@ impl Master {
         let record = self.registry.frameworks.get(&key.framework);
         let aware = record.is_some_and(|record| record.partition_aware());
         let state = state.as_told(aware);
-        let mut status = self.verdict(key, Some(agent.to_proto()), state, reason, text);
-        status.executor_id = launch_parts::executor_id(&task.info);
+        let status = self.verdict_on(key, &task.info, Some(agent.to_proto()), state, reason, text);
         self.tell(&key.framework, status, state);
     }
 }

@@ -6,16 +6,15 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
+use tepui_proto::payload;
 use tepui_proto::tepui::agent_link::{AgentExecutor, AgentTask};
-use tepui_proto::v1;
 
+use super::launch_parts::MAX_PART_BYTES;
 use super::reports::shorten;
 use crate::abridged::abridge;
 use crate::ids::{self, ExecutorId, FrameworkId, TaskId};
 use crate::registry::{NamedTasks, Operation, ReregisterAgent, ReregisterMore, without_data};
 
-/// Longest command that tells of more than one thing, bytes.
-const MAX_PART_BYTES: usize = 4 << 20;
 /// Longest command that can be hoped to be taken.
 const MAX_COMMAND_BYTES: usize = 15 << 20;
 /// Tag and length of an element of a list.
@@ -118,13 +117,7 @@ fn named(names: impl Iterator<Item = (FrameworkId, String)>) -> Vec<NamedTasks> 
 /// Leaves out what the Registry does not keep, and of a huge task everything that nothing depends on.
 fn shorten_task(told: &mut AgentTask) {
     if let Some(info) = &mut told.task {
-        info.data = None;
-        if let Some(command) = &mut info.command {
-            *command = v1::CommandInfo { user: command.user.take(), ..v1::CommandInfo::default() };
-        }
-        if let Some(executor) = &mut info.executor {
-            executor.data = None;
-        }
+        payload::strip(info);
         if info.encoded_len() > MAX_TASK_BYTES {
             (info.labels, info.discovery, info.container) = (None, None, None);
             (info.health_check, info.check) = (None, None);
@@ -148,6 +141,8 @@ fn shorten_executor(told: &mut AgentExecutor) {
 
 #[cfg(test)]
 mod tests {
+    use tepui_proto::v1;
+
     use super::*;
 
     fn word(tasks: usize, label_bytes: usize) -> ReregisterAgent {
