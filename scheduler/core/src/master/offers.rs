@@ -187,13 +187,15 @@ impl Master {
         };
         // Operators see all of it; the framework is told what its capabilities let it understand.
         let mut told = offer.clone();
-        if !framework.can(Capability::MultiRole) {
+        let (multi_role, refinement) =
+            (framework.can(Capability::MultiRole), framework.can(Capability::ReservationRefinement));
+        if !multi_role {
             told.allocation_info = None;
-            told.resources = allocation.resources.to_proto_in(ReservationFormat::Stack);
         }
-        if !framework.can(Capability::ReservationRefinement) {
-            let list = if framework.can(Capability::MultiRole) { &whole } else { &allocation.resources };
-            told.resources = list.to_proto_in(ReservationFormat::Single);
+        if !multi_role || !refinement {
+            let list = if multi_role { &whole } else { &allocation.resources };
+            let format = if refinement { ReservationFormat::Stack } else { ReservationFormat::Single };
+            told.resources = list.to_proto_in(format);
         }
         let offered = Offered {
             offer: Arc::new(offer),
