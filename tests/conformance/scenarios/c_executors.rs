@@ -12,10 +12,8 @@ use crate::conformance::Context;
 use crate::conformance::context::AGENT;
 use crate::conformance::scenarios::{c_kills, c_tasks, c_validation};
 use crate::conformance::wire::executor::{EXECUTOR, Executor, agent_of};
-use crate::conformance::wire::messages::{
-    Named, accept, agent_id, amount, filters, lasting, launch, of, scalar, shell, task,
-};
-use crate::conformance::wire::{Answer, Framework};
+use crate::conformance::wire::messages::{Named, accept, amount, lasting, of, scalar, shell, shutdown, task};
+use crate::conformance::wire::{Answer, Framework, messages};
 
 /// What an executor of a scenario runs: it waits to be ended.
 pub(super) const WAITS: &str = "exec sleep 1000";
@@ -24,7 +22,7 @@ pub(super) const WAITS: &str = "exec sleep 1000";
 type Change = fn(&mut v1::TaskStatus);
 
 fn executor_id(id: &str) -> Option<v1::ExecutorId> {
-    Some(v1::ExecutorId { value: Some(id.to_owned()) })
+    Some(messages::executor_id(id))
 }
 
 /// An executor of a quarter of a CPU that runs this line.
@@ -43,32 +41,12 @@ pub(super) fn with(id: &str, executor: &v1::ExecutorInfo) -> v1::TaskInfo {
     v1::TaskInfo { command: None, executor: Some(executor.clone()), ..task(id, "") }
 }
 
-impl Framework {
-    /// Launches tasks on an offer and refuses its rest for an hour.
-    pub(super) async fn launch_apart(
-        &self,
-        offer: &v1::Offer,
-        mut tasks: Vec<v1::TaskInfo>,
-    ) -> anyhow::Result<()> {
-        for task in &mut tasks {
-            task.agent_id.clone_from(&offer.agent_id);
-        }
-        let mut call = accept(&[offer], vec![launch(tasks)]);
-        if let Some(accept) = &mut call.accept {
-            accept.filters = Some(filters(3_600.0));
-        }
-        self.call(call).await
-    }
-}
-
-fn shutdown(executor: &str, agent: &str) -> v1::scheduler::Call {
-    v1::scheduler::Call {
-        shutdown: Some(scheduler::Shutdown {
-            executor_id: executor_id(executor),
-            agent_id: Some(agent_id(agent)),
-        }),
-        ..of(scheduler::Type::Shutdown)
-    }
+/// The executor `e` of a framework, which has subscribed and got its first task.
+async fn started(cx: &Context, framework: &Framework, offer: &v1::Offer) -> anyhow::Result<Executor> {
+    let mut executor = Executor::new(&cx.http, &agent_of(offer), &framework.id, "e");
+    executor.subscribe().await?;
+    executor.next(event::Type::Launch).await?;
+    Ok(executor)
 }
 
 pub(crate) async fn endpoint(cx: &mut Context) -> anyhow::Result<()> {
@@ -140,9 +118,7 @@ pub(crate) async fn reuse(cx: &mut Context) -> anyhow::Result<()> {
     let agent = offer.agent_id.named().to_owned();
     let shared = executor("e", WAITS);
     framework.launch_on(&offer, vec![with("a", &shared)]).await?;
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     executor.report("a", TaskState::TaskRunning).await?;
     framework.state("a", TaskState::TaskRunning).await?;
     anyhow::ensure!(framework.states_of("a") == [TaskState::TaskRunning], "{:?}", framework.states_of("a"));
@@ -196,9 +172,7 @@ async fn differing(cx: &mut Context) -> anyhow::Result<()> {
         anyhow::ensure!(refused.reason() == Reason::TaskInvalid, "{refused:?}");
         anyhow::ensure!(refused.source() == Source::Master && refused.uuid.is_none(), "{refused:?}");
     }
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     executor.report("good", TaskState::TaskRunning).await?;
     framework.state("good", TaskState::TaskRunning).await?;
     Ok(())
@@ -208,9 +182,7 @@ pub(crate) async fn messages(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("talks")).await?;
     let offer = framework.offer().await?;
     framework.launch_apart(&offer, vec![with("t", &executor("e", WAITS))]).await?;
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     let data = Bytes::from_iter((0..=255_u8).rev().chain([10, 13, 0]));
     let down = scheduler::Message {
         agent_id: offer.agent_id.clone(),
@@ -245,9 +217,7 @@ async fn shut_down(cx: &mut Context) -> anyhow::Result<()> {
     let period = v1::DurationInfo { nanoseconds: Some(grace.as_nanos() as i64) };
     let stubborn = v1::ExecutorInfo { shutdown_grace_period: Some(period), ..executor("e", line) };
     framework.launch_apart(&offer, vec![with("t", &stubborn)]).await?;
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     executor.report("t", TaskState::TaskRunning).await?;
     let asked = std::time::Instant::now();
     framework.call(shutdown("e", offer.agent_id.named())).await?;
@@ -274,9 +244,7 @@ async fn crash(cx: &mut Context) -> anyhow::Result<()> {
     let go = cx.scratch("go");
     let line = format!("until [ -e {} ]; do sleep 0.02; done; exit 7", go.display());
     framework.launch_on(&offer, vec![with("t", &executor("e", &line))]).await?;
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     executor.report("t", TaskState::TaskRunning).await?;
     framework.state("t", TaskState::TaskRunning).await?;
     std::fs::write(&go, "")?;
@@ -301,9 +269,7 @@ async fn labels_of_a_status(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("labels")).await?;
     let offer = framework.offer().await?;
     framework.launch_apart(&offer, vec![with("t", &executor("e", WAITS))]).await?;
-    let mut executor = Executor::new(&cx.http, &agent_of(&offer), &framework.id, "e");
-    executor.subscribe().await?;
-    executor.next(event::Type::Launch).await?;
+    let mut executor = started(cx, &framework, &offer).await?;
     let mut running = executor.status("t", TaskState::TaskRunning);
     running.labels = Some(v1::Labels {
         labels: vec![v1::Label { key: Some("health".to_owned()), value: Some("fine".to_owned()) }],

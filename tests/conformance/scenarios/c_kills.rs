@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tepui_proto::v1::framework_info::capability::Type::{PartitionAware, TaskKillingState};
-use tepui_proto::v1::scheduler::{Call, call};
 use tepui_proto::v1::task_status::{Reason, Source};
 use tepui_proto::v1::{self, TaskState};
 
 use crate::conformance::Context;
 use crate::conformance::context::{AGENT, QUIET};
 use crate::conformance::wire::messages::{
-    Named, able, agent_id, amount, grace, info, kill, lasting, of, sleeper, task,
+    Named, able, amount, grace, info, kill, lasting, shutdown, sleeper, task,
 };
 
 /// A command that notes SIGTERM in a file and then does what `then` says.
@@ -136,13 +135,6 @@ pub(crate) async fn killed_on_the_way(cx: &mut Context) -> anyhow::Result<()> {
 pub(crate) async fn shutdown_of_an_executor(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(info("shuts down")).await?;
     let agent = framework.run(vec![sleeper("t"), sleeper("other")]).await?;
-    let shutdown = |executor: &str, agent: &str| Call {
-        shutdown: Some(call::Shutdown {
-            executor_id: Some(v1::ExecutorId { value: Some(executor.to_owned()) }),
-            agent_id: Some(agent_id(agent)),
-        }),
-        ..of(call::Type::Shutdown)
-    };
     framework.call(shutdown("t", "strange")).await?;
     framework.call(shutdown("nobody", &agent)).await?;
     framework.listen(QUIET / 2).await?;

@@ -187,15 +187,17 @@ impl Framework {
     }
 
     /// Launches tasks on an offer and gives back the rest.
-    pub(crate) async fn launch_on(
+    pub(crate) async fn launch_on(&self, offer: &v1::Offer, tasks: Vec<v1::TaskInfo>) -> anyhow::Result<()> {
+        self.call(launching(offer, tasks, None)).await
+    }
+
+    /// Launches tasks on an offer and refuses its rest for an hour.
+    pub(crate) async fn launch_apart(
         &self,
         offer: &v1::Offer,
-        mut tasks: Vec<v1::TaskInfo>,
+        tasks: Vec<v1::TaskInfo>,
     ) -> anyhow::Result<()> {
-        for task in &mut tasks {
-            task.agent_id.clone_from(&offer.agent_id);
-        }
-        self.call(accept(&[offer], vec![launch(tasks)])).await
+        self.call(launching(offer, tasks, Some(filters(3_600.0)))).await
     }
 
     /// Launches tasks on the next offer, refusing its rest for an hour, and waits until all are running. Returns the agent.
@@ -323,4 +325,15 @@ pub(crate) async fn next_in_time<M: tepui_proto::wire::WireMessage>(
     tokio::time::timeout(PATIENCE, stream.next())
         .await
         .with_context(|| format!("no event after {PATIENCE:?}"))?
+}
+
+fn launching(offer: &v1::Offer, mut tasks: Vec<v1::TaskInfo>, filters: Option<v1::Filters>) -> Call {
+    for task in &mut tasks {
+        task.agent_id.clone_from(&offer.agent_id);
+    }
+    let mut call = accept(&[offer], vec![launch(tasks)]);
+    if let (Some(accept), Some(filters)) = (&mut call.accept, filters) {
+        accept.filters = Some(filters);
+    }
+    call
 }

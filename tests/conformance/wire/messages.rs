@@ -136,6 +136,16 @@ pub(crate) fn kill(task: &str, agent: Option<&str>, kill_policy: Option<v1::Kill
     Call { kill: Some(call::Kill { task_id, agent_id, kill_policy }), ..of(call::Type::Kill) }
 }
 
+pub(crate) fn executor_id(id: &str) -> v1::ExecutorId {
+    v1::ExecutorId { value: Some(id.to_owned()) }
+}
+
+/// SHUTDOWN of an executor.
+pub(crate) fn shutdown(executor: &str, agent: &str) -> Call {
+    let (executor_id, agent_id) = (Some(executor_id(executor)), Some(agent_id(agent)));
+    Call { shutdown: Some(call::Shutdown { executor_id, agent_id }), ..of(call::Type::Shutdown) }
+}
+
 pub(crate) fn acknowledge(agent: &str, task: &str, uuid: Bytes) -> Call {
     let acknowledge =
         call::Acknowledge { agent_id: Some(agent_id(agent)), task_id: Some(task_id(task)), uuid: Some(uuid) };
