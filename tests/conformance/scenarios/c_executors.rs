@@ -10,7 +10,7 @@ use tepui_proto::v1::task_status::{Reason, Source};
 
 use crate::conformance::Context;
 use crate::conformance::context::AGENT;
-use crate::conformance::scenarios::{c_kills, c_tasks, c_validation};
+use crate::conformance::scenarios::{c_kills, c_tasks, c_validation, h_drain};
 use crate::conformance::wire::executor::{EXECUTOR, Executor, agent_of};
 use crate::conformance::wire::messages::{Named, accept, amount, lasting, of, scalar, shell, shutdown, task};
 use crate::conformance::wire::{Answer, Framework, messages};
@@ -212,13 +212,14 @@ pub(crate) async fn shutdowns(cx: &mut Context) -> anyhow::Result<()> {
 async fn shut_down(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("ends it")).await?;
     let offer = framework.offer().await?;
-    let line = "trap '' TERM; while :; do sleep 0.1; done";
+    let line = h_drain::deaf_line(cx, "e");
     let grace = std::time::Duration::from_millis(1_500);
     let period = v1::DurationInfo { nanoseconds: Some(grace.as_nanos() as i64) };
-    let stubborn = v1::ExecutorInfo { shutdown_grace_period: Some(period), ..executor("e", line) };
+    let stubborn = v1::ExecutorInfo { shutdown_grace_period: Some(period), ..executor("e", &line) };
     framework.launch_apart(&offer, vec![with("t", &stubborn)]).await?;
     let mut executor = started(cx, &framework, &offer).await?;
     executor.report("t", TaskState::TaskRunning).await?;
+    h_drain::deaf(cx, "e").await?;
     let asked = std::time::Instant::now();
     framework.call(shutdown("e", offer.agent_id.named())).await?;
     executor.next(event::Type::Shutdown).await?;

@@ -8,7 +8,7 @@ use tepui_proto::v1::{DrainState, TaskState};
 use super::f_fates::renew;
 use super::f_partitions::active_agents;
 use super::g_failover::{kill_leader, resubscribe};
-use super::h_drain::{drained, shown, state_of, stubborn};
+use super::h_drain::{deaf, drained, shown, state_of, stubborn};
 use super::h_maintenance::{hostname, schedule, update, window};
 use super::h_quota::{config, offered, quotas, set_quota, set_weights};
 use crate::conformance::Context;
@@ -60,7 +60,8 @@ async fn settings_of_roles(cx: &mut Context) -> anyhow::Result<()> {
 pub(crate) async fn operators_wishes(cx: &mut Context) -> anyhow::Result<()> {
     Box::pin(settings_of_roles(cx)).await?;
     let mut framework = cx.subscribe(lasting("moves")).await?;
-    let agent = framework.run(vec![stubborn("t")]).await?;
+    let agent = framework.run(vec![stubborn(cx, "t")]).await?;
+    deaf(cx, "t").await?;
     let index = cx.agent_index(&agent).await?;
     let others = cx.agents().await?.into_iter().filter_map(|agent| agent.agent_info);
     let other = others.map(|info| info.id.named().to_owned()).find(|id| *id != agent);
