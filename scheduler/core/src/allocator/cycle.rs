@@ -1,9 +1,10 @@
 //! Which agents to plan, in which order, how many at a time.
 //!
 //! Agents become dirty one by one; a cycle takes all that are dirty, in an order that the seed decides, and is worked off in
-//! slices. With guarantees, all agents of the cycle are looked at for these first.
+//! slices. With guarantees, all agents of the cycle are looked at for these first. Its beginning is the one moment that takes as
+//! long as there are agents, so it makes one list and nothing else.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use crate::ids::AgentId;
 
@@ -16,10 +17,10 @@ pub(crate) enum Stage {
     All,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step<'a> {
     pub(crate) stage: Stage,
-    pub(crate) agent_id: AgentId,
+    pub(crate) agent_id: &'a AgentId,
 }
 
 #[derive(Clone, Debug)]
@@ -28,12 +29,16 @@ pub(crate) struct Cycle {
     dirty: BTreeSet<AgentId>,
     /// Every agent with something to give is dirty. A flag, since each framework that comes or revives sets it.
     all: bool,
-    steps: VecDeque<Step>,
+    /// The agents of this cycle; each stage goes through all of them.
+    order: Vec<AgentId>,
+    stages: &'static [Stage],
+    /// Steps that are done.
+    done: usize,
 }
 
 impl Cycle {
     pub(crate) fn new(seed: u64) -> Cycle {
-        Cycle { seed, dirty: BTreeSet::new(), all: false, steps: VecDeque::new() }
+        Cycle { seed, dirty: BTreeSet::new(), all: false, order: Vec::new(), stages: &[], done: 0 }
     }
 
     pub(crate) fn mark(&mut self, agent_id: &AgentId) {
@@ -49,49 +54,54 @@ impl Cycle {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.all || !self.dirty.is_empty() || !self.steps.is_empty()
+        self.all || !self.dirty.is_empty() || self.left() > 0
     }
 
     /// Steps that are left, and agents that have become dirty since they began; `everybody` is how many agents there are.
     pub(crate) fn waiting(&self, everybody: usize) -> usize {
-        self.steps.len() + if self.all { everybody } else { self.dirty.len() }
+        self.left() + if self.all { everybody } else { self.dirty.len() }
     }
 
     /// Whether the last cycle is done.
     pub(crate) fn is_new(&self) -> bool {
-        self.steps.is_empty()
+        self.left() == 0
     }
 
-    /// Begins a new cycle if the last one is done. `everybody` is asked for all agents with something to give, in order, if
-    /// they are meant.
-    pub(crate) fn begin<I: Iterator<Item = AgentId>>(
+    /// Begins a new cycle if the last one is done. `everybody` is asked, if all are meant, for all agents with something to give
+    /// and those that it is told of, sorted.
+    pub(crate) fn begin(
         &mut self,
         guarantees: bool,
-        everybody: impl FnOnce() -> I,
+        everybody: impl FnOnce(&BTreeSet<AgentId>) -> Vec<AgentId>,
     ) {
-        if !self.steps.is_empty() {
+        if self.left() > 0 {
             return;
         }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        if std::mem::take(&mut self.all) {
-            dirty.extend(everybody());
-        }
-        let mut agents: Vec<AgentId> = dirty.into_iter().collect();
-        self.shuffle(&mut agents);
-        let stages = if guarantees { &[Stage::Guarantees, Stage::All][..] } else { &[Stage::All] };
-        for stage in stages {
-            self.steps.extend(agents.iter().map(|id| Step { stage: *stage, agent_id: id.clone() }));
-        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let all = std::mem::take(&mut self.all);
+        let mut order = if all { everybody(&dirty) } else { dirty.into_iter().collect() };
+        self.shuffle(&mut order);
+        self.order = order;
+        self.stages = if guarantees { &[Stage::Guarantees, Stage::All] } else { &[Stage::All] };
+        self.done = 0;
     }
 
     /// What is left of this cycle.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter()
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let stages = self
+            .stages
+            .iter()
+            .flat_map(|stage| self.order.iter().map(|agent_id| Step { stage: *stage, agent_id }));
+        stages.skip(self.done)
+    }
+
+    fn left(&self) -> usize {
+        self.order.len() * self.stages.len() - self.done
     }
 
     /// So many steps are done.
     pub(crate) fn done(&mut self, count: usize) {
-        self.steps.drain(..count.min(self.steps.len()));
+        self.done += count.min(self.left());
     }
 
     /// Each order equally likely, and the same one for the same seed.
@@ -117,9 +127,10 @@ mod tests {
     use super::*;
 
     /// Takes the next steps.
-    fn next(cycle: &mut Cycle, count: usize, guarantees: bool, all: Vec<AgentId>) -> Vec<Step> {
-        cycle.begin(guarantees, || all.into_iter());
-        let steps: Vec<Step> = cycle.steps().take(count).cloned().collect();
+    fn next(cycle: &mut Cycle, count: usize, guarantees: bool, all: Vec<AgentId>) -> Vec<(Stage, AgentId)> {
+        cycle.begin(guarantees, |_| all);
+        let steps: Vec<_> =
+            cycle.steps().take(count).map(|step| (step.stage, step.agent_id.clone())).collect();
         cycle.done(steps.len());
         steps
     }
@@ -133,7 +144,7 @@ mod tests {
         while cycle.has_work() {
             let slice = next(&mut cycle, budget, guarantees, vec![]);
             assert!(slice.len() <= budget && !slice.is_empty());
-            all.extend(slice.into_iter().map(|step| (step.stage, step.agent_id.to_string())));
+            all.extend(slice.into_iter().map(|(stage, agent_id)| (stage, agent_id.to_string())));
         }
         all
     }
@@ -174,7 +185,7 @@ mod tests {
         cycle.mark(&AgentId::from("a"));
         cycle.mark(&AgentId::from("b"));
         let first = next(&mut cycle, 1, false, vec![]);
-        cycle.mark(&first[0].agent_id);
+        cycle.mark(&first[0].1);
         let second = next(&mut cycle, 5, false, vec![]);
         assert_eq!(second.len(), 1);
         assert_ne!(second, first);

@@ -8,8 +8,10 @@
 //!     a/.     a/b
 //! ```
 //!
-//! Owns shares and their order; amounts of a subtree are sums. Knows nothing of agents, offers or filters. A clone is
-//! cheap (only what is touched afterwards is copied), so the planner works on one and throws it away.
+//! Owns shares and their order; amounts of a subtree are sums. Knows nothing of agents, offers or filters.
+//!
+//! A role that nobody can serve may be put aside, out of the queues: by a plan for its own duration, or because it has reached
+//! its limit. The latter lasts until something happens that could change it: more room below the limit, or another client.
 
 mod checks;
 
@@ -86,17 +88,19 @@ pub(crate) struct Node {
     /// Active children, and this node's own number for its virtual leaf.
     order: BTreeMap<Rank, usize>,
     clients: Vec<Option<Client>>,
-    slots: Arc<BTreeMap<FrameworkId, usize>>,
+    slots: BTreeMap<FrameworkId, usize>,
     queue: BTreeMap<Rank, usize>,
     /// Nobody of exactly this role can be served for now: a planner put it aside.
     benched: bool,
+    /// Of a top-level role: the roles of its subtree that are put aside because its limit is reached.
+    spent: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     totals: Quantities,
-    nodes: Vec<Arc<Node>>,
-    by_path: Arc<BTreeMap<Arc<str>, usize>>,
+    nodes: Vec<Node>,
+    by_path: BTreeMap<Arc<str>, usize>,
     /// Numbers of nodes that are no longer used.
     unused: Vec<usize>,
     /// The totals changed since the queues were sorted.
@@ -132,9 +136,10 @@ impl Node {
             rank: None,
             order: BTreeMap::new(),
             clients: Vec::new(),
-            slots: Arc::default(),
+            slots: BTreeMap::new(),
             queue: BTreeMap::new(),
             benched: false,
+            spent: Vec::new(),
         }
     }
 
@@ -171,8 +176,8 @@ impl Ledger {
     pub(crate) fn new() -> Ledger {
         Ledger {
             totals: Quantities::default(),
-            nodes: vec![Arc::new(Node::new(Arc::from(""), None, ROOT))],
-            by_path: Arc::default(),
+            nodes: vec![Node::new(Arc::from(""), None, ROOT)],
+            by_path: BTreeMap::new(),
             unused: Vec::new(),
             stale: false,
             required: Quantities::default(),
@@ -223,6 +228,7 @@ impl Ledger {
         self.eased |= self.nodes[node].is_eased(&consumed);
         self.guaranteed += usize::from(guaranteed(&self.nodes[node]));
         self.owe_again(node, before);
+        self.wake(node);
     }
 
     fn owe_again(&mut self, node: usize, before: Option<Quantities>) {
@@ -246,7 +252,7 @@ impl Ledger {
             Some(slot) => *slot,
             None => {
                 let slot = at.clients.iter().position(Option::is_none).unwrap_or(at.clients.len());
-                Arc::make_mut(&mut at.slots).insert(framework_id, slot);
+                at.slots.insert(framework_id, slot);
                 if slot == at.clients.len() {
                     at.clients.push(None);
                 }
@@ -273,6 +279,7 @@ impl Ledger {
             self.enqueue(place);
         }
         self.resort_upwards(node);
+        self.wake(self.nodes[node].top);
         place
     }
 
@@ -287,7 +294,7 @@ impl Ledger {
         if client.allocated.is_zero() {
             let own_minimum = client.traits.own_minimum;
             at.clients[place.slot] = None;
-            Arc::make_mut(&mut at.slots).remove(framework_id);
+            at.slots.remove(framework_id);
             self.own_minimums -= usize::from(own_minimum);
         }
         self.resort_upwards(place.node);
@@ -366,12 +373,38 @@ impl Ledger {
         self.own_minimums > 0
     }
 
-    /// Puts a role aside, without those below it; for a planner's copy.
+    /// Puts a role aside for the duration of a plan, without those below it, or takes it back.
     pub(crate) fn bench(&mut self, node: usize, benched: bool) {
         if self.nodes[node].benched != benched {
             self.edit(node).benched = benched;
             self.resort_upwards(node);
         }
+    }
+
+    /// Puts a role aside, without those below it, because the limit is reached: until that may have changed.
+    pub(crate) fn bench_spent(&mut self, node: usize) {
+        self.bench(node, true);
+        let top = self.nodes[node].top;
+        self.edit(top).spent.push(node);
+    }
+
+    /// Something changed below this top-level role that may make room for those put aside. Whether it does, the next plan sees.
+    fn wake(&mut self, top: usize) {
+        for node in std::mem::take(&mut self.edit(top).spent) {
+            self.bench(node, false);
+        }
+    }
+
+    /// Like [`Ledger::wake`], for all roles.
+    pub(crate) fn wake_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.wake(node);
+        }
+    }
+
+    /// All roles that are put aside.
+    pub(crate) fn benched(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.benched).map(|(index, _)| index)
     }
 
     /// Counts amounts as held; `allocations` more were made.
@@ -424,6 +457,7 @@ impl Ledger {
         }
         self.requeue(place);
         self.resort_upwards(place.node);
+        self.wake(self.nodes[place.node].top);
     }
 
     /// Visits the roles with somebody waiting, the most deserving first (the tree, depth first), until `visit` breaks.
@@ -463,7 +497,7 @@ impl Ledger {
     }
 
     fn edit(&mut self, node: usize) -> &mut Node {
-        Arc::make_mut(&mut self.nodes[node])
+        &mut self.nodes[node]
     }
 
     /// Returns the node of a role, adding it and its ancestors if need be.
@@ -487,14 +521,14 @@ impl Ledger {
         let path: Arc<str> = Arc::from(path);
         let index = self.unused.pop().unwrap_or(self.nodes.len());
         let top = if parent == ROOT { index } else { self.nodes[parent].top };
-        let node = Arc::new(Node::new(path.clone(), Some(parent), top));
+        let node = Node::new(path.clone(), Some(parent), top);
         if index == self.nodes.len() {
             self.nodes.push(node);
         } else {
             self.nodes[index] = node;
         }
         self.edit(parent).children += 1;
-        Arc::make_mut(&mut self.by_path).insert(path, index);
+        self.by_path.insert(path, index);
         index
     }
 
@@ -509,8 +543,8 @@ impl Ledger {
                 return;
             }
             let path = at.path.clone();
-            Arc::make_mut(&mut self.by_path).remove(&path);
-            self.nodes[index] = Arc::new(Node::new(Arc::from(""), None, ROOT));
+            self.by_path.remove(&path);
+            self.nodes[index] = Node::new(Arc::from(""), None, ROOT);
             self.unused.push(index);
             self.edit(parent).children -= 1;
             index = parent;

@@ -6,12 +6,11 @@
 //!            plan(now, budget): dirty agents in seeded order, a slice at a time
 //!                                     │ for each agent: drivers' demands, then the most deserving framework
 //!                                     ▼
-//!                               [Allocation] ──► the master charges each one that it turns into an offer
+//!                               [Allocation], charged ──► the master gives back what it makes no offer of
 //! ```
 //!
-//! Owns fairness. A plan gives nothing away by itself; it takes agents off the list of dirty ones and counts how often
-//! each framework was served, for ties. It is computed on a copy of the ledger, with integers only: the same inputs give
-//! the same plan, in slices of whatever size.
+//! Owns fairness. A plan takes agents off the list of dirty ones, charges what it gives away, and counts how often each framework
+//! was served, for ties. It is computed with integers only: the same inputs give the same plan, in slices of whatever size.
 
 pub(crate) mod constraints;
 mod cycle;

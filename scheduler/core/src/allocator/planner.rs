@@ -1,9 +1,10 @@
 //! The plan itself: for each agent, drivers' demands, then whoever deserves it most, until nobody wants what is left.
 //!
-//! Works on a copy of the ledger, so that each decision sees those before it, and throws the copy away. Roles that cannot be
-//! served any more in this plan (their limit is reached, their guarantee met) are put aside there: what they may take only
-//! shrinks as a plan goes on, so nobody has to ask them again for each agent.
+//! Charges the ledger as it goes, so that each decision sees those before it. Roles that cannot be served any more in this plan
+//! (their limit is reached, their guarantee met) are put aside: what they may take only shrinks as a plan goes on, so nobody
+//! has to ask them again for each agent. Those at their limit stay there; the others are back when the plan ends.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,23 +22,25 @@ use super::supply::{self, Eligible};
 use super::{Allocation, Demand};
 use crate::ids::AgentId;
 
-/// What things cost, in units of about 50 nanoseconds: looking at an agent, asking one framework, and an offer with all that
-/// the master does for it. A slice ends when its budget is used up.
+/// What things cost, in units of about 50 nanoseconds: looking at an agent, asking one framework, putting a role aside and back,
+/// and an offer with all that the master does for it. A slice ends when its budget is used up.
 const AGENT_COST: usize = 4;
 const QUESTION_COST: usize = 2;
+const ASIDE_COST: usize = 20;
 const OFFER_COST: usize = 240;
 
 /// The state that a plan works on.
 pub(super) struct Scratch<'a> {
     base: &'a Allocator,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: Cow<'a, Ledger>,
     headroom: Quantities,
     /// Whether some role has a guarantee, so that headroom matters.
     guarded: bool,
     demands: Vec<&'a Demand>,
     now_ms: u64,
-    /// Roles put aside while guarantees are met.
+    /// Roles put aside while guarantees are met, and until the plan ends.
     not_owed: Vec<usize>,
+    aside: Vec<usize>,
     spent: usize,
 }
 
@@ -58,15 +61,16 @@ struct Grant {
 }
 
 impl Allocator {
-    /// Decides who gets what of these agents, in this order, until the budget is used up: at least one step is done. Returns
-    /// how many were done, and with it what is free and what is owed afterwards. Changes nothing.
+    /// Decides who gets what of these agents, in this order, until the budget is used up: at least one step is done. `ledger` is
+    /// the allocator's own, lent for this; it comes back with everything charged. Returns how many steps were done.
     pub(super) fn plan_steps<'s>(
         &self,
-        steps: impl Iterator<Item = &'s Step>,
+        ledger: Ledger,
+        steps: impl Iterator<Item = Step<'s>>,
         now_ms: u64,
         budget: usize,
-    ) -> (usize, Vec<Allocation>, (Quantities, Quantities)) {
-        let mut scratch = Scratch::new(self, now_ms);
+    ) -> (Ledger, usize, Vec<Allocation>) {
+        let mut scratch = Scratch::with(self, Cow::Owned(ledger), now_ms);
         let mut allocations = Vec::new();
         // What the stage of guarantees leaves of an agent, for the second look at it.
         let mut left: BTreeMap<&AgentId, Resources> = BTreeMap::new();
@@ -74,7 +78,7 @@ impl Allocator {
         for step in steps {
             done += 1;
             scratch.spent = scratch.spent.saturating_add(AGENT_COST);
-            if let Some(agent) = self.agents.get(&step.agent_id).filter(|agent| agent.offerable()) {
+            if let Some(agent) = self.agents.get(step.agent_id).filter(|agent| agent.offerable()) {
                 let mut supply = Supply::new(self, agent);
                 if let Some(rest) = left.remove(&agent.id) {
                     supply.left = rest;
@@ -89,7 +93,7 @@ impl Allocator {
                 break;
             }
         }
-        (done, allocations, (scratch.headroom, scratch.ledger.required_headroom()))
+        (scratch.finish(), done, allocations)
     }
 
     /// Whether this demand could be met on this agent, were `offered` of it taken back.
@@ -124,23 +128,38 @@ impl<'a> Supply<'a> {
 }
 
 impl<'a> Scratch<'a> {
+    /// For questions.
     pub(super) fn new(base: &'a Allocator, now_ms: u64) -> Scratch<'a> {
+        Scratch::with(base, Cow::Borrowed(&base.ledger), now_ms)
+    }
+
+    fn with(base: &'a Allocator, ledger: Cow<'a, Ledger>, now_ms: u64) -> Scratch<'a> {
         Scratch {
             base,
-            ledger: base.ledger.clone(),
             headroom: base.headroom,
-            guarded: base.ledger.has_guarantees(),
+            guarded: ledger.has_guarantees(),
+            ledger,
             demands: base.demands.iter().collect(),
             now_ms,
             not_owed: Vec::new(),
+            aside: Vec::new(),
             spent: 0,
         }
+    }
+
+    /// Brings back who was put aside for this plan only.
+    fn finish(self) -> Ledger {
+        let mut ledger = self.ledger.into_owned();
+        for role in self.not_owed.into_iter().chain(self.aside) {
+            ledger.bench(role, false);
+        }
+        ledger
     }
 
     fn plan_agent(&mut self, supply: &mut Supply<'_>, stage: Stage, allocations: &mut Vec<Allocation>) {
         if stage == Stage::All {
             for role in std::mem::take(&mut self.not_owed) {
-                self.ledger.bench(role, false);
+                self.ledger.to_mut().bench(role, false);
             }
         }
         self.meet_demands(supply, allocations);
@@ -173,7 +192,7 @@ impl<'a> Scratch<'a> {
             let counted = supply::counted(&demand.resources, &self.base.kinds);
             self.headroom = self.headroom.minus(&counted.unreserved);
             if let Some(place) = self.ledger.find(demand.framework.as_str(), &demand.role) {
-                self.ledger.charge(place, &counted, 0);
+                self.ledger.to_mut().charge(place, &counted, 0);
             }
             supply.left = supply.left.less(&demand.resources);
             allocations.push(Allocation {
@@ -231,13 +250,18 @@ impl<'a> Scratch<'a> {
             }
             ControlFlow::Continue(())
         });
+        self.spent = self.spent.saturating_add(questions * QUESTION_COST + aside.len() * ASIDE_COST);
         for role in aside {
-            self.ledger.bench(role, true);
-            if stage == Stage::Guarantees {
-                self.not_owed.push(role);
+            if self.is_at_limit(role) {
+                self.ledger.to_mut().bench_spent(role);
+                continue;
+            }
+            self.ledger.to_mut().bench(role, true);
+            match stage {
+                Stage::Guarantees => self.not_owed.push(role),
+                Stage::All => self.aside.push(role),
             }
         }
-        self.spent = self.spent.saturating_add(questions * QUESTION_COST);
         grant
     }
 
@@ -326,16 +350,19 @@ impl<'a> Scratch<'a> {
             && node.queue().all(|(_, client)| !client.traits.minimum.within(most, &self.base.kinds))
     }
 
+    /// Whether the role's limit alone is reason enough that no agent could serve anybody of it.
+    pub(super) fn is_at_limit(&self, index: usize) -> bool {
+        self.ledger.quota_of(index).is_some_and(|(top, quota)| {
+            self.is_spent(index, self.ledger.node(index), &quota.below_limit(&top.consumed()))
+        })
+    }
+
     fn take(&mut self, supply: &mut Supply<'_>, grant: &Grant) {
         let counted = supply::counted(&grant.resources, &self.base.kinds);
-        self.ledger.charge(grant.place, &counted, 1);
+        self.ledger.to_mut().charge(grant.place, &counted, 1);
         self.headroom = self.headroom.minus(&counted.unreserved);
         // What is shared stays, as it does when the offer is out: a plan may be cut here.
-        supply.left = if supply.plain && supply.left == grant.resources {
-            Resources::new()
-        } else {
-            supply.left.less(&grant.resources)
-        };
+        supply.left = supply.left.less(&grant.resources);
     }
 }
 

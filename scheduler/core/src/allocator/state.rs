@@ -13,7 +13,8 @@ use super::filters::Filters;
 use super::frameworks::Framework;
 use super::ledger::Ledger;
 use super::options::Options;
-use super::quantities::{Counted, Kinds, Quantities};
+use super::planner::Scratch;
+use super::quantities::{Kinds, Quantities};
 use super::room::Room;
 use super::supply::Minimum;
 use super::{Allocation, Demand, Plan, supply};
@@ -135,6 +136,10 @@ impl Allocator {
         agent.domain.clone_from(&info.domain);
         agent.revocable = total.iter().any(|(identity, _)| identity.is_revocable());
         self.revocables += usize::from(agent.revocable);
+        if agent.revocable && self.revocables == 1 {
+            // What is revocable counts for no limit.
+            self.ledger.wake_all();
+        }
         let reserved = supply::reservations(&total, &mut self.kinds);
         for (role, amounts) in &reserved {
             self.ledger.add_reserved(role, amounts);
@@ -208,10 +213,7 @@ impl Allocator {
         let place = self.place(framework, role);
         let counted = supply::counted(&amounts, &self.kinds);
         self.ledger.charge(place, &counted, 0);
-        self.edit_agent(agent, |at| {
-            *at.holders.entry((framework.clone(), Arc::from(role))).or_default() += &amounts;
-            at.held += &amounts;
-        });
+        self.hold(framework, &Arc::from(role), agent, &amounts);
     }
 
     /// What was charged is free again. More than was charged is ignored.
@@ -255,7 +257,8 @@ impl Allocator {
         self.cycle.waiting(self.agents.len())
     }
 
-    /// Plans the next dirty agents, until about `budget` units of 50 nanoseconds are used up, at least one. Charges nothing.
+    /// Plans the next dirty agents, until about `budget` units of 50 nanoseconds are used up, at least one. What comes
+    /// of it is charged: who makes nothing of an allocation must give it back.
     pub fn plan(&mut self, now_ms: u64, budget: usize) -> Plan {
         for Demand { framework, role, .. } in self.demands.clone().iter() {
             // So that what a driver gets counts for its role from the first moment.
@@ -265,21 +268,21 @@ impl Allocator {
         if self.cycle.is_new() && self.room_grew() {
             self.room.note_grown();
         }
-        let giving = || {
-            let agents = self.agents.values().filter(|agent| agent.offerable() && !agent.free.is_empty());
-            agents.map(|agent| agent.id.clone())
+        let giving = |dirty: &BTreeSet<AgentId>| {
+            let gives = |agent: &&Agent| agent.offerable() && !agent.free.is_empty();
+            let agents = self.agents.values().filter(|agent| gives(agent) || dirty.contains(&agent.id));
+            agents.map(|agent| agent.id.clone()).collect()
         };
         self.cycle.begin(self.ledger.owes(), giving);
-        let (done, allocations, (headroom, required)) = self.plan_steps(self.cycle.steps(), now_ms, budget);
+        let ledger = std::mem::replace(&mut self.ledger, Ledger::new());
+        let (ledger, done, allocations) = self.plan_steps(ledger, self.cycle.steps(), now_ms, budget);
+        self.ledger = ledger;
         self.cycle.done(done);
-        for Allocation { framework, role, driver, .. } in &allocations {
-            if driver.is_none() {
-                let place = self.place(framework, role);
-                self.ledger.charge(place, &Counted::default(), 1);
-            }
+        for Allocation { agent, framework, role, resources, .. } in &allocations {
+            self.hold(framework, role, agent, resources);
         }
         if !self.cycle.has_work() {
-            self.room.planned(headroom, required);
+            self.room.planned(self.headroom, self.ledger.required_headroom());
         }
         Plan { allocations, more: self.cycle.has_work() }
     }
@@ -320,6 +323,13 @@ impl Allocator {
         if self.agents.contains_key(agent) {
             self.cycle.mark(agent);
         }
+    }
+
+    fn hold(&mut self, framework: &FrameworkId, role: &Arc<str>, agent: &AgentId, amounts: &Resources) {
+        self.edit_agent(agent, |at| {
+            *at.holders.entry((framework.clone(), role.clone())).or_default() += amounts;
+            at.held += amounts;
+        });
     }
 
     fn edit_agent(&mut self, id: &AgentId, edit: impl FnOnce(&mut Agent)) {
@@ -368,6 +378,10 @@ impl Allocator {
             assert_eq!(known.allocated, *amounts, "{client:?}");
         }
         self.ledger.check_invariants();
+        let scratch = Scratch::new(self, 0);
+        for role in self.ledger.benched() {
+            assert!(scratch.is_at_limit(role), "'{}' is put aside", self.ledger.node(role).path);
+        }
         self.filters.check_invariants();
     }
 }

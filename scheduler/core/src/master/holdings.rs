@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tepui_proto::resources::Resources;
 
 use super::core::Master;
+use crate::allocator::Allocation;
 use crate::ids::{AgentId, FrameworkId};
 use crate::registry::Client;
 
@@ -47,6 +48,13 @@ impl Holdings {
 
     pub(super) fn knows(&self, agent: &AgentId) -> bool {
         self.known.contains(agent)
+    }
+
+    /// The allocator gave this to somebody and counts it as held; whether it is, shows when the agent is settled.
+    pub(super) fn given(&mut self, one: &Allocation) {
+        let held = self.told.entry(one.agent.clone()).or_default();
+        add(held, &one.framework, &one.role, &one.resources);
+        self.touch(&one.agent);
     }
 
     pub(super) fn told(&self) -> &BTreeMap<AgentId, Held> {

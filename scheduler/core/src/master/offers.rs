@@ -148,6 +148,7 @@ impl Master {
         self.allocation_went_on(plan.more);
         let mut sent: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for allocation in plan.allocations {
+            self.holdings.given(&allocation);
             if let Some(driver) = &allocation.driver {
                 let (agent, resources) = (allocation.agent.clone(), allocation.resources.clone());
                 self.supervise(|supervisor, cx| supervisor.place(cx, driver, &agent, &resources));

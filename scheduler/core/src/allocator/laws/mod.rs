@@ -7,7 +7,7 @@
 //! | capabilities, regions, constraints, minimums, refusals, suppressed roles and reservations are respected | `Model::judge` |
 //! | the one who holds less comes first | `Model::judge_turn` |
 //! | nobody waits who could have something; one offer for an agent and a role | `World::judge_silence` |
-//! | the plan depends on its input alone, and not on the size of a slice | here |
+//! | the plan depends on its input alone, not on the size of a slice, nor on what earlier plans put aside | here |
 //! | dominant shares converge, in proportion to weights, level by level | `fairness` |
 
 mod events;
@@ -21,8 +21,9 @@ use super::Allocation;
 use events::Event;
 use world::World;
 
-fn run(events: &[Event], budget: usize) -> Vec<Allocation> {
+fn run(events: &[Event], budget: usize, afresh: bool) -> Vec<Allocation> {
     let mut world = World::new();
+    world.afresh = afresh;
     let mut all = Vec::new();
     for event in events {
         all.extend(world.take(event, budget));
@@ -39,8 +40,9 @@ proptest! {
         events in prop::collection::vec(events::event(), 1..70),
         budget in 1..500_usize,
     ) {
-        let whole = run(&events, usize::MAX);
-        prop_assert_eq!(&whole, &run(&events, usize::MAX));
-        prop_assert_eq!(&whole, &run(&events, budget));
+        let whole = run(&events, usize::MAX, false);
+        prop_assert_eq!(&whole, &run(&events, usize::MAX, false));
+        prop_assert_eq!(&whole, &run(&events, budget, false));
+        prop_assert_eq!(&whole, &run(&events, usize::MAX, true));
     }
 }

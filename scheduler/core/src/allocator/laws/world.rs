@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) model: Model,
     now_ms: u64,
     demands: Vec<Demand>,
+    /// No plan knows which roles earlier ones put aside.
+    pub(super) afresh: bool,
 }
 
 fn agent_id(number: u8) -> AgentId {
@@ -96,7 +98,7 @@ impl World {
     pub(super) fn new() -> Self {
         let options = Options { region: Some(REGION.to_owned()), ..Options::default() };
         let allocator = Allocator::with(7, options);
-        Self { allocator, model: Model::default(), now_ms: 0, demands: Vec::new() }
+        Self { allocator, model: Model::default(), now_ms: 0, demands: Vec::new(), afresh: false }
     }
 
     /// Lets something happen, planning with slices of `budget`; returns what was allocated.
@@ -341,6 +343,9 @@ impl World {
     fn plan_dirty(&mut self, budget: usize) -> Vec<Allocation> {
         let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
         loop {
+            if self.afresh {
+                self.allocator.ledger.wake_all();
+            }
             let plan = self.allocator.plan(self.now_ms, budget);
             let mut met = false;
             for one in plan.allocations {
@@ -348,10 +353,12 @@ impl World {
                 met |= one.driver.is_some();
                 let key = (one.agent.clone(), one.framework.clone(), one.role.clone());
                 assert!(one.driver.is_some() || seen.insert(key), "an agent in two pieces: {one:?}");
-                self.charge(one.clone());
-                self.allocator.check_invariants();
+                self.model.held.push(one.clone());
                 all.push(one);
             }
+            // What the plan charged is what it says.
+            self.allocator.check_invariants();
+            self.compare();
             if met {
                 self.demands.clear();
                 self.allocator.set_demands(vec![]);
