@@ -109,14 +109,64 @@ fn framework(number: usize) -> FrameworkId {
     FrameworkId::from(format!("framework-{number:04}"))
 }
 
-/// Most memory that this process has had, MB, and a new beginning for the next measurement.
-fn peak_mb() -> f64 {
+/// What is done in a process of its own, to see how much memory it takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Grid {
+    OneRole,
+    Declining,
+    NoQuotas,
+    SmallQuotas,
+    LargeQuotas,
+}
+
+impl Grid {
+    fn build(self, agents: usize, frameworks: usize) -> Bench {
+        let own_roles = !matches!(self, Self::OneRole | Self::Declining);
+        let mut bench = Bench::new(agents, frameworks, own_roles);
+        match self {
+            Self::SmallQuotas => bench.quotas(0.5),
+            Self::LargeQuotas => bench.quotas(2.0),
+            Self::OneRole | Self::Declining | Self::NoQuotas => {}
+        }
+        bench
+    }
+
+    fn refuse_ms(self) -> u64 {
+        if self == Self::Declining { FOR_GOOD_MS } else { 0 }
+    }
+
+    /// Most memory that a process of its own has had after all cycles.
+    fn peak(self, settings: &Settings, agents: usize, frameworks: usize, name: &str) -> Figure {
+        let mut command = std::process::Command::new(&settings.executable);
+        command.arg("allocator-peak").arg(format!("{self:?}"));
+        command.args([agents, frameworks, cycles(settings)].map(|number| number.to_string()));
+        let answer = command.output().map(|output| output.stdout).unwrap_or_default();
+        let peak = String::from_utf8_lossy(&answer).trim().parse().unwrap_or(f64::NAN);
+        let id = if matches!(self, Self::OneRole | Self::Declining) { "P1" } else { "P2" };
+        Figure::of(id, &format!("peak memory, {name}"), "MB", "", vec![peak])
+    }
+}
+
+/// The process that [`Grid::peak`] starts: prints megabytes.
+#[expect(clippy::print_stdout, reason = "the answer to the process that asked")]
+pub fn peak(mut arguments: impl Iterator<Item = String>) -> std::process::ExitCode {
+    let grids = [Grid::OneRole, Grid::Declining, Grid::NoQuotas, Grid::SmallQuotas, Grid::LargeQuotas];
+    let name = arguments.next().unwrap_or_default();
+    let grid = grids.into_iter().find(|grid| format!("{grid:?}") == name);
+    let numbers: Vec<usize> = arguments.filter_map(|number| number.parse().ok()).collect();
+    let (Some(grid), &[agents, frameworks, cycles]) = (grid, numbers.as_slice()) else {
+        return std::process::ExitCode::from(2);
+    };
+    let mut bench = grid.build(agents, frameworks);
+    for _ in 0..cycles {
+        bench.cycle();
+        bench.give_back(grid.refuse_ms());
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or(f64::NAN);
-    // Writing 5 resets the mark; where that is not allowed, the peak is that of all measurements so far.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-    kib / 1024.0
+    println!("{}", kib / 1024.0);
+    std::process::ExitCode::SUCCESS
 }
 
 fn cycles(settings: &Settings) -> usize {
@@ -132,9 +182,8 @@ pub(super) fn full_cycles(settings: &Settings) -> Vec<Figure> {
     };
     let mut figures = Vec::new();
     for (agents, frameworks, target) in grid.iter().copied() {
-        peak_mb();
         let began = Instant::now();
-        let mut bench = Bench::new(agents, frameworks, false);
+        let mut bench = Grid::OneRole.build(agents, frameworks);
         let built_ms = began.elapsed().as_secs_f64() * 1000.0;
         let mut samples = Vec::new();
         for _ in 0..cycles(settings) {
@@ -146,7 +195,7 @@ pub(super) fn full_cycles(settings: &Settings) -> Vec<Figure> {
         figures.push(Figure::of("P1", &format!("full cycle, {name}, one role"), "ms", target, samples));
         figures.push(Figure::of("P1", &format!("longest slice, {name}"), "ms", "<= 10", vec![longest]));
         figures.push(Figure::of("P1", &format!("adding them all, {name}"), "ms", "", vec![built_ms]));
-        figures.push(Figure::of("P1", &format!("peak memory, {name}"), "MB", "", vec![peak_mb()]));
+        figures.push(Grid::OneRole.peak(settings, agents, frameworks, &name));
     }
     let (agents, frameworks) = if settings.short { (1_000, 100) } else { (10_000, 1_000) };
     figures.extend(declining(settings, agents, frameworks));
@@ -156,18 +205,15 @@ pub(super) fn full_cycles(settings: &Settings) -> Vec<Figure> {
 
 /// Everybody declines everything for good, again and again: refusals pile up, one on each agent a round.
 fn declining(settings: &Settings, agents: usize, frameworks: usize) -> Vec<Figure> {
-    peak_mb();
-    let mut bench = Bench::new(agents, frameworks, false);
+    let mut bench = Grid::Declining.build(agents, frameworks);
     let mut samples = Vec::new();
     for _ in 0..cycles(settings) {
         samples.push(bench.cycle());
-        bench.give_back(FOR_GOOD_MS);
+        bench.give_back(Grid::Declining.refuse_ms());
     }
     let what = format!("cycle while every offer is declined for good, {}", bench.name());
-    vec![
-        Figure::of("P1", &what, "ms", "", samples),
-        Figure::of("P1", &format!("peak memory, {what}"), "MB", "", vec![peak_mb()]),
-    ]
+    let peak = Grid::Declining.peak(settings, agents, frameworks, &what);
+    vec![Figure::of("P1", &what, "ms", "", samples), peak]
 }
 
 /// A part of the frameworks suppresses before each cycle.
@@ -193,13 +239,13 @@ pub(super) fn quotas(settings: &Settings) -> Vec<Figure> {
     let size = if settings.short { 300 } else { 3_000 };
     let mut figures = Vec::new();
     let mut medians = Vec::new();
-    for (kind, of_an_agent) in [("no quotas", None), ("small quotas", Some(0.5)), ("large quotas", Some(2.0))]
-    {
-        peak_mb();
-        let mut bench = Bench::new(size, size, true);
-        if let Some(of_an_agent) = of_an_agent {
-            bench.quotas(of_an_agent);
-        }
+    let kinds = [
+        ("no quotas", Grid::NoQuotas),
+        ("small quotas", Grid::SmallQuotas),
+        ("large quotas", Grid::LargeQuotas),
+    ];
+    for (kind, grid) in kinds {
+        let mut bench = grid.build(size, size);
         let name = format!("{}, {size} roles, {kind}", bench.name());
         let (mut full, mut idle) = (Vec::new(), Vec::new());
         for _ in 0..cycles(settings) {
@@ -221,7 +267,7 @@ pub(super) fn quotas(settings: &Settings) -> Vec<Figure> {
             "<= 10",
             vec![bench.longest_ms],
         ));
-        figures.push(Figure::of("P2", &format!("peak memory, {name}"), "MB", "", vec![peak_mb()]));
+        figures.push(grid.peak(settings, size, size, &name));
     }
     for (kind, median) in [("small", medians[1]), ("large", medians[2])] {
         let what = format!("full cycle with {kind} quotas to one without any");
@@ -233,7 +279,6 @@ pub(super) fn quotas(settings: &Settings) -> Vec<Figure> {
 /// P3: on a full cluster one task ends; its resources are offered again.
 pub(super) fn one_end(settings: &Settings) -> Vec<Figure> {
     let (agents, frameworks) = if settings.short { (1_000, 100) } else { (50_000, 6_000) };
-    peak_mb();
     let mut bench = Bench::new(agents, frameworks, false);
     bench.cycle();
     let mut samples = Vec::new();
@@ -245,15 +290,6 @@ pub(super) fn one_end(settings: &Settings) -> Vec<Figure> {
         samples.push(began.elapsed().as_secs_f64() * 1000.0);
         assert_eq!(bench.held.len(), agents, "the agent is offered again");
     }
-    let name = bench.name();
-    vec![
-        Figure::of(
-            "P3",
-            &format!("a task ends, its resources are offered again, {name}"),
-            "ms",
-            "<= 1",
-            samples,
-        ),
-        Figure::of("P3", &format!("peak memory, {name}"), "MB", "", vec![peak_mb()]),
-    ]
+    let what = format!("a task ends, its resources are offered again, {}", bench.name());
+    vec![Figure::of("P3", &what, "ms", "<= 1", samples)]
 }

@@ -93,6 +93,7 @@ async fn alone(settings: &Settings, measure: fn(&Settings) -> Vec<Figure>) -> an
     Ok(tokio::task::spawn_blocking(move || measure(&settings)).await?)
 }
 
+pub use allocator::peak as allocator_peak;
 pub use raft::node as raft_node;
 
 #[cfg(test)]
