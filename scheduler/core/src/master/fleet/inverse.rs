@@ -17,13 +17,10 @@ use tepui_proto::v1::{self, Filters, InverseOffer};
 use super::super::core::Master;
 use super::super::effect::LocalChange;
 use super::super::timers::Timer;
-use super::FleetTimer;
+use super::{FleetTimer, SLICE};
 use crate::allocator::refuse_ms;
 use crate::ids::{AgentId, DRIVERS_FRAMEWORK, FrameworkId, OfferId};
 use crate::status::time_info;
-
-/// Agents looked at in one turn, so that no turn is long.
-const SLICE: usize = 512;
 
 type Pair = (AgentId, FrameworkId);
 

@@ -7,7 +7,8 @@ use tepui_proto::v1::{MachineId, maintenance::Schedule};
 use super::super::core::Master;
 use super::super::effect::Level;
 use super::super::input::RequestId;
-use super::FleetPending;
+use super::super::timers::Timer;
+use super::{FleetPending, FleetTimer, SLICE};
 use crate::ids::AgentId;
 use crate::registry::{Operation, Outcome, StartMaintenance, StopMaintenance, UpdateSchedule, machine_key};
 use crate::validation::{self, machine_name};
@@ -85,12 +86,23 @@ impl Master {
 
     /// Finds the agents on scheduled machines. What is offered of those whose time changed is offered anew, with their time.
     pub(super) fn refresh_machines(&mut self) {
-        let mut agents: BTreeSet<AgentId> = self.fleet.unavailable.keys().cloned().collect();
+        self.fleet.unseen.extend(self.fleet.unavailable.keys().cloned());
         if !self.registry.machines.is_empty() {
-            agents.extend(self.registry.agents.keys().cloned());
+            self.fleet.unseen.extend(self.registry.agents.keys().cloned());
         }
-        for id in agents {
+        self.refresh_some_machines();
+    }
+
+    /// One slice of the agents that are to be looked at; the next turn goes on with the rest. Each is judged by the schedule
+    /// as it is then, so a schedule that changes in between is met by all.
+    pub(super) fn refresh_some_machines(&mut self) {
+        for _ in 0..SLICE {
+            let Some(id) = self.fleet.unseen.pop_first() else { return };
             self.refresh_machine_of(&id);
+        }
+        if !self.fleet.unseen.is_empty() {
+            // The rest follows at once, but in a turn of its own.
+            self.timers.arm(self.now.cluster_ms + 1, Timer::Fleet(FleetTimer::Machines));
         }
     }
 

@@ -35,6 +35,9 @@ use super::timers::Timer;
 use crate::ids::{AgentId, OfferId};
 use crate::registry::{Operation, Outcome};
 
+/// Agents looked at in one turn, so that no turn is long.
+const SLICE: usize = 512;
+
 /// What operators ask for, with the shape of each part checked.
 #[derive(Clone, Debug)]
 pub enum FleetCall {
@@ -81,6 +84,8 @@ pub(super) enum FleetTimer {
     Removal,
     /// Old entries of the Registry are looked for.
     Collect,
+    /// More agents are to be held against the maintenance schedule.
+    Machines,
     /// Inverse offers are to be made.
     Inverse,
     InverseExpiry(OfferId),
@@ -109,6 +114,8 @@ pub(super) struct Fleet {
     removals: Removals,
     /// Agents on scheduled machines that are not down, with the time.
     unavailable: BTreeMap<AgentId, v1::Unavailability>,
+    /// Agents to be held against the schedule.
+    unseen: BTreeSet<AgentId>,
     inverse: Inverse,
 }
 
@@ -143,6 +150,7 @@ impl Master {
         match timer {
             FleetTimer::Removal => self.removals_due(),
             FleetTimer::Collect => self.collect(),
+            FleetTimer::Machines => self.refresh_some_machines(),
             FleetTimer::Inverse => self.make_inverse_offers(),
             FleetTimer::InverseExpiry(offer) => self.expire_inverse_offer(&offer),
             FleetTimer::InverseFilter => self.expire_inverse_filters(),

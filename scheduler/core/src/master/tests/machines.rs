@@ -3,7 +3,7 @@
 use tepui_proto::tepui::agent_link::event::Type as Order;
 use tepui_proto::v1::allocator::inverse_offer_status::Status;
 use tepui_proto::v1::maintenance::{Schedule, Window};
-use tepui_proto::v1::scheduler::{Call, call, event};
+use tepui_proto::v1::scheduler::{self, Call, call, event};
 use tepui_proto::v1::task_status::Reason;
 use tepui_proto::v1::{self, TaskState};
 
@@ -100,6 +100,31 @@ fn offers_of_scheduled_agents_are_made_anew_with_their_time() {
         assert_eq!(offers.len(), 1);
         assert_eq!(offers[0].unavailability, expected);
     }
+}
+
+#[test]
+fn a_schedule_of_many_agents_takes_several_turns() {
+    const MANY: usize = 600;
+    let mut harness = Harness::new();
+    let agents: Vec<AgentPeer> = (0..MANY).map(|_| harness.agent("cpus:1;mem:64")).collect();
+    let peer = harness.framework("f");
+    let offered = |harness: &mut Harness| {
+        // The allocator needs two turns for so many.
+        harness.advance(40);
+        let offers = harness.events(&peer).into_iter().filter_map(|event| event.offers);
+        offers.flat_map(|offers| offers.offers).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&mut harness).len(), MANY);
+    assert_eq!(schedule(&mut harness, &agents.iter().collect::<Vec<_>>(), 7), 200);
+    let rescinds = |events: Vec<scheduler::Event>| {
+        events.into_iter().filter(|event| event.r#type() == event::Type::Rescind).count()
+    };
+    assert_eq!(rescinds(harness.events(&peer)), 512, "as many as one turn takes");
+    harness.advance(1);
+    assert_eq!(rescinds(harness.events(&peer)), MANY - 512);
+    let offers = offered(&mut harness);
+    assert_eq!(offers.len(), MANY);
+    assert!(offers.iter().all(|offer| offer.unavailability == Some(at(7))));
 }
 
 #[test]
