@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use tepui_agent_core as agent_core;
-use tepui_agent_core::checkpoint::{Record, State};
-use tepui_agent_core::{Agent, Effect, Exit, Found, Input, TaskKey};
+use tepui_agent_core::checkpoint::{Kind, Record, State};
+use tepui_agent_core::{Agent, Effect, Exit, Found, Input, TaskKey, VolumeName};
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
+use tepui_scheduler_core::testing as make;
 
 use super::agenda::{MS, Micros, SECOND};
 use super::network::Place;
 use super::tasks::{self, Behaviour, Process};
+use super::volumes::Contents;
 use super::world::{Event, ToClient, ToMaster, World};
 
 pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Register;
@@ -18,6 +20,8 @@ pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Regi
 /// SIGKILL and SIGTERM as raw wait statuses.
 pub(crate) const KILLED: i32 = 9;
 const TERMINATED: i32 = 15;
+/// What each agent has.
+const AGENT_CPUS: u64 = 4;
 
 /// One agent and its host.
 pub(crate) struct SimAgent {
@@ -29,6 +33,8 @@ pub(crate) struct SimAgent {
     stream: Option<u64>,
     target: Option<usize>,
     pub(crate) processes: BTreeMap<TaskKey, Process>,
+    /// The volumes of the host.
+    pub(crate) volumes: BTreeMap<VolumeName, Contents>,
     wish: u64,
     /// A new agent on this host, because the last one was told to leave.
     generation: u64,
@@ -44,12 +50,22 @@ impl SimAgent {
             stream: None,
             target: None,
             processes: BTreeMap::new(),
+            volumes: BTreeMap::new(),
             wish: 0,
             generation: 0,
         }
     }
 
-    fn state(&self) -> State {
+    /// The id that its disk knows.
+    pub(crate) fn agent_id(&self) -> String {
+        let given = |record: &Record| match &record.kind {
+            Some(Kind::Registered(registered)) => Some(registered.agent_id.clone()),
+            _other => None,
+        };
+        self.records.iter().rev().find_map(given).unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self) -> State {
         let mut state = State::default();
         for record in &self.records {
             state.apply(record);
@@ -83,7 +99,7 @@ impl World {
         let info = v1::AgentInfo {
             hostname: Some(format!("agent{agent}-{}", found.generation)),
             port: Some(5051),
-            resources: resources(4.0, 4096.0),
+            resources: make::resources(&format!("cpus:{AGENT_CPUS};mem:4096;disk:1000")),
             ..v1::AgentInfo::default()
         };
         let mut config = agent_core::Config::new(info, format!("10.0.1.{}", agent + 1), seed);
@@ -237,11 +253,13 @@ impl World {
                 found.stream = None;
                 found.records.clear();
                 found.processes.clear();
+                found.volumes.clear();
                 found.generation += 1;
                 self.after(SECOND, Event::RestartAgent { agent, life });
             }
             Effect::Volumes { destroy, create } => {
                 self.note(|| format!("agent {agent}: volumes {destroy:?} go, {create:?} come"));
+                self.change_volumes(agent, destroy, create)?;
             }
             // No framework of the simulation brings executors.
             Effect::LaunchExecutor(_)
@@ -319,7 +337,10 @@ impl World {
         self.processes += 1;
         let number = self.processes;
         let pid = u32::try_from(number).unwrap_or(u32::MAX);
-        let process = Process { number, pid, ended: None, kill_asked: false };
+        let volumes = self.use_volumes(agent, &name, &launch.info.resources)?;
+        let cpus = thousandths(&launch.info.resources);
+        self.check_room(agent, cpus)?;
+        let process = Process { number, pid, ended: None, kill_asked: false, cpus, volumes };
         self.agents[agent].processes.insert(key.clone(), process);
         match tasks::behaviour(&launch.info) {
             Behaviour::Run { ms, code } => {
@@ -329,6 +350,16 @@ impl World {
             Behaviour::Driver => self.start_driver(agent, number, &launch.info),
         }
         self.agent_input(agent, life, Input::Launched { task: key, pid })
+    }
+
+    /// What runs on a host has room there, whatever anybody believes.
+    fn check_room(&self, agent: usize, more: u64) -> Result<(), String> {
+        let running = self.agents[agent].processes.values().filter(|process| process.ended.is_none());
+        let used = running.map(|process| process.cpus).sum::<u64>();
+        if used + more > AGENT_CPUS * 1000 {
+            return Err(format!("agent {agent} starts {more} thousandths of a CPU beside {used}"));
+        }
+        Ok(())
     }
 
     fn kill_process(&mut self, agent: usize, task: &TaskKey, grace_ms: u64) {
@@ -373,6 +404,12 @@ impl World {
     pub(crate) fn kill_outside(&mut self, agent: usize, number: usize, delay: Micros) {
         self.after(delay, Event::ProcessEnd { agent, number, status: KILLED });
     }
+}
+
+/// CPUs among these, in thousandths.
+pub(crate) fn thousandths(resources: &[v1::Resource]) -> u64 {
+    let cpus = resources.iter().filter(|one| one.name() == "cpus").map(super::keepers::amount).sum::<f64>();
+    (cpus * 1000.0).round() as u64
 }
 
 fn found_process(process: Option<&Process>) -> Found {

@@ -5,6 +5,9 @@ use std::fmt;
 
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
+use tepui_scheduler_core as core;
+use tepui_scheduler_core::ids::AgentId;
+use tepui_scheduler_core::registry::unallocated;
 
 use super::agenda::Micros;
 use super::drivers::{NAME, number_in};
@@ -108,9 +111,16 @@ fn cpus(resources: &[v1::Resource]) -> f64 {
 
 impl World {
     /// A replica has applied `entries` entries.
-    pub(crate) fn check_applied(&mut self, node: usize, entries: usize) -> Result<(), String> {
+    pub(crate) fn check_applied(
+        &mut self,
+        node: usize,
+        entries: usize,
+        envelope: &core::Envelope,
+        outcome: &core::Outcome,
+    ) -> Result<(), String> {
         let registry = &self.nodes[node].registry;
         if entries > self.checks.position.0 {
+            self.truth.take(envelope, outcome);
             let value = registry.register(NAME, "position").map_or(0, |register| number_in(&register.value));
             let before = self.checks.position.1;
             if value != before && value != before + 1 {
@@ -140,6 +150,12 @@ impl World {
             return Err(format!("master {node} differs from another one after {entries} entries"));
         }
         for (id, agent) in &registry.agents {
+            let everything = unallocated(agent.total());
+            if let Some(charges) = registry.charges.get(id)
+                && !everything.covers(&charges.total)
+            {
+                return Err(format!("agent {id} has {everything}, {} is charged", charges.total));
+            }
             let total = cpus(agent.total());
             let keys = registry.tasks_by_agent.get(id).cloned().unwrap_or_default();
             let charged: f64 = keys
@@ -166,6 +182,28 @@ impl World {
             && (0..self.agents.len()).all(|agent| self.agent_registered(agent))
             && self.frameworks.iter().all(super::frameworks::SimFramework::done)
             && self.driver_runs()
+            && self.resources_settled().is_ok()
+    }
+
+    /// Nobody waits for an operation, and agents hold what the Registry says.
+    fn resources_settled(&self) -> Result<(), String> {
+        let registry = &self.nodes[0].registry;
+        if let Some((key, _)) = registry.operations.iter().next() {
+            return Err(format!("operation {key:?} is not acknowledged"));
+        }
+        (0..self.agents.len()).try_for_each(|agent| self.agent_agrees(agent))?;
+        let reserved =
+            |record: &core::registry::AgentRecord| core::conversion::made(&unallocated(record.total()));
+        match registry.agents.iter().find(|(_, record)| self.tidy && !reserved(record).is_empty()) {
+            Some((id, record)) => Err(format!("{} is reserved on agent {id} still", reserved(record))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether any master's Registry has this agent.
+    pub(crate) fn knows_agent(&self, agent: &str) -> bool {
+        let agent = AgentId::from(agent);
+        self.nodes.iter().any(|node| node.registry.agents.contains_key(&agent))
     }
 
     /// The newest generation is alive and may write.
@@ -204,6 +242,9 @@ impl World {
                 ));
             }
         }
+        if let Err(what) = self.resources_settled() {
+            missing.push(what);
+        }
         if !self.driver_runs() {
             missing.push(format!("no driver of generation {} runs", self.checks.generation));
         }
@@ -220,6 +261,7 @@ impl World {
         if acknowledged > position {
             return Err(format!("position {acknowledged} was acknowledged, the register holds {position}"));
         }
+        self.check_operations()?;
         let nodes = self.nodes.len();
         for node in 1..nodes {
             if self.nodes[node].registry != self.nodes[0].registry {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use tepui_proto::v1;
+use tepui_proto::v1::framework_info::capability::Type as Can;
 use tepui_proto::v1::scheduler::{Call, Event as Told, call, event};
 
 use super::Settings;
 use super::agenda::{MS, SECOND};
+use super::keepers::KnownOperation;
 use super::network::Place;
-use super::tasks;
 use super::world::{Event, ToClient, ToMaster, World};
 
 pub(crate) const SUBSCRIBE: call::Type = call::Type::Subscribe;
@@ -27,6 +28,12 @@ pub(crate) struct Known {
     asked_at: u64,
 }
 
+impl Known {
+    pub(crate) fn new(agent: &str, asked_at: u64) -> Self {
+        Known { agent: agent.to_owned(), asked_at, ..Known::default() }
+    }
+}
+
 /// One framework; what stands here survives its crashes, but for the stream.
 pub(crate) struct SimFramework {
     pub(crate) up: bool,
@@ -38,6 +45,9 @@ pub(crate) struct SimFramework {
     pub(crate) tasks: BTreeMap<String, Known>,
     wanted: usize,
     partition_aware: bool,
+    /// Reserves, and keeps volumes.
+    keeper: bool,
+    pub(crate) operations: BTreeMap<String, KnownOperation>,
 }
 
 impl SimFramework {
@@ -52,7 +62,13 @@ impl SimFramework {
             tasks: BTreeMap::new(),
             wanted: settings.tasks_per_framework,
             partition_aware: index.is_multiple_of(2),
+            keeper: false,
+            operations: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn keeper(index: usize, settings: &Settings) -> Self {
+        SimFramework { keeper: true, ..SimFramework::new(index, settings) }
     }
 
     /// Tasks whose end it has not heard of.
@@ -61,10 +77,11 @@ impl SimFramework {
     }
 
     pub(crate) fn done(&self) -> bool {
-        self.removed || (self.tasks.len() >= self.wanted && self.open() == 0)
+        let told = self.operations.values().all(|operation| operation.end.is_some());
+        self.removed || (self.tasks.len() >= self.wanted && self.open() == 0 && told)
     }
 
-    fn call(&self, kind: call::Type) -> Call {
+    pub(crate) fn call(&self, kind: call::Type) -> Call {
         Call { framework_id: self.id.clone().map(framework_id), r#type: Some(kind as i32), ..Call::default() }
     }
 }
@@ -134,17 +151,22 @@ impl World {
         };
         let mut capabilities = Vec::new();
         if found.partition_aware {
-            capabilities.push(v1::framework_info::Capability {
-                r#type: Some(v1::framework_info::capability::Type::PartitionAware as i32),
-            });
+            capabilities.push(Can::PartitionAware);
         }
+        let mut roles = Vec::new();
+        if found.keeper {
+            capabilities.extend([Can::MultiRole, Can::ReservationRefinement]);
+            roles.push(super::keepers::ROLE.to_owned());
+        }
+        let declared = |kind: Can| v1::framework_info::Capability { r#type: Some(kind as i32) };
         let info = v1::FrameworkInfo {
             user: Some("nobody".to_owned()),
             name: Some(format!("framework{framework}")),
             id: found.id.clone().map(framework_id),
             failover_timeout: Some(3_600.0),
             checkpoint: Some(true),
-            capabilities,
+            roles,
+            capabilities: capabilities.into_iter().map(declared).collect(),
             ..v1::FrameworkInfo::default()
         };
         let mut call = found.call(SUBSCRIBE);
@@ -173,7 +195,7 @@ impl World {
         Ok(())
     }
 
-    fn framework_sends(&mut self, framework: usize, call: Call) {
+    pub(crate) fn framework_sends(&mut self, framework: usize, call: Call) {
         if let Some(stream) = self.frameworks[framework].stream {
             self.send_to_master(stream, ToMaster::Framework { call: Box::new(call), token: None });
         }
@@ -187,6 +209,7 @@ impl World {
         self.after(10 * SECOND, Event::FrameworkStep { framework, life });
         if self.frameworks[framework].subscribed {
             self.reconcile(framework);
+            self.reconcile_operations(framework);
             if self.chance.percent(10) {
                 let call = self.frameworks[framework].call(call::Type::Revive);
                 self.framework_sends(framework, call);
@@ -255,6 +278,7 @@ impl World {
             event::Type::Subscribed => self.on_subscribed(framework, &told),
             event::Type::Offers => self.on_offers(framework, told),
             event::Type::Update => self.on_update(framework, life, stream, told),
+            event::Type::UpdateOperationStatus => self.on_operation(framework, life, stream, told),
             event::Type::Error => {
                 let text = told.error.and_then(|error| error.message).unwrap_or_default();
                 self.note(|| format!("framework {framework} is told: {text}"));
@@ -289,7 +313,14 @@ impl World {
             let want =
                 self.frameworks[framework].wanted.saturating_sub(self.frameworks[framework].tasks.len());
             let offer_id = offer.id.clone().unwrap_or_default();
-            if want == 0 || self.chance.percent(20) {
+            if self.frameworks[framework].keeper {
+                if !self.keeper_uses(framework, &offer, want) {
+                    let mut call = self.frameworks[framework].call(call::Type::Decline);
+                    let filters = Some(v1::Filters { refuse_seconds: Some(1.0) });
+                    call.decline = Some(call::Decline { offer_ids: vec![offer_id], filters });
+                    self.framework_sends(framework, call);
+                }
+            } else if want == 0 || self.chance.percent(20) {
                 let mut call = self.frameworks[framework].call(call::Type::Decline);
                 let refuse = [0.0, 1.0, 5.0][self.chance.index(3)];
                 let filters =
@@ -315,24 +346,8 @@ impl World {
         let agent = offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
         let mut infos = Vec::new();
         for _ in 0..count.min(room) {
-            let found = &mut self.frameworks[framework];
-            let id = format!("t{}", found.tasks.len());
-            let known = Known { agent: agent.clone(), asked_at: self.now / MS, ..Known::default() };
-            found.tasks.insert(id.clone(), known);
-            let ms = if self.chance.percent(10) {
-                self.chance.between(1, 60_000)
-            } else {
-                self.chance.between(1, 4_000)
-            };
-            let code = if self.chance.percent(10) { 3 } else { 0 };
-            infos.push(v1::TaskInfo {
-                name: Some(id.clone()),
-                task_id: Some(v1::TaskId { value: Some(id) }),
-                agent_id: offer.agent_id.clone(),
-                resources: super::agents::resources(0.5, 64.0),
-                command: Some(tasks::command(ms, code)),
-                ..v1::TaskInfo::default()
-            });
+            let needs = super::agents::resources(0.5, 64.0);
+            infos.push(self.new_task(framework, &agent, needs));
         }
         let mut call = self.frameworks[framework].call(call::Type::Accept);
         let launch = v1::offer::operation::Launch { task_infos: infos };

@@ -78,6 +78,8 @@ fn brief(input: &core::Input) -> String {
 fn config() -> core::Config {
     core::Config {
         masters: "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050".to_owned(),
+        operation_retry_min_ms: 3_000,
+        operation_retry_max_ms: 20_000,
         ..core::Config::default()
     }
 }
@@ -232,10 +234,11 @@ impl World {
             found.applied += 1;
             let own_epoch =
                 matches!(outcome, core::Outcome::TookLead { .. }) || envelope.epoch == found.registry.epoch;
-            if envelope.node_id == found.node_id() && own_epoch {
+            let own_entry = envelope.node_id == found.node_id() && own_epoch;
+            self.check_applied(node, index + 1, &envelope, &outcome)?;
+            if own_entry {
                 outcomes.push((envelope.proposal, outcome));
             }
-            self.check_applied(node, index + 1)?;
             if (index + 1).is_multiple_of(SNAPSHOT_ENTRIES) {
                 self.take_snapshot(node)?;
             }

@@ -17,11 +17,15 @@ mod checks;
 mod drivers;
 mod faults;
 mod frameworks;
+mod keepers;
 mod log;
 mod masters;
 mod network;
+mod operators;
 mod streams;
 mod tasks;
+mod truth;
+mod volumes;
 mod world;
 
 use rand::rngs::SmallRng;
@@ -36,6 +40,8 @@ pub struct Settings {
     pub masters: usize,
     pub agents: usize,
     pub frameworks: usize,
+    /// Frameworks that reserve and keep volumes.
+    pub keepers: usize,
     pub tasks_per_framework: usize,
     /// Simulated time with faults, milliseconds.
     pub fault_ms: u64,
@@ -52,6 +58,7 @@ impl Settings {
             masters: 3,
             agents: 4,
             frameworks: 2,
+            keepers: 1,
             tasks_per_framework: 25,
             fault_ms: 60_000,
             settle_ms: 1_800_000,
@@ -83,6 +90,9 @@ pub struct Report {
     pub register_writes: u64,
     pub fenced: u64,
     pub generations: u64,
+    /// Reservations and volumes made or unmade.
+    pub conversions: u64,
+    pub operator_answers: u64,
     /// Hash of everything that happened, in order.
     pub trace: u64,
 }

@@ -12,6 +12,8 @@ pub(crate) enum Place {
     Framework(usize),
     /// A driver process, by its number; it is reached like the agent it runs on.
     Driver(usize),
+    /// Whoever operates the cluster.
+    Operator,
 }
 
 /// One open stream from a client to a master.

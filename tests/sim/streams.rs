@@ -86,7 +86,7 @@ impl World {
                 self.framework_hears(framework, found.client_life, stream, message)
             }
             Place::Driver(number) => self.driver_hears(number, stream, &message),
-            Place::Master(_) => Ok(()),
+            Place::Master(_) | Place::Operator => Ok(()),
         }
     }
 
@@ -95,7 +95,7 @@ impl World {
         match found.client {
             Place::Agent(agent) => self.agent_lost_stream(agent, found.client_life, stream),
             Place::Framework(framework) => self.framework_lost_stream(framework, found.client_life, stream),
-            Place::Driver(_) | Place::Master(_) => Ok(()),
+            Place::Driver(_) | Place::Master(_) | Place::Operator => Ok(()),
         }
     }
 

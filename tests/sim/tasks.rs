@@ -53,6 +53,9 @@ pub(crate) struct Process {
     /// Raw wait status once it has ended, and when.
     pub(crate) ended: Option<(Micros, i32)>,
     pub(crate) kill_asked: bool,
+    /// CPUs, in thousandths.
+    pub(crate) cpus: u64,
+    pub(crate) volumes: Vec<tepui_agent_core::VolumeName>,
 }
 
 /// Every start of every task, wherever it happened.

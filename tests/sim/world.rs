@@ -16,7 +16,9 @@ use super::frameworks::SimFramework;
 use super::log::Log;
 use super::masters::Node;
 use super::network::{Network, Place};
+use super::operators::Operator;
 use super::tasks::Ledger;
+use super::truth::Truth;
 use super::{Chance, Report, Settings};
 
 /// Something that will happen.
@@ -126,6 +128,12 @@ pub(crate) enum Event {
         stream: u64,
         status: Box<v1::TaskStatus>,
     },
+    AcknowledgeOperation {
+        framework: usize,
+        life: u64,
+        stream: u64,
+        status: Box<v1::OperationStatus>,
+    },
     RestartFramework {
         framework: usize,
         life: u64,
@@ -135,6 +143,7 @@ pub(crate) enum Event {
         number: usize,
     },
     Submit,
+    OperatorStep,
 
     Fault,
     Heal,
@@ -170,6 +179,10 @@ pub struct World {
     pub(crate) frameworks: Vec<SimFramework>,
     pub(crate) drivers: Vec<SimDriver>,
     pub(crate) ledger: Ledger,
+    pub(crate) truth: Truth,
+    pub(crate) operator: Operator,
+    /// Keepers give everything back in the end.
+    pub(crate) tidy: bool,
     pub(crate) checks: Checks,
     pub(crate) report: Report,
     /// Faults still come.
@@ -189,7 +202,9 @@ impl World {
         let mut chance = Chance::new(seed);
         let nodes = (0..settings.masters).map(Node::new).collect();
         let agents = (0..settings.agents).map(|index| SimAgent::new(index, &mut chance)).collect();
-        let frameworks = (0..settings.frameworks).map(|index| SimFramework::new(index, &settings)).collect();
+        let plain = (0..settings.frameworks).map(|index| SimFramework::new(index, &settings));
+        let keepers = (0..settings.keepers).map(|index| SimFramework::keeper(index, &settings));
+        let frameworks = plain.chain(keepers).collect();
         World {
             now: 0,
             chance,
@@ -201,6 +216,9 @@ impl World {
             frameworks,
             drivers: Vec::new(),
             ledger: Ledger::default(),
+            truth: Truth::default(),
+            operator: Operator::default(),
+            tidy: !seed.is_multiple_of(2),
             checks: Checks::default(),
             report: Report { seed, ..Report::default() },
             faulty: true,
@@ -282,6 +300,7 @@ impl World {
         self.report.simulated_ms = self.now_ms();
         self.report.entries = self.log.entries.len() as u64;
         self.report.leaderships = self.log.leaderships;
+        self.report.conversions = self.truth.conversions;
         Ok(self.report)
     }
 
@@ -308,6 +327,7 @@ impl World {
             self.after(delay, Event::RestartFramework { framework, life: 0 });
         }
         self.after(SECOND, Event::Submit);
+        self.after(3 * SECOND, Event::OperatorStep);
         let delay = self.chance.between(1, 2 * self.settings.fault_interval_ms) * MS;
         self.after(delay, Event::Fault);
     }
@@ -341,9 +361,13 @@ impl World {
             Event::Acknowledge { framework, life, stream, status } => {
                 self.acknowledge(framework, life, stream, &status)
             }
+            Event::AcknowledgeOperation { framework, life, stream, status } => {
+                self.acknowledge_operation(framework, life, stream, &status)
+            }
             Event::RestartFramework { framework, life } => self.restart_framework(framework, life),
             Event::DriverStep { number } => self.driver_step(number),
             Event::Submit => self.submit(),
+            Event::OperatorStep => self.operator_step(),
             Event::Fault => self.fault(),
             Event::Heal => {
                 self.note(|| "the network heals".to_owned());
@@ -396,11 +420,14 @@ impl World {
             Place::Driver(number) => {
                 self.drivers.get(number).map_or(place, |driver| Place::Agent(driver.agent))
             }
-            Place::Master(_) | Place::Agent(_) | Place::Framework(_) => place,
+            Place::Master(_) | Place::Agent(_) | Place::Framework(_) | Place::Operator => place,
         }
     }
 
     fn answered(&mut self, to: Place, number: u64, reply: Option<core::Reply>) -> Result<(), String> {
+        if to == Place::Operator {
+            return self.operator_answered(number, reply);
+        }
         let Place::Driver(driver) = to else { return Ok(()) };
         if driver == usize::MAX {
             if let Some(core::Reply::Operator(operator::Response { submit_driver: Some(_), .. })) = reply {

@@ -1,0 +1,133 @@
+//! What the log decided, read from each entry once: how operations ended, and which life of a volume a task was given. Everybody's
+//! word is judged by it. Knows nothing of the cluster but its entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tepui_proto::v1::{self, resource::reservation_info::Type as ReservationType};
+use tepui_scheduler_core as core;
+use tepui_scheduler_core::registry::{Convert, Launch, operate_step};
+use tepui_scheduler_core::{Operation, Outcome, conversion};
+
+use super::tasks::Name;
+
+/// Agent id, role, persistence id.
+pub(crate) type Volume = (String, String, String);
+
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// Named operations whose end was committed, by framework and id: whether they were carried out.
+    pub(crate) operations: BTreeMap<Name, bool>,
+    /// Conversions that were carried out.
+    pub(crate) conversions: u64,
+    /// How often a volume of this name was created.
+    lives: BTreeMap<Volume, u64>,
+    /// Those that were not destroyed since.
+    living: BTreeSet<Volume>,
+    /// Volumes that a task was launched with, and which life of theirs.
+    given: BTreeMap<Name, Vec<(Volume, u64)>>,
+    /// Lives that a task has written to.
+    pub(crate) written: BTreeSet<(Volume, u64)>,
+    /// Numbers of reservations by the operator that were carried out.
+    pub(crate) by_operator: BTreeSet<u64>,
+}
+
+impl Truth {
+    pub(crate) fn take(&mut self, envelope: &core::Envelope, outcome: &Outcome) {
+        match (&envelope.operation, outcome) {
+            (Some(Operation::Launch(launch)), Outcome::Launched(results)) => {
+                self.take_launch(launch, &mut results.iter().map(Result::is_ok));
+            }
+            (Some(Operation::Operate(operate)), Outcome::Operated { conversions, launches }) => {
+                let mut conversions = conversions.iter().map(Result::is_ok);
+                let mut launches = launches.iter().map(Result::is_ok);
+                for step in operate.steps.iter().filter_map(|step| step.step.as_ref()) {
+                    match step {
+                        operate_step::Step::Convert(convert) => {
+                            let done = conversions.next().unwrap_or_default();
+                            self.take_conversion(&operate.agent_id, convert, done);
+                        }
+                        operate_step::Step::Launch(launch) => self.take_launch(launch, &mut launches),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_conversion(&mut self, agent: &str, convert: &Convert, done: bool) {
+        if let Some(record) = &convert.operation {
+            let key = record.key();
+            let name = (key.framework.as_str().to_owned(), key.operation.to_string());
+            self.operations.entry(name).or_insert(done);
+        }
+        if !done {
+            return;
+        }
+        self.conversions += 1;
+        let names = |list: &[v1::Resource]| -> BTreeSet<Volume> {
+            list.iter()
+                .filter_map(conversion::volume_name)
+                .map(|(role, id)| (agent.to_owned(), role, id))
+                .collect()
+        };
+        let (before, after) = (names(&convert.consumed), names(&convert.converted));
+        for gone in before.difference(&after) {
+            self.living.remove(gone);
+        }
+        for made in after.difference(&before) {
+            *self.lives.entry(made.clone()).or_default() += 1;
+            self.living.insert(made.clone());
+        }
+        self.by_operator.extend(convert.converted.iter().filter_map(number_of));
+    }
+
+    fn take_launch(&mut self, launch: &Launch, results: &mut dyn Iterator<Item = bool>) {
+        for item in &launch.tasks {
+            if !results.next().unwrap_or_default() {
+                continue;
+            }
+            let Some(task) = &item.task else { continue };
+            let volumes = task.resources.iter().filter_map(conversion::volume_name);
+            let volumes = volumes.map(|(role, id)| (launch.agent_id.clone(), role, id));
+            let given: Vec<(Volume, u64)> = volumes
+                .map(|volume| {
+                    let life = self.lives.get(&volume).copied().unwrap_or_default();
+                    (volume, life)
+                })
+                .collect();
+            if !given.is_empty() {
+                let task = task.task_id.as_ref().map_or("", v1::TaskId::value).to_owned();
+                self.given.insert((launch.framework_id.clone(), task), given);
+            }
+        }
+    }
+
+    /// The volumes that a task was launched with.
+    pub(crate) fn given_to(&self, task: &Name) -> Vec<(Volume, u64)> {
+        self.given.get(task).cloned().unwrap_or_default()
+    }
+
+    /// The life of a volume that nobody has destroyed.
+    pub(crate) fn life_of(&self, volume: &Volume) -> Option<u64> {
+        self.living.contains(volume).then(|| self.lives[volume])
+    }
+
+    /// An agent is no more, and what it held is nobody's.
+    pub(crate) fn forget_agent(&mut self, agent: &str) {
+        self.living.retain(|(at, _, _)| at != agent);
+    }
+}
+
+/// The label that numbers a reservation of the operator.
+pub(crate) fn numbered(mut list: Vec<v1::Resource>, number: u64) -> Vec<v1::Resource> {
+    let label = v1::Label { key: Some("number".to_owned()), value: Some(number.to_string()) };
+    for reservation in list.iter_mut().flat_map(|one| &mut one.reservations) {
+        reservation.labels = Some(v1::Labels { labels: vec![label.clone()] });
+    }
+    list
+}
+
+fn number_of(resource: &v1::Resource) -> Option<u64> {
+    let last = resource.reservations.last().filter(|last| last.r#type() == ReservationType::Dynamic)?;
+    last.labels.as_ref()?.labels.first()?.value.as_ref()?.parse().ok()
+}
