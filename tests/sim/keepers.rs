@@ -85,7 +85,7 @@ impl World {
     pub(crate) fn keeper_uses(&mut self, framework: usize, offer: &v1::Offer, want: usize) -> bool {
         let found = parts(offer);
         if !self.faulty && self.tidy {
-            let operations = self.tidy_up(framework, &found);
+            let operations = Self::tidy_up(&found);
             let any = !operations.is_empty();
             if any {
                 self.keeper_accepts(framework, offer, operations);
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Gives everything back.
-    fn tidy_up(&mut self, _framework: usize, found: &Parts) -> Vec<Operation> {
+    fn tidy_up(found: &Parts) -> Vec<Operation> {
         let mut operations = Vec::new();
         let mut reserved = found.reserved.clone();
         if !found.volumes.is_empty() {

@@ -82,7 +82,11 @@ impl World {
         self.operator_calls(node, wish, call);
     }
 
-    pub(crate) fn operator_answered(&mut self, number: u64, reply: Option<core::Reply>) -> Result<(), String> {
+    pub(crate) fn operator_answered(
+        &mut self,
+        number: u64,
+        reply: Option<core::Reply>,
+    ) -> Result<(), String> {
         let Some(wish) = self.operator.waiting.remove(&number) else { return Ok(()) };
         let Some(reply) = reply else { return Ok(()) };
         self.note(|| format!("the operator's call {number} {wish:?} is answered {reply:?}"));
@@ -92,9 +96,9 @@ impl World {
             (Wish::Reserve, core::Reply::Accepted) if !done => {
                 Err(format!("the operator was told that {number} is reserved, which is not in the log"))
             }
-            (Wish::Reserve, core::Reply::Rejected { reason, .. }) if done => {
-                Err(format!("the operator was refused the reservation {number}, which is in the log: {reason}"))
-            }
+            (Wish::Reserve, core::Reply::Rejected { reason, .. }) if done => Err(format!(
+                "the operator was refused the reservation {number}, which is in the log: {reason}"
+            )),
             _fits => Ok(()),
         }
     }

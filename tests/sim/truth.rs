@@ -111,11 +111,6 @@ impl Truth {
     pub(crate) fn life_of(&self, volume: &Volume) -> Option<u64> {
         self.living.contains(volume).then(|| self.lives[volume])
     }
-
-    /// An agent is no more, and what it held is nobody's.
-    pub(crate) fn forget_agent(&mut self, agent: &str) {
-        self.living.retain(|(at, _, _)| at != agent);
-    }
 }
 
 /// The label that numbers a reservation of the operator.
