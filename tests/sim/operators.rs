@@ -96,7 +96,7 @@ impl World {
             (Wish::Reserve, core::Reply::Accepted) if !done => {
                 Err(format!("the operator was told that {number} is reserved, which is not in the log"))
             }
-            (Wish::Reserve, core::Reply::Rejected { reason, .. }) if done => Err(format!(
+            (Wish::Reserve, core::Reply::Rejected { status: 400..500, reason }) if done => Err(format!(
                 "the operator was refused the reservation {number}, which is in the log: {reason}"
             )),
             _fits => Ok(()),
