@@ -62,6 +62,8 @@ enum Attempt<T> {
     Refused(Answer),
     /// Certainly without effect.
     Retry(String),
+    /// Certainly without effect, and for so long not worth another attempt.
+    Later(String, Duration),
     /// Perhaps with effect.
     Unknown(String),
 }
@@ -118,12 +120,17 @@ impl LeaderCaller {
         let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
         let mut uncertain = false;
         loop {
+            let mut least = Duration::ZERO;
             let trouble = match attempt().await {
                 Attempt::Answered(answer) => return Ok(answer),
                 Attempt::Refused(answer) => {
                     return Err(CallError::Refused { status: answer.status, reason: answer.reason() });
                 }
                 Attempt::Retry(trouble) => trouble,
+                Attempt::Later(trouble, after) => {
+                    least = after;
+                    trouble
+                }
                 Attempt::Unknown(trouble) if repeat == Repeat::Never => {
                     return Err(CallError::Unknown(trouble));
                 }
@@ -132,7 +139,7 @@ impl LeaderCaller {
                     trouble
                 }
             };
-            let wait = backoff.next(rand::random());
+            let wait = backoff.next(rand::random()).max(least);
             if Instant::now() + wait >= deadline {
                 return Err(if uncertain {
                     CallError::Unknown(trouble)
@@ -186,6 +193,7 @@ impl LeaderCaller {
                 Sorted::Done(Attempt::Answered(answer)) | Sorted::Done(Attempt::Refused(answer)) => {
                     return Attempt::Refused(answer);
                 }
+                Sorted::Done(Attempt::Later(trouble, after)) => return Attempt::Later(trouble, after),
                 Sorted::Done(Attempt::Retry(trouble)) => return Attempt::Retry(trouble),
                 Sorted::Done(Attempt::Unknown(trouble)) => return Attempt::Unknown(trouble),
             }
@@ -212,7 +220,12 @@ impl LeaderCaller {
                 Some(leader) => Sorted::Elsewhere(leader.to_owned()),
                 None => Sorted::Done(Attempt::Refused(answer)),
             },
-            429 => Sorted::Done(Attempt::Retry(describe(address, &answer))),
+            // The leader is right, it only wants less.
+            429 => {
+                self.detector.confirmed(address);
+                let after = answer.retry_after.unwrap_or(RETRY_MAX);
+                Sorted::Done(Attempt::Later(describe(address, &answer), after))
+            }
             // A leader that lost its leadership while it worked on the request answers 503, too.
             500 | 502 | 503 | 504 => {
                 self.detector.failed(address);

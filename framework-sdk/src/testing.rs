@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use futures::stream;
@@ -383,6 +383,9 @@ fn status(code: u16, reason: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(reason.to_owned()));
     if let Ok(code) = axum::http::StatusCode::from_u16(code) {
         *response.status_mut() = code;
+    }
+    if response.status() == 429 {
+        response.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
     }
     response
 }

@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use thiserror::Error;
 
 use tepui_proto::{MediaType, basic};
@@ -29,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer that is read; a full state of a large cluster is a few hundred megabytes.
 const BODY_LIMIT_BYTES: usize = 1 << 30;
+/// A server that is too busy is not waited for longer than this at a time.
+const LONGEST_RETRY_AFTER_SECS: u64 = 60;
 /// Longest piece of an error body that is kept for messages.
 const REASON_LIMIT_CHARS: usize = 500;
 
@@ -84,6 +88,8 @@ pub struct Answer {
     pub status: u16,
     /// `Location`, of redirects.
     pub location: Option<String>,
+    /// How long to wait before the next attempt: `Retry-After` if it is in seconds, at most a minute.
+    pub retry_after: Option<Duration>,
     /// `Content-Type`, without its parameters.
     pub content_type: Option<String>,
     /// The body, at most 1 GiB.
@@ -245,6 +251,8 @@ async fn read(address: &str, mut response: reqwest::Response) -> Result<Answer, 
         value.to_str().ok().map(str::to_owned)
     };
     let location = header(LOCATION);
+    let seconds = header(RETRY_AFTER).and_then(|value| value.trim().parse::<u64>().ok());
+    let retry_after = seconds.map(|seconds| Duration::from_secs(seconds.min(LONGEST_RETRY_AFTER_SECS)));
     let content_type =
         header(CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
     let status = response.status().as_u16();
@@ -259,7 +267,7 @@ async fn read(address: &str, mut response: reqwest::Response) -> Result<Answer, 
         }
         body.extend_from_slice(&piece);
     }
-    Ok(Answer { status, location, content_type, body: body.freeze() })
+    Ok(Answer { status, location, retry_after, content_type, body: body.freeze() })
 }
 
 fn classify(address: &str, error: &reqwest::Error) -> TransportError {

@@ -177,3 +177,20 @@ async fn a_lease_that_nobody_renews_is_lost() {
     let lost = tokio::time::timeout(Duration::from_secs(10), lease(&master).keep()).await.unwrap();
     assert!(matches!(lost, LeaseLost::Expired { unrenewed_ms } if unrenewed_ms >= 400), "{lost:?}");
 }
+
+#[tokio::test]
+async fn a_master_that_is_asked_too_often_is_asked_again_when_it_wants() {
+    let master = ScriptedMaster::start().await.unwrap();
+    let mut attempts = 0;
+    master.on_operator(move |call, _| {
+        attempts += 1;
+        if attempts == 1 {
+            return Err((429, "too many".into()));
+        }
+        let agents = v1::master::response::GetAgents::default();
+        Ok(v1::master::Response { r#type: call.r#type, get_agents: Some(agents), ..Default::default() })
+    });
+    let begun = std::time::Instant::now();
+    assert_eq!(client(&[&master]).get_agents().await.unwrap().agents, []);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After was 1");
+}

@@ -209,3 +209,18 @@ async fn a_framework_that_drops_its_ends_ends_its_driver() {
     assert_eq!(running.join_next().await.unwrap().unwrap(), Ok(()));
     assert!(master.next_call_of(Type::Revive).await.is_some());
 }
+
+#[tokio::test]
+async fn a_call_that_comes_too_early_is_sent_again_when_the_master_wants_it() {
+    let mut master = ScriptedMaster::start().await.unwrap();
+    let (_running, handle, mut events) = start(&[&master], MediaType::Json);
+    assert!(!subscribed(&mut events).await);
+    assert_eq!(master.next_call().await.unwrap().kind(), Type::Subscribe);
+    master.reply_once(Type::Revive, Reply::Status(429, "principal 'n' exceeds its rate limit".into()));
+    let begun = std::time::Instant::now();
+    handle.revive(Vec::new()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(master.next_call().await.unwrap().kind(), Type::Revive);
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After was 1");
+}

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tepui_proto::basic::Credentials;
 use tepui_raft_store::{NodeId, Timing};
 use tepui_scheduler_core::allocator::Minimums;
+use tepui_scheduler_core::rate_limits::RateLimits;
 
 /// A text that must not reach a log: it prints as dots.
 #[derive(Clone, PartialEq, Eq)]
@@ -273,6 +274,8 @@ pub struct Config {
     /// Shown by agents and by the other masters.
     pub secret: Option<Secret>,
     pub authentication: Authentication,
+    /// How many calls frameworks may send.
+    pub rate_limits: RateLimits,
     /// Whether frameworks may run as `root`.
     pub root_submissions: bool,
     pub log: Log,
@@ -327,6 +330,7 @@ impl Config {
             bootstrap: false,
             secret: None,
             authentication: Authentication::default(),
+            rate_limits: RateLimits::default(),
             root_submissions: true,
             log: Log::default(),
             per_framework_metrics: true,

@@ -13,6 +13,7 @@
 
 mod config;
 mod http;
+mod rate_limits;
 mod runtime;
 mod server;
 mod settings;
@@ -22,4 +23,6 @@ mod view;
 pub use config::{
     Authentication, Config, ConfigError, Limits, Log, MasterAddress, Offers, Secret, SetVerbosity, Timers,
 };
+pub use rate_limits::parse_rate_limits;
 pub use server::{Addresses, Server, ServerError};
+pub use tepui_scheduler_core::rate_limits::RateLimits;

@@ -263,6 +263,7 @@ fn assemble(
         verbosity: verbosity.clone(),
         secret: config.secret.clone(),
         authentication: config.authentication.clone(),
+        rate: http::rate::Gate::new(&config.rate_limits),
         limits: limits.clone(),
         renderers: Arc::new(Semaphore::new(RENDERERS)),
         stop: stop.clone(),

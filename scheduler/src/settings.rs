@@ -8,6 +8,7 @@ use tepui_raft_store::Peer;
 use tepui_scheduler_core::allocator::{Minimums, Options};
 
 use crate::config::Config;
+use crate::rate_limits;
 
 /// Long enough to stand for "never" in cluster time, short enough to be added to one.
 const NEVER_MS: u64 = 1 << 52;
@@ -90,6 +91,7 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("authenticate_http_readonly", text(&config.authentication.readonly)),
         ("authenticate_http_readwrite", text(&config.authentication.readwrite)),
         ("authenticate_http_frameworks", text(&config.authentication.frameworks)),
+        ("rate_limits", rate_limits::text(&config.rate_limits)),
         ("max_operator_event_stream_subscribers", text(&config.limits.operator_subscribers)),
         ("publish_per_framework_metrics", text(&config.per_framework_metrics)),
         ("log_file", config.log.file.as_ref().map_or_else(String::new, |path| path.display().to_string())),

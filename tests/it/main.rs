@@ -7,6 +7,7 @@ mod failover;
 mod input;
 mod interrupts;
 mod page;
+mod rate_limits;
 mod stream;
 
 /// The binary under test.

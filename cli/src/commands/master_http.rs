@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tepui_proto::basic::Credentials;
-use tepui_scheduler::{Authentication, Config};
+use tepui_scheduler::{Authentication, Config, RateLimits, parse_rate_limits};
 
 /// Flags about the API.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(crate) struct HttpArgs {
     /// File that names who may come in: JSON, or lines of a principal and its secret.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// How many calls the frameworks of a principal may send: Mesos' RateLimits as JSON, or the file with it; more get 429.
+    #[arg(long, value_name = "JSON|FILE")]
+    rate_limits: Option<String>,
     /// Show numbers for each framework in /metrics/snapshot.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set)]
     publish_per_framework_metrics: bool,
@@ -37,7 +40,7 @@ impl HttpArgs {
     /// Takes the flags over into the configuration.
     ///
     /// # Errors
-    /// When the credentials cannot be read.
+    /// When the credentials or the rate limits cannot be read.
     pub(crate) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
         let credentials = match &self.credentials {
             Some(path) => {
@@ -60,11 +63,49 @@ impl HttpArgs {
             frameworks: self.authenticate_http_frameworks,
             credentials,
         };
+        if let Some(value) = &self.rate_limits {
+            config.rate_limits = rate_limits(value)?;
+        }
         config.per_framework_metrics = self.publish_per_framework_metrics;
         config.limits.stream_bytes = self.max_stream_bytes.unwrap_or(config.limits.stream_bytes);
         if let Some(subscribers) = self.max_operator_event_stream_subscribers {
             config.limits.operator_subscribers = usize::try_from(subscribers).unwrap_or(usize::MAX);
         }
         Ok(())
+    }
+}
+
+/// Reads the flag's value: JSON, or as in Mesos the path of a file with it.
+fn rate_limits(value: &str) -> anyhow::Result<RateLimits> {
+    let text = match value.trim_start().starts_with('{') {
+        true => value.to_owned(),
+        false => {
+            let path = value.strip_prefix("file://").unwrap_or(value);
+            std::fs::read_to_string(path).with_context(|| format!("read the rate limits {path}"))?
+        }
+    };
+    parse_rate_limits(&text).map_err(|error| anyhow::anyhow!("rate_limits cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_limits_come_from_the_flag_or_from_a_file() {
+        let text = r#"{"limits":[{"principal":"foo","qps":55.5,"capacity":100}]}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.json");
+        std::fs::write(&path, text).unwrap();
+        let direct = rate_limits(text).unwrap();
+        assert!(direct.limits.contains_key("foo"));
+        for value in [path.display().to_string(), format!("file://{}", path.display())] {
+            assert_eq!(rate_limits(&value).unwrap(), direct);
+        }
+        let error = rate_limits(r#"{"limits":[{"principal":"foo","qps":0}]}"#).unwrap_err().to_string();
+        assert_eq!(error, "rate_limits cannot be used: limits[0].qps must be a number above 0");
+        assert!(
+            rate_limits("/nowhere/limits.json").unwrap_err().to_string().contains("/nowhere/limits.json")
+        );
     }
 }

@@ -31,6 +31,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often another master is asked whether the leader still leads, give or take a quarter.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const REDIRECT_LIMIT: usize = 4;
+/// A call that comes faster than the master allows is sent again, up to so many times …
+const LIMITED_TRIES: u32 = 8;
+/// … after what the master asks for, or this.
+const LIMITED_PAUSE: Duration = Duration::from_secs(1);
 /// Events held for a slow framework beyond its channel; the stream is not read while there are as many.
 const OUTBOX_LIMIT: usize = 64;
 
@@ -304,7 +308,20 @@ impl Link {
 
     async fn call(&self, address: &str, stream_id: &str, call: &Call) -> CallAnswer {
         let request = self.request(call).header(STREAM_ID, stream_id).answer_within(CALL_TIMEOUT);
-        match self.transport.send(address, &request).await {
+        let mut limited = 0;
+        let answer = loop {
+            match self.transport.send(address, &request).await {
+                Ok(answer) if answer.status == 429 && limited < LIMITED_TRIES => {
+                    limited += 1;
+                    let pause = answer.retry_after.unwrap_or(LIMITED_PAUSE);
+                    debug!(reason = answer.reason(), ?pause, "too many calls, will send it again");
+                    // Calls that were refused together must not come back together.
+                    tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>() / 4.0)).await;
+                }
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(answer) => match answer.status {
                 200..=299 => CallAnswer::Accepted,
                 300..=399 => CallAnswer::NotLeading,

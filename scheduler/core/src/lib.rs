@@ -9,6 +9,7 @@ pub mod conversion;
 pub mod digest;
 pub mod ids;
 pub mod master;
+pub mod rate_limits;
 pub mod registry;
 pub mod status;
 #[cfg(any(test, feature = "testing"))]

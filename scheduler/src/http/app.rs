@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Authentication, Limits, Secret};
 use crate::http::metrics::Metrics;
+use crate::http::rate::Gate;
 use crate::runtime::board::Board;
 use crate::runtime::events::Hub;
 use crate::runtime::handle::Handle;
@@ -50,6 +51,7 @@ pub(crate) struct App {
     pub(crate) verbosity: Arc<Verbosity>,
     pub(crate) secret: Option<Secret>,
     pub(crate) authentication: Authentication,
+    pub(crate) rate: Gate,
     pub(crate) limits: Limits,
     /// How many large answers are rendered at once.
     pub(crate) renderers: Arc<Semaphore>,

@@ -98,6 +98,10 @@ fn family(name: &str) -> (String, Vec<(&'static str, String)>) {
         let labels = vec![("role", own(role)), ("resource", own(resource))];
         return (plain(&format!("allocator/mesos/quota/{kind}")), labels);
     }
+    // A principal may hold slashes, the number after it does not.
+    if let Some((principal, kind)) = name.strip_prefix("frameworks/").and_then(|rest| rest.rsplit_once('/')) {
+        return (plain(&format!("frameworks/{kind}")), vec![("principal", own(principal))]);
+    }
     (plain(name), Vec::new())
 }
 
@@ -149,6 +153,10 @@ mod tests {
             (
                 "allocator/mesos/quota/roles/dev/resources/cpus/limit",
                 r#"mesos_allocator_mesos_quota_limit{role="dev",resource="cpus"}"#,
+            ),
+            (
+                "frameworks/ops/a/messages_received",
+                r#"mesos_frameworks_messages_received{principal="ops/a"}"#,
             ),
         ];
         for (name, expected) in table {

@@ -20,6 +20,7 @@ pub(crate) mod metrics;
 pub(crate) mod operator_api;
 pub(crate) mod operator_changes;
 pub(crate) mod plain;
+pub(crate) mod rate;
 pub(crate) mod record_body;
 pub(crate) mod redirect;
 pub(crate) mod resources;

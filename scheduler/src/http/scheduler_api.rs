@@ -10,6 +10,7 @@ use tepui_scheduler_core::validation;
 
 use crate::http::auth::Principal;
 use crate::http::error::Refusal;
+use crate::http::rate::Sender;
 use crate::http::{App, admission, answer, redirect};
 
 const STREAM_ID: &str = "mesos-stream-id";
@@ -28,10 +29,13 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     let headers = &admitted.parts.headers;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
     let stream_id = admission::header(headers, STREAM_ID);
-    app.stats.call(&call, kind);
+    let media = match kind {
+        Type::Subscribe | Type::ReconcileOperations => admission::accepted(headers)?,
+        _ => admitted.media,
+    };
     match kind {
         Type::Subscribe => {
-            let media = admission::accepted(headers)?;
+            app.stats.call(&call, kind);
             if headers.contains_key(STREAM_ID) {
                 return Err(Refusal::bad_request(
                     "subscribe calls should not include the 'Mesos-Stream-Id' header",
@@ -48,14 +52,20 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
             response.headers_mut().insert(HeaderName::from_static(STREAM_ID), value);
             Ok(response)
         }
-        Type::ReconcileOperations => {
-            let media = admission::accepted(headers)?;
-            let reply = app.handle.call(call, stream_id, principal).await;
-            answer::reply(media, reply.inspect(|reply| app.stats.answered(kind, reply)))
-        }
         _ => {
+            let sender = Sender::of(&call, &principal, &app.board.newest().registry);
+            // Numbers are for the principals of frameworks, of which there are only so many.
+            let counted = sender.principal.as_deref().filter(|_| sender.known);
+            if let Some(principal) = counted {
+                app.stats.principals.received(principal, &app.board.newest().registry);
+            }
+            app.rate.admit(&sender)?;
+            app.stats.call(&call, kind);
             let reply = app.handle.call(call, stream_id, principal).await;
-            answer::reply(admitted.media, reply.inspect(|reply| app.stats.answered(kind, reply)))
+            if let Some(principal) = counted {
+                app.stats.principals.processed(principal);
+            }
+            answer::reply(media, reply.inspect(|reply| app.stats.answered(kind, reply)))
         }
     }
 }

@@ -55,6 +55,7 @@ impl Changes {
             }
         } else {
             self.stats.frameworks.clear();
+            self.stats.principals.clear();
         }
         self.seen = newest;
     }

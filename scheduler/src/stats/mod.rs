@@ -11,6 +11,7 @@ mod calls;
 mod changes;
 mod frameworks;
 mod names;
+mod principals;
 mod size;
 mod system;
 mod window;
@@ -26,6 +27,7 @@ use tepui_scheduler_core::{ConnectionId, Registry};
 pub(crate) use changes::Changes;
 pub(crate) use frameworks::{PerFramework, prefix};
 pub(crate) use names::Counter;
+pub(crate) use principals::Principals;
 use size::Size;
 pub(crate) use system::system;
 use window::Window;
@@ -39,6 +41,7 @@ pub(crate) struct Stats {
     /// Transitions of tasks by state, source and reason; bounded by what the protocol names.
     transitions: Mutex<BTreeMap<Transition, u64>>,
     pub(crate) frameworks: PerFramework,
+    pub(crate) principals: Principals,
     /// From an election until the Registry served, milliseconds.
     fetch: Window,
     store: Window,
@@ -54,6 +57,7 @@ impl Stats {
             counters: names::NAMES.iter().map(|_| AtomicU64::new(0)).collect(),
             transitions: Mutex::default(),
             frameworks: PerFramework::new(per_framework),
+            principals: Principals::default(),
             fetch: Window::default(),
             store: Window::default(),
             allocation: Window::default(),
@@ -139,6 +143,7 @@ impl Stats {
             all.extend(window.numbers(name));
         }
         all.extend(self.frameworks.numbers(registry));
+        all.extend(self.principals.numbers(registry));
         all
     }
 }

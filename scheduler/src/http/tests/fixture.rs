@@ -14,12 +14,14 @@ use http_body_util::BodyExt;
 use hyper::{Method, Request};
 use tepui_raft_store::{Applied, Lead, Leadership, Peer, ProposeError, Status};
 use tepui_scheduler_core::Registry;
+use tepui_scheduler_core::rate_limits::RateLimits;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::config::{Authentication, Limits, Secret};
 use crate::http::metrics::Metrics;
+use crate::http::rate::Gate;
 use crate::http::{App, Info, router};
 use crate::runtime::board::{Board, ChangeFeed, Published};
 use crate::runtime::events::{self, Hub};
@@ -95,11 +97,16 @@ impl Fixture {
 
     /// A leading master that writes its log to this file.
     pub(super) fn logging(file: PathBuf) -> Fixture {
-        Fixture::build(serving(), None, Authentication::default(), Some(file))
+        Fixture::build(serving(), None, Authentication::default(), Some(file), &RateLimits::default())
+    }
+
+    /// A leading master that takes only so many calls.
+    pub(super) fn limited(authentication: Authentication, limits: &RateLimits) -> Fixture {
+        Fixture::build(serving(), None, authentication, None, limits)
     }
 
     fn with(role: Role, secret: Option<&str>, authentication: Authentication) -> Fixture {
-        Fixture::build(role, secret, authentication, None)
+        Fixture::build(role, secret, authentication, None, &RateLimits::default())
     }
 
     fn build(
@@ -107,6 +114,7 @@ impl Fixture {
         secret: Option<&str>,
         authentication: Authentication,
         log_file: Option<PathBuf>,
+        limits: &RateLimits,
     ) -> Fixture {
         let (handle, messages) = Handle::new(16);
         let (role, role_seen) = watch::channel(role);
@@ -151,6 +159,7 @@ impl Fixture {
             verbosity: verbosity(),
             secret: secret.map(Secret::new),
             authentication,
+            rate: Gate::new(limits),
             limits: Limits { body_bytes: BODY_LIMIT, ..Limits::default() },
             renderers: Arc::new(Semaphore::new(1)),
             stop: stop.clone(),
