@@ -7,6 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tepui_proto::connections::Bounds;
+
+/// More connections are of use to nobody.
+const CONNECTIONS_MAX: usize = 4096;
+
 /// A text that must not reach a log: it prints as dots.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -81,12 +86,16 @@ pub struct Timers {
     pub gc_interval: Duration,
     /// How long the beginning of a call's body may take; one that is long gets more.
     pub body_timeout: Duration,
+    /// How long the head of a request may take, and how long a connection is kept that is not used.
+    pub head_timeout: Duration,
+    pub idle_timeout: Duration,
     /// How long open connections get to end when the agent stops.
     pub drain_timeout: Duration,
 }
 
 impl Default for Timers {
     fn default() -> Self {
+        let bounds = Bounds::new(CONNECTIONS_MAX);
         Self {
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(2),
@@ -104,6 +113,8 @@ impl Default for Timers {
             gc_delay: Duration::from_secs(7 * 24 * 3600),
             gc_interval: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
+            head_timeout: bounds.head,
+            idle_timeout: bounds.idle,
             drain_timeout: Duration::from_millis(500),
         }
     }
@@ -130,6 +141,10 @@ pub struct Config {
     pub domain: Option<tepui_proto::v1::DomainInfo>,
     /// Shown to the masters.
     pub secret: Option<Secret>,
+    /// File with the key that signs executors' tokens; with it executors get one when they are started.
+    pub jwt_secret_key: Option<PathBuf>,
+    /// Refuse calls of executors that show no such token; needs the key.
+    pub authenticate_http_executors: bool,
     /// Given to tasks as TEPUI_BIN; by default the running executable.
     pub executable: Option<PathBuf>,
     /// Program and first arguments that lead to [`crate::supervise_main`]; by default `<executable> supervise`.
@@ -138,6 +153,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// Lets operators change how much is logged; without it they are told that they cannot.
     pub log_level: Option<LogLevel>,
+    /// Connections that may be open to the agent's endpoints, or half of the files that it may open, if that is less.
+    pub connections_max: usize,
     pub timers: Timers,
 }
 
@@ -154,11 +171,19 @@ impl Config {
             attributes: None,
             domain: None,
             secret: None,
+            jwt_secret_key: None,
+            authenticate_http_executors: false,
             executable: None,
             supervisor_command: None,
             log_file: None,
             log_level: None,
+            connections_max: CONNECTIONS_MAX,
             timers: Timers::default(),
         }
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        let Timers { head_timeout: head, idle_timeout: idle, .. } = self.timers;
+        Bounds { connections: self.connections_max, head, idle }
     }
 }

@@ -10,6 +10,7 @@ use crate::config::Config;
 pub(crate) fn flags(config: &Config, address: SocketAddr) -> Vec<(String, String)> {
     let timers = &config.timers;
     let always = [
+        ("authenticate_http_executors", config.authenticate_http_executors.to_string()),
         ("gc_delay", seconds(timers.gc_delay)),
         ("ip", config.ip.to_string()),
         ("isolation", "posix/cpu,posix/mem".to_owned()),
@@ -24,6 +25,7 @@ pub(crate) fn flags(config: &Config, address: SocketAddr) -> Vec<(String, String
     let given = [
         ("attributes", config.attributes.clone()),
         ("hostname", config.hostname.clone()),
+        ("jwt_secret_key", config.jwt_secret_key.as_ref().map(|path| path.display().to_string())),
         ("log_file", config.log_file.as_ref().map(|path| path.display().to_string())),
         ("resources", config.resources.clone()),
     ];
@@ -52,6 +54,7 @@ mod tests {
         let mut config = Config::new(vec!["a:1".to_owned(), "b:2".to_owned()], "/x");
         config.secret = Some(Secret::new("hush"));
         config.resources = Some("cpus:1".to_owned());
+        config.jwt_secret_key = Some("/etc/key".into());
         config.timers.kill_grace = Duration::from_millis(1500);
         let flags = flags(&config, SocketAddr::from(([127, 0, 0, 1], 7)));
         let value =
@@ -60,6 +63,8 @@ mod tests {
         assert_eq!(value("port"), Some("7"));
         assert_eq!(value("resources"), Some("cpus:1"));
         assert_eq!(value("kill_grace"), Some("1500ms"));
+        assert_eq!(value("authenticate_http_executors"), Some("false"));
+        assert_eq!(value("jwt_secret_key"), Some("/etc/key"));
         assert_eq!(value("attributes"), None);
         assert!(flags.iter().all(|(_, value)| !value.contains("hush")));
         assert!(flags.is_sorted());

@@ -12,6 +12,7 @@ mod checkpoint;
 mod config;
 mod containerizer;
 mod error;
+mod executor_tokens;
 mod flags;
 mod gc;
 mod http;

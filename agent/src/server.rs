@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::checkpoint::{Journal, JournalFile};
 use crate::config::{Config, Timers};
 use crate::containerizer::{self, Containerizer, Recovered, Settings};
+use crate::executor_tokens::Tokens;
 use crate::layout::{Layout, WorkDirLock, write_atomically};
 use crate::master_link::MasterLink;
 use crate::runtime::{EventLoop, Handle, Observed, Parts, Queues};
@@ -47,6 +48,11 @@ impl Server {
             resources::resources(config.resources.as_deref(), parent)?
         };
         let attributes = resources::attributes(config.attributes.as_deref())?;
+        let tokens = config.jwt_secret_key.as_deref().map(Tokens::read).transpose()?;
+        if config.authenticate_http_executors && tokens.is_none() {
+            let reason = "authenticate_http_executors needs jwt_secret_key, which signs the tokens";
+            return Err(Error::Config(reason.to_owned()));
+        }
         let (layout, lock) = Layout::open(&config.work_dir)?;
         let file = JournalFile::open(&layout.journal())?;
         let state = file.state().clone();
@@ -69,10 +75,11 @@ impl Server {
             log_level: config.log_level.clone(),
             gc_delay: config.timers.gc_delay,
             body_timeout: config.timers.body_timeout,
+            executor_tokens: tokens.clone().filter(|_| config.authenticate_http_executors),
         };
         let app =
             http::App::new(facts, handle.clone(), observed.clone(), tracker.clone(), stop_outside.clone());
-        tracker.spawn(http::serve(listener, app, stop_outside.clone()));
+        tracker.spawn(http::serve(listener, app, config.bounds(), stop_outside.clone()));
         let endpoint = format!("{{\"api\":\"{advertised}\",\"pid\":{}}}\n", std::process::id());
         write_atomically(&layout.endpoint(), endpoint.as_bytes())
             .map_err(Error::file("write", &layout.endpoint()))?;
@@ -87,7 +94,7 @@ impl Server {
             let layout = layout.clone();
             tracker.spawn_blocking(move || volumes::empty_trash(&layout));
         }
-        let settings = settings(&config, layout.clone(), advertised)?;
+        let settings = settings(&config, layout.clone(), advertised, tokens)?;
         let containers = Containerizer::new(settings, handle.clone(), tracker.clone(), stop.clone());
         containers.adopt(adopted);
         let core = core_config(&config, host, address.port(), resources, attributes);
@@ -195,7 +202,12 @@ fn advertised_ip(config: &Config) -> IpAddr {
     route().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
-fn settings(config: &Config, layout: Layout, advertised: SocketAddr) -> Result<Settings, Error> {
+fn settings(
+    config: &Config,
+    layout: Layout,
+    advertised: SocketAddr,
+    tokens: Option<Tokens>,
+) -> Result<Settings, Error> {
     let executable = match &config.executable {
         Some(path) => path.clone(),
         None => std::env::current_exe().map_err(Error::file("find", Path::new("/proc/self/exe")))?,
@@ -210,6 +222,7 @@ fn settings(config: &Config, layout: Layout, advertised: SocketAddr) -> Result<S
         executable: executable.display().to_string(),
         supervisor_command,
         timers: config.timers.clone(),
+        tokens,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Everything that is on a wire: the messages, both of their encodings, framing, identifiers and resource arithmetic.
 //!
-//! Owns the v1 protocol of Mesos (`mesos`), our own messages (`tepui`), and what both encodings share. Knows nothing of
-//! networks, clocks or cluster state.
+//! Owns the v1 protocol of Mesos (`mesos`), our own messages (`tepui`), what both encodings share, and rules that hold wherever we answer
+//! HTTP (`basic`, `plain`, `routes`, `connections`, `lines`). Does no I/O, reads no clock, knows no state of a cluster.
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
@@ -15,15 +15,19 @@ mod impls {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub mod basic;
+#[cfg(feature = "connections")]
+pub mod connections;
 pub mod duration;
 pub mod ids;
 pub mod json;
+pub mod lines;
 pub mod media_type;
 pub mod payload;
 pub mod plain;
 pub mod recordio;
 pub mod resources;
 pub mod role;
+pub mod routes;
 mod task_state;
 pub mod wire;
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tepui_proto::connections;
 use tepui_raft_store::{BootstrapError, HandOverError, NodeId, OpenError, Peer, RaftStore};
 use tepui_scheduler_core::{Master, MasterIdentity};
 use tokio::net::TcpListener;
@@ -279,8 +280,8 @@ fn assemble(
     let hub_stop = stop.clone();
     tracker.spawn(async move { hub.run(hub_stop).await });
     let router = http::router::router(app);
-    let serving =
-        http::listener::serve(listener, router, limits.connections, metrics, tracker.clone(), stop.clone());
+    let granted = connections::Bounds::new(limits.connections);
+    let serving = http::listener::serve(listener, router, granted, metrics, tracker.clone(), stop.clone());
     tracker.spawn(serving);
     Server { config, addresses, store, handle, role, board, event_loop, tracker, stop }
 }

@@ -10,13 +10,16 @@ use crate::{Exit, TaskKey};
 
 impl Agent {
     pub(crate) fn on_exited(&mut self, turn: &mut Turn<'_>, key: &TaskKey, exit: Exit) {
-        let Some(task) = self.tasks.get(key) else {
+        let Some(task) = self.tasks.get_mut(key) else {
             turn.odd(format!("task {key} ended, but nobody knows it"));
             return;
         };
         if !matches!(task.phase, Phase::Launching | Phase::Running | Phase::Recovering) {
             turn.odd(format!("task {key} ended, but it did not run"));
             return;
+        }
+        if let Exit::Status { status, .. } = exit {
+            task.wait_status = Some(status);
         }
         let news = end_of(&exit, task.kill.map(|kill| kill.why));
         self.report(turn, key, news);

@@ -40,6 +40,8 @@ pub(crate) struct Task {
     /// Uuids of its executor's updates, newest last.
     pub(crate) seen: VecDeque<Bytes>,
     pub(crate) volumes: Shown,
+    /// Of a command that has ended in this run of the agent: its raw wait status.
+    pub(crate) wait_status: Option<i32>,
 }
 
 /// Whether the volumes of a task appear in the sandbox of its executor.
@@ -100,6 +102,7 @@ impl Task {
             kill_wish: None,
             seen: VecDeque::new(),
             volumes: Shown::No,
+            wait_status: None,
         }
     }
 

@@ -140,6 +140,7 @@ impl Agent {
             executor: task.executor,
             container_id: task.container_id,
             latest: task.outbox.latest().cloned(),
+            wait_status: task.wait_status,
         });
     }
 }

@@ -24,6 +24,8 @@ pub struct TaskView<'a> {
     pub state: v1::TaskState,
     /// The newest update, acknowledged or not.
     pub latest: Option<&'a v1::TaskStatus>,
+    /// Raw wait status of a command that has ended, unless only the record of its exit knows it.
+    pub wait_status: Option<i32>,
     /// Its processes may exist.
     pub live: bool,
     /// No command was started yet, or the executor has not got it yet.
@@ -65,6 +67,8 @@ pub struct CompletedTask {
     pub executor: Option<ExecutorKey>,
     pub container_id: String,
     pub latest: Option<v1::TaskStatus>,
+    /// Raw wait status of a command; `None` if it never ran or nobody saw its end.
+    pub wait_status: Option<i32>,
 }
 
 impl Agent {
@@ -136,6 +140,7 @@ impl Agent {
             pid: task.pid,
             state: task.outbox.latest_state(),
             latest: task.outbox.latest(),
+            wait_status: task.wait_status,
             live: task.is_live(),
             queued: matches!(task.phase, Phase::Accepting | Phase::Queued),
         })

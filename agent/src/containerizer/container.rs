@@ -17,6 +17,7 @@ use super::recovery::Adopted;
 use super::start::{Owner, Start};
 use super::{launcher, watch};
 use crate::config::Timers;
+use crate::executor_tokens::Tokens;
 use crate::layout::Layout;
 use crate::runtime::Handle;
 use crate::supervise::processes;
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) executable: String,
     pub(crate) supervisor_command: Vec<OsString>,
     pub(crate) timers: Timers,
+    /// Signs what executors prove themselves with, if they are to have that.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// Starts and ends containers.

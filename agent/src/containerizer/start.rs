@@ -57,6 +57,8 @@ pub(crate) struct Start {
     /// Of the task, or of the executor; with their allocation.
     pub(crate) resources: Vec<v1::Resource>,
     pub(crate) grace_ms: u64,
+    /// A command, or the executor that Mesos calls the default one.
+    pub(crate) is_built_in: bool,
 }
 
 impl From<Launch> for Start {
@@ -71,6 +73,7 @@ impl From<Launch> for Start {
             command: launch.info.command.unwrap_or_default(),
             resources: launch.info.resources,
             grace_ms: launch.grace_ms,
+            is_built_in: true,
         }
     }
 }
@@ -84,6 +87,7 @@ impl From<LaunchExecutor> for Start {
             container_id: launch.container_id,
             agent_id: launch.agent_id,
             framework: launch.framework,
+            is_built_in: launch.info.r#type() == v1::executor_info::Type::Default,
             command: launch.info.command.unwrap_or_default(),
             resources: launch.info.resources,
             grace_ms: launch.grace_ms,

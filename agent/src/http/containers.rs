@@ -131,18 +131,18 @@ fn find(agent: &Agent, container_id: &str) -> Option<Found> {
     if let Some(ended) = agent.completed_executors().find(|one| one.container_id == container_id) {
         return Some(Found::Ended { status: ended.status, latest: Box::default() });
     }
-    let ended = |latest: Option<&v1::TaskStatus>| Found::Ended {
-        status: None,
+    let ended = |status: Option<i32>, latest: Option<&v1::TaskStatus>| Found::Ended {
+        status,
         latest: Box::new(latest.cloned().unwrap_or_default()),
     };
     if let Some(task) = agent.tasks().find(|task| task.container_id == container_id) {
         return Some(match task.state.is_terminal() {
-            true => ended(task.latest),
+            true => ended(task.wait_status, task.latest),
             false => Found::Running { supervisor: task.pid.filter(|pid| *pid > 1) },
         });
     }
     let done = agent.completed_tasks().find(|task| task.container_id == container_id)?;
-    Some(ended(done.latest.as_ref()))
+    Some(ended(done.wait_status, done.latest.as_ref()))
 }
 
 async fn look_for(app: &Arc<Inner>, container_id: &str) -> Result<Found, Refusal> {
@@ -195,7 +195,7 @@ pub(super) async fn wait(
         }
     };
     let folder = app.facts.layout.container(&name);
-    // The record goes when the end of the task is acknowledged.
+    // Of what ended before the agent started only the record knows; it goes when the end of the task is acknowledged.
     let recorded = blocking(move || {
         Ok(match records::read_exit(&folder) {
             Ok(Some(ExitRecord::Ended { status, .. })) => Some(status),
@@ -203,7 +203,7 @@ pub(super) async fn wait(
         })
     });
     Ok(WaitContainer {
-        exit_status: recorded.await?.or(status),
+        exit_status: status.or(recorded.await?),
         state: latest.state,
         reason: latest.reason,
         limitation: latest.limitation,

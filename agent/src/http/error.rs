@@ -47,6 +47,11 @@ impl Refusal {
         Self { status: StatusCode::TOO_MANY_REQUESTS, ..Self::soon(reason) }
     }
 
+    /// 401 with a challenge.
+    pub(super) fn unauthorized(reason: &str, challenge: (HeaderName, HeaderValue)) -> Self {
+        Self { header: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, reason) }
+    }
+
     fn soon(reason: &str) -> Self {
         let header = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         Self { header, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason) }

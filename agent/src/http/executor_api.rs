@@ -14,6 +14,7 @@ use tepui_proto::{MediaType, wire};
 
 use super::Inner;
 use super::error::Refusal;
+use crate::executor_tokens::Claims;
 use crate::runtime::Count;
 
 /// SUBSCRIBE carries tasks with the data of the executor, of 50 MB and more.
@@ -21,7 +22,12 @@ const BODY_BYTES_MAX: usize = 128 << 20;
 /// From here on a call counts as large.
 const LARGE: usize = 64 << 10;
 
-pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal> {
+/// `claims`: what the token of the caller says, if it was asked for one.
+pub(super) async fn handle(
+    app: &Arc<Inner>,
+    request: Request,
+    claims: Option<Claims>,
+) -> Result<Response, Refusal> {
     let ready = app.handle.look(tepui_agent_core::Agent::is_ready).await.ok_or_else(Refusal::unavailable)?;
     if !ready {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not finished recovery"));
@@ -55,7 +61,7 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
     }
     let key = ExecutorKey::from_ids(call.framework_id.as_ref(), call.executor_id.as_ref())
         .ok_or_else(|| Refusal::bad_request("expecting 'framework_id' and 'executor_id'"))?;
-    admit(app, &key, &call).await.inspect_err(|_| count_refused(app, kind))?;
+    admit(app, &key, &call, claims).await.inspect_err(|_| count_refused(app, kind))?;
     let answer = dispatch(app, key, call, out).await;
     if body.bytes.len() >= LARGE {
         // It waits for the event loop among others: only when that has taken it there is room for more.
@@ -70,31 +76,44 @@ fn count_refused(app: &Inner, kind: Type) {
     }
 }
 
-async fn admit(app: &Arc<Inner>, key: &ExecutorKey, call: &Call) -> Result<(), Refusal> {
+async fn admit(
+    app: &Arc<Inner>,
+    key: &ExecutorKey,
+    call: &Call,
+    claims: Option<Claims>,
+) -> Result<(), Refusal> {
     let (wanted, kind) = (key.clone(), call.r#type());
     let status = call.update.as_ref().and_then(|update| update.status.clone());
     let looked = app.handle.look(move |agent| {
         let room = status.is_none_or(|status| agent.has_room_for(&wanted, &status));
-        (agent.executor_standing(&wanted), room)
+        // Only where they are known there is something to be compared.
+        let proven = agent.executor_container(&wanted).zip(claims).is_none_or(|(container_id, claims)| {
+            claims == Claims::new(&wanted.framework_id, &wanted.executor_id, container_id)
+        });
+        (agent.executor_standing(&wanted), agent.awaits_executors(), proven, room)
     });
-    match looked.await.ok_or_else(Refusal::unavailable)? {
-        (Standing::Subscribed, false) => {
-            Err(Refusal::too_many("too many updates of the task wait for the scheduler"))
-        }
-        (standing, _) => refuse(standing, kind),
-    }
+    let (standing, recovering, proven, room) = looked.await.ok_or_else(Refusal::unavailable)?;
+    refuse(standing, recovering, proven, kind)?;
+    if room { Ok(()) } else { Err(Refusal::too_many("too many updates of the task wait for the scheduler")) }
 }
 
-fn refuse(standing: Standing, kind: Type) -> Result<(), Refusal> {
+/// `recovering`: some executors of an earlier run may still come back; until they do only those that did are heard.
+fn refuse(standing: Standing, recovering: bool, proven: bool, kind: Type) -> Result<(), Refusal> {
     match standing {
-        Standing::UnknownFramework => Err(Refusal::bad_request("framework cannot be found")),
-        Standing::UnknownExecutor => Err(Refusal::bad_request("executor cannot be found")),
-        Standing::Subscribed => Ok(()),
-        Standing::Recovering | Standing::NotSubscribed if kind == Type::Subscribe => Ok(()),
-        Standing::Recovering => {
+        Standing::Subscribed if proven => Ok(()),
+        other if other != Standing::Subscribed && recovering && kind != Type::Subscribe => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not finished recovery"))
         }
-        Standing::NotSubscribed => Err(Refusal::new(StatusCode::FORBIDDEN, "executor is not subscribed")),
+        Standing::UnknownFramework => Err(Refusal::bad_request("framework cannot be found")),
+        Standing::UnknownExecutor => Err(Refusal::bad_request("executor cannot be found")),
+        _ if !proven => {
+            let reason = "the token was given to another framework, executor or container";
+            Err(Refusal::new(StatusCode::FORBIDDEN, reason))
+        }
+        _ if kind == Type::Subscribe => Ok(()),
+        Standing::Subscribed | Standing::Recovering | Standing::NotSubscribed => {
+            Err(Refusal::new(StatusCode::FORBIDDEN, "executor is not subscribed"))
+        }
     }
 }
 

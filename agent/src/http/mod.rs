@@ -17,6 +17,7 @@ mod containers;
 mod copy;
 mod error;
 mod executor_api;
+mod executor_auth;
 mod files;
 mod gzip;
 mod known;
@@ -55,6 +56,7 @@ use self::logging::Logging;
 use self::route::Route;
 use crate::LogLevel;
 use crate::containerizer::Sampler;
+use crate::executor_tokens::Tokens;
 use crate::layout::Layout;
 use crate::runtime::{Handle, Observed};
 
@@ -77,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) gc_delay: Duration,
     /// How long the beginning of a body may take.
     pub(crate) body_timeout: Duration,
+    /// Checks what executors show, if they are asked.
+    pub(crate) executor_tokens: Option<Tokens>,
 }
 
 struct Inner {
@@ -137,6 +141,11 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
     let path = query::decoded_path(request.uri().path());
     let query = query::Query::new(request.uri().query());
     let route = route::find(&path).ok_or_else(|| Refusal::not_found("there is nothing here"))?;
+    // As in Mesos before anything else is looked at: strangers do not even learn whether the agent recovers.
+    let claims = match route {
+        Route::Executor => executor_auth::admit(app.facts.executor_tokens.as_ref(), request.headers())?,
+        _ => None,
+    };
     match route {
         Route::Health => return Ok(empty(StatusCode::OK)),
         Route::Version => return Ok(legacy::version(&query)),
@@ -146,7 +155,7 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
     match route {
         Route::Health | Route::Version => Err(Refusal::unavailable()),
         Route::Operator => Box::pin(operator_api::handle(app, request)).await,
-        Route::Executor => Box::pin(executor_api::handle(app, request)).await,
+        Route::Executor => Box::pin(executor_api::handle(app, request, claims)).await,
         Route::State => legacy::state(app, &query).await,
         Route::Flags => Ok(legacy::flags(app, &query)),
         Route::Containers => containers::list(app, &query).await,

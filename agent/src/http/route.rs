@@ -1,6 +1,8 @@
 //! Which path leads where. A pure table: routes match by the longest prefix of whole path segments, as Mesos' do, because
 //! existing clients rely on it (`/api/v1/operator` reaches `/api/v1`). Looks at nothing but the path.
 
+use tepui_proto::routes::{self, Table, Tail, trimmed};
+
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -20,15 +22,7 @@ pub(super) enum Route {
     Debug,
     Sandbox,
 }
-
-/// Whether more segments may follow the prefix.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tail {
-    Any,
-    None,
-}
-
-const TABLE: &[(&str, Tail, Route)] = &[
+const TABLE: &Table<Route> = &[
     ("api/v1", Tail::Any, Route::Operator),
     ("api/v1/executor", Tail::Any, Route::Executor),
     ("containers", Tail::Any, Route::Containers),
@@ -50,21 +44,13 @@ const TABLE: &[(&str, Tail, Route)] = &[
 /// Finds what answers `path`; `None` is a 404. The process' name in front (`/slave(1)/state`) makes no difference, nor does
 /// `.json` behind a whole route, as old tools ask.
 pub(super) fn find(path: &str) -> Option<Route> {
-    let path = path.trim_start_matches('/').trim_end_matches('/');
+    let path = trimmed(path);
     let path = ["slave(1)", "slave"]
         .into_iter()
         .find_map(|name| path.strip_prefix(name)?.strip_prefix('/'))
         .map_or(path, |rest| rest.trim_start_matches('/'));
     let path = path.strip_suffix(".json").unwrap_or(path);
-    let mut prefix = path;
-    loop {
-        let hit =
-            TABLE.iter().find(|(known, tail, _)| *known == prefix && (*tail == Tail::Any || prefix == path));
-        if let Some((_, _, route)) = hit {
-            return Some(*route);
-        }
-        prefix = prefix.rsplit_once('/')?.0;
-    }
+    routes::find(TABLE, path)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Carries out what the core wants. One arm per effect; the work itself is done elsewhere.
 
-use tepui_agent_core::{Effect, Note};
+use tepui_agent_core::Effect;
 use tepui_proto::tepui::agent_link::Call;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -50,7 +50,7 @@ impl EventLoop {
             Effect::Shutdown { message } => self.leaving = Some(message),
             Effect::Note(note) => {
                 self.observed.see_note(&note);
-                log(&note);
+                self.notes.write(&note, self.clock.now().mono_ms);
             }
         }
         Ok(())
@@ -81,14 +81,5 @@ impl EventLoop {
         }
         self.calls = None;
         self.link_lost = true;
-    }
-}
-
-fn log(note: &Note) {
-    match note {
-        Note::TaskState { task, state } => tracing::info!(%task, state = state.as_str_name(), "task state"),
-        Note::TaskAccepted { task, launch_seq } => tracing::debug!(%task, launch_seq, "task accepted"),
-        note if note.is_warning() => tracing::warn!("{note}"),
-        note => tracing::info!("{note}"),
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ExecutorStreams;
 use super::clock::Clock;
 use super::handle::{LinkNews, Message, Outgoing};
+use super::notes::Notes;
 use super::observed::Observed;
 use crate::Error;
 use crate::checkpoint::Journal;
@@ -39,7 +40,8 @@ pub(crate) struct EventLoop {
     messages: mpsc::Receiver<Message>,
     durable: watch::Receiver<u64>,
     stop: CancellationToken,
-    clock: Clock,
+    pub(super) clock: Clock,
+    pub(super) notes: Notes,
     pub(super) wake_at: Option<Instant>,
     /// The latest attempt of the link, and where calls go while it lasts.
     attempt: u64,
@@ -65,6 +67,7 @@ impl EventLoop {
             durable,
             stop,
             clock: Clock::start(),
+            notes: Notes::new(),
             wake_at: None,
             attempt: 0,
             calls: None,
@@ -144,6 +147,7 @@ impl EventLoop {
             for effect in effects {
                 self.carry_out(effect).await?;
             }
+            self.notes.catch_up(self.clock.now().mono_ms);
             next = std::mem::take(&mut self.link_lost).then_some(Input::LinkDown);
         }
         Ok(())

@@ -5,6 +5,7 @@ mod effects;
 mod event_loop;
 mod executor_streams;
 mod handle;
+mod notes;
 mod observed;
 
 pub(crate) use clock::milliseconds;

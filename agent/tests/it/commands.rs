@@ -29,6 +29,14 @@ async fn a_command_runs_in_its_sandbox_and_its_end_is_told() {
     };
     let variables = vec![variable("GREETING", "hello"), variable("TEPUI_WORK_DIR", "/tmp")];
     task.command.as_mut().unwrap().environment = Some(v1::Environment { variables });
+    let allocation = v1::resource::AllocationInfo { role: Some("etl".to_owned()) };
+    task.resources = vec![v1::Resource {
+        name: Some("cpus".to_owned()),
+        r#type: Some(v1::value::Type::Scalar.into()),
+        scalar: Some(v1::value::Scalar { value: Some(0.1) }),
+        allocation_info: Some(allocation),
+        ..Default::default()
+    }];
     master.run(task, 1).await;
     assert_eq!(master.call(call::Type::Accepted).await.accepted_launch_seq(), 1);
     master.update("t1", State::TaskStarting).await;
@@ -57,6 +65,14 @@ async fn a_command_runs_in_its_sandbox_and_its_end_is_told() {
         format!("MESOS_SANDBOX={}", sandbox.display()),
         format!("MESOS_DIRECTORY={}", sandbox.display()),
         format!("MESOS_AGENT_ENDPOINT={}", rig.address),
+        format!("MESOS_SLAVE_PID=slave(1)@{}", rig.address),
+        "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs".to_owned(),
+        "MESOS_HTTP_COMMAND_EXECUTOR=0".to_owned(),
+        "MESOS_RECOVERY_TIMEOUT=15mins".to_owned(),
+        "MESOS_SUBSCRIPTION_BACKOFF_MAX=2secs".to_owned(),
+        "MESOS_ALLOCATION_ROLE=etl".to_owned(),
+        "LIBPROCESS_IP=127.0.0.1".to_owned(),
+        "LIBPROCESS_PORT=0".to_owned(),
         format!("TEPUI_WORK_DIR={}", rig.work_dir().display()),
     ];
     for variable in expected {

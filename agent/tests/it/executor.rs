@@ -37,6 +37,8 @@ pub(crate) struct Executor {
     decoder: Decoder,
     waiting: VecDeque<Event>,
     uuids: u8,
+    /// Shown with every call.
+    pub(crate) token: Option<String>,
 }
 
 impl Executor {
@@ -46,10 +48,15 @@ impl Executor {
             id: id.to_owned(),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             response: None,
-            decoder: Decoder::new(1 << 24),
+            decoder: Decoder::new(128 << 20),
             waiting: VecDeque::new(),
             uuids: 0,
+            token: None,
         }
+    }
+
+    pub(crate) fn with_token(address: &str, id: &str, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::new(address, id) }
     }
 
     pub(crate) fn call(&self, kind: call::Type) -> Call {
@@ -63,7 +70,10 @@ impl Executor {
 
     async fn send(&self, call: &Call) -> reqwest::Response {
         let request = self.client.post(&self.url).header("content-type", "application/x-protobuf");
-        let request = request.header("accept", "application/x-protobuf");
+        let mut request = request.header("accept", "application/x-protobuf");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         request.body(call.encode_to_vec()).send().await.unwrap()
     }
 
@@ -94,7 +104,7 @@ impl Executor {
         assert_eq!(response.headers()["content-type"], "application/x-protobuf");
         assert!(!response.headers().contains_key("mesos-stream-id"));
         self.response = Some(response);
-        self.decoder = Decoder::new(1 << 24);
+        self.decoder = Decoder::new(128 << 20);
         self.waiting.clear();
     }
 

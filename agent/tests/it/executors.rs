@@ -198,6 +198,18 @@ async fn calls_are_refused_in_the_order_of_the_protocol() {
     let subscribe =
         r#"{"type":"SUBSCRIBE","framework_id":{"value":"fw"},"executor_id":{"value":"e"}}"#.to_owned();
     assert_eq!(json("text/html", subscribe.clone()).await.unwrap().status(), 406);
+    // What a call says comes before the answer that is wanted, and that before whom it speaks for.
+    let nameless = r#"{"type":"SUBSCRIBE","framework_id":{"value":"fw"}}"#.to_owned();
+    assert_eq!(json("text/html", nameless).await.unwrap().status(), 400);
+    let stranger = subscribe.replace("\"fw\"", "\"nobody\"");
+    assert_eq!(json("text/html", stranger).await.unwrap().status(), 406);
+    let heartbeat =
+        r#"{"type":"HEARTBEAT","framework_id":{"value":"x"},"executor_id":{"value":"y"}}"#.to_owned();
+    assert_eq!(
+        json("text/html", heartbeat).await.unwrap().status(),
+        202,
+        "of anybody, and no answer is wanted"
+    );
     let plain = rig.client.post(&url).header("content-type", "text/plain").body("x").send();
     assert_eq!(plain.await.unwrap().status(), 415);
     // Without the member `subscribe`, as one client does; and in JSON, because that is what nobody asks for.
@@ -210,7 +222,18 @@ async fn calls_are_refused_in_the_order_of_the_protocol() {
     // A second stream ends the first.
     executor.subscribe(call::Subscribe::default()).await;
     let rest = tokio::time::timeout(crate::master::PATIENCE, response.text()).await.unwrap().unwrap();
-    assert!(rest.contains("\"type\":\"SUBSCRIBED\"") && rest.contains("\"type\":\"LAUNCH\""), "{rest}");
+    assert!(rest.contains("\"type\":\"LAUNCH\""), "{rest}");
+    // Some clients compare ids with what they know, member by member.
+    let mut decoder = tepui_proto::recordio::Decoder::new(1 << 20);
+    decoder.push(rest.as_bytes());
+    let first = decoder.next_record().unwrap().unwrap();
+    let first: serde_json::Value = serde_json::from_slice(&first).unwrap();
+    assert_eq!(first["type"], "SUBSCRIBED");
+    let subscribed = &first["subscribed"];
+    assert_eq!(subscribed["executor_info"]["executor_id"], serde_json::json!({"value": "e"}));
+    assert_eq!(subscribed["framework_info"]["id"], serde_json::json!({"value": "fw"}));
+    assert_eq!(subscribed["agent_info"]["id"], serde_json::json!({"value": "master-S0"}));
+    assert_eq!(subscribed["executor_info"]["data"], "AGRhdGEgb2YgdGhlIGV4ZWN1dG9y/w==");
 }
 
 #[tokio::test]
@@ -242,6 +265,12 @@ async fn a_checkpointing_executor_survives_its_agent() {
         ..again.call(call::Type::Update)
     };
     assert_eq!(again.post(&early).await, 503, "it has not subscribed to the new agent");
+    // Until all are back, nobody who is not known hears a last word.
+    let other = Executor::new(&rig.address, "other");
+    let message = call::Message { data: Some(Bytes::from_static(b"x")) };
+    let unknown = v1::executor::Call { message: Some(message), ..other.call(call::Type::Message) };
+    assert_eq!(other.post(&unknown).await, 503);
+    assert_eq!(other.post(&other.call(call::Type::Subscribe)).await, 400, "unknown executor");
     let mut finished = again.status("t1", State::TaskFinished);
     finished.uuid = Some(Bytes::from_static(&[200; 16]));
     let unacknowledged = call::Subscribe {
@@ -251,6 +280,7 @@ async fn a_checkpointing_executor_survives_its_agent() {
     let resubscribed = again.subscribe(unacknowledged).await;
     assert_eq!(resubscribed.container_id, subscribed.container_id);
     assert_eq!(resubscribed.executor_info, subscribed.executor_info, "with its data");
+    assert_eq!(other.post(&unknown).await, 400, "all are back");
     assert_eq!(master.update("t1", State::TaskFinished).await.uuid(), &[200; 16][..]);
     again.next(event::Type::Acknowledged).await;
     fs::write(rig.sandbox("e").join("go"), "").unwrap();
@@ -298,4 +328,34 @@ async fn without_checkpointing_it_ends_with_its_agent() {
     let registered = master.registration(2).await;
     assert!(registered.tasks.is_empty() && registered.executors.is_empty(), "{registered:?}");
     wait_for("the end of the executor", || rig.processes().is_empty().then_some(())).await;
+}
+
+/// Some frameworks ship their whole environment that way.
+#[tokio::test]
+async fn fifty_megabytes_of_an_executors_data_come_back_as_they_were() {
+    let master = Master::start().await;
+    let mut rig = Rig::start(&master).await;
+    master.registration(1).await;
+    let mut wanted = task("t1", "e", LINGER);
+    let data: Vec<u8> = (0..50_usize << 20).map(|at| (at % 251) as u8).collect();
+    let data = Bytes::from(data);
+    wanted.executor.as_mut().unwrap().data = Some(data.clone());
+    master.run(wanted, 1).await;
+    let mut executor = Executor::new(&rig.address, "e");
+    let subscribed = executor.subscribe(call::Subscribe::default()).await;
+    // Compared without printing them.
+    assert!(subscribed.executor_info.unwrap().data() == data);
+    let launched = executor.next(event::Type::Launch).await.launch.unwrap().task.unwrap();
+    assert!(launched.executor.as_ref().unwrap().data() == data);
+    executor.report("t1", State::TaskRunning).await;
+    rig.stop_agent().await;
+    rig.start_agent(|config| config.timers.executor_reregistration_timeout = Duration::from_secs(15)).await;
+    master.registration(2).await;
+    let mut again = Executor::new(&rig.address, "e");
+    let known = call::Subscribe { unacknowledged_tasks: vec![launched], ..Default::default() };
+    assert!(again.subscribe(known).await.executor_info.unwrap().data() == data);
+    let mut finished = again.status("t1", State::TaskFinished);
+    finished.uuid = Some(Bytes::from_static(&[200; 16]));
+    again.update(finished).await;
+    master.update("t1", State::TaskFinished).await;
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod commands;
+mod connections;
 mod endpoints;
 mod executor;
 mod executors;
@@ -14,3 +15,4 @@ mod operator;
 mod restarts;
 mod rig;
 mod shown;
+mod tokens;

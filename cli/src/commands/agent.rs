@@ -51,6 +51,12 @@ pub struct AgentArgs {
     /// File with the secret that masters and agents of this cluster share.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// File with the key that signs executors' tokens: its bytes as they are, 32 at least.
+    #[arg(long, value_name = "FILE")]
+    jwt_secret_key: Option<PathBuf>,
+    /// Answer 401 to executors that show no token of this agent; needs --jwt-secret-key.
+    #[arg(long, requires = "jwt_secret_key")]
+    authenticate_http_executors: bool,
     #[command(flatten)]
     timers: TimerArgs,
     #[command(flatten)]
@@ -117,6 +123,8 @@ fn config(args: &AgentArgs) -> anyhow::Result<Config> {
         }
         None => None,
     };
+    config.jwt_secret_key.clone_from(&args.jwt_secret_key);
+    config.authenticate_http_executors = args.authenticate_http_executors;
     config.log_file.clone_from(&args.log.log_file);
     let set = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
     set(&mut config.timers.reconnect_max, args.timers.registration_backoff_max);
@@ -141,8 +149,8 @@ mod tests {
 
     #[test]
     fn flags_reach_the_configuration() {
-        let line =
-            "tepui agent --masters a:1,b:2 --work_dir /x --port 7 --resources cpus:1 --kill-grace 1secs";
+        let line = "tepui agent --masters a:1,b:2 --work_dir /x --port 7 --resources cpus:1 --kill-grace 1secs \
+             --authenticate_http_executors --jwt_secret_key /key";
         let cli = crate::settings::parse(line.split(' ').map(Into::into)).unwrap();
         let Command::Agent(args) = cli.command else { panic!("not an agent") };
         let config = config(&args).unwrap();
@@ -150,5 +158,7 @@ mod tests {
         assert_eq!((config.port, config.work_dir), (7, PathBuf::from("/x")));
         assert_eq!(config.resources.as_deref(), Some("cpus:1"));
         assert_eq!(config.timers.kill_grace, Duration::from_secs(1));
+        assert!(config.authenticate_http_executors);
+        assert_eq!(config.jwt_secret_key, Some(PathBuf::from("/key")));
     }
 }

@@ -1,15 +1,18 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 without TLS on one port.
 //!
-//! Owns the connections: their number is bounded, each is a tracked task, small writes leave at once, and all end when the
-//! master stops. Looks into no request.
+//! Owns the connections: their number is bounded, each is a tracked task, those that do nothing for too long are ended, small writes
+//! leave at once, and all end when the master stops. Looks into no request.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tepui_proto::connections::{Bounds, Watch};
+use tepui_proto::lines::Lines;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,22 +20,22 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::metrics::Metrics;
 
-/// A client that has not sent a whole request head for this long is cut off. It also ends connections that are kept open
-/// without use, which some frameworks do for long; the bound on their number protects from the rest.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(3600);
 /// After a failed accept (mostly: no file handles left) the loop rests, or it would burn a core.
 const REST: Duration = Duration::from_millis(50);
+/// Whoever floods the port must not flood the log.
+const LINES_PER_SECOND: u32 = 1;
 
 /// Serves `router` on `listener` until `stop`; open connections may finish what they have begun.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    connections: usize,
+    bounds: Bounds,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(connections));
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let (start, mut lines) = (Instant::now(), Lines::new(LINES_PER_SECOND));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -47,10 +50,14 @@ pub(crate) async fn serve(
             }
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            tracing::warn!(connections, "refused a connection: too many are open");
+            let now_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let more = lines.left_out(now_ms).unwrap_or(0);
+            if lines.pass(now_ms) {
+                tracing::warn!(open = bounds.connections, more, "refused a connection: too many are open");
+            }
             continue;
         };
-        let connection = connection(stream, router.clone(), stop.clone());
+        let connection = connection(stream, router.clone(), bounds, stop.clone());
         let open = metrics.connections.clone();
         open.inc();
         tracker.spawn(async move {
@@ -61,25 +68,28 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, bounds: Bounds, stop: CancellationToken) {
     // Events are small and must not wait for each other.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // The watch tells a head that does not come from a connection that is not used; the timer of the library does not.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new());
-    let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+    let watch = Watch::new(bounds);
+    let service = watch.service(TowerToHyperService::new(router));
+    let mut connection = pin!(builder.serve_connection(watch.stream(TokioIo::new(stream)), service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = watch.over(connection.as_mut(), TokioTimer::new()) => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            Some(connection.await)
         }
     };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "a connection ended early");
+    match ended {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::trace!(%error, "a connection ended early"),
+        None => tracing::trace!("a connection did nothing for too long"),
     }
 }

@@ -1,6 +1,8 @@
 //! Which path leads where. A pure table: routes match by the longest prefix of whole path segments, as Mesos' do, because
 //! existing clients rely on it (`/api/v1/operator` reaches `/api/v1`). Looks at nothing but the path.
 
+use tepui_proto::routes::{self, Table, Tail, trimmed};
+
 use crate::http::auth::Realm;
 use crate::http::fleet::Plain;
 
@@ -104,15 +106,7 @@ pub(crate) enum Asset {
     Style,
     Script,
 }
-
-/// Whether more segments may follow the prefix.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tail {
-    Any,
-    None,
-}
-
-const TABLE: &[(&str, Tail, Route)] = &[
+const TABLE: &Table<Route> = &[
     ("", Tail::None, Route::Asset(Asset::Page)),
     ("api/v1", Tail::Any, Route::Operator),
     ("api/v1/scheduler", Tail::Any, Route::Scheduler),
@@ -164,20 +158,12 @@ const TABLE: &[(&str, Tail, Route)] = &[
 
 /// Finds what answers `path`; `None` is a 404. The process name in front (`/master/state`) makes no difference.
 pub(crate) fn find(path: &str) -> Option<Route> {
-    let path = path.trim_start_matches('/').trim_end_matches('/');
+    let path = trimmed(path);
     let path = match path.strip_prefix("master") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
         _ => path,
     };
-    let mut prefix = path;
-    loop {
-        let hit =
-            TABLE.iter().find(|(known, tail, _)| *known == prefix && (*tail == Tail::Any || prefix == path));
-        if let Some((_, _, route)) = hit {
-            return Some(*route);
-        }
-        prefix = prefix.rsplit_once('/')?.0;
-    }
+    routes::find(TABLE, path)
 }
 
 #[cfg(test)]

@@ -377,7 +377,8 @@ pub(crate) async fn environment(cx: &mut Context) -> anyhow::Result<()> {
     let offer = framework.offer().await?;
     let out = cx.scratch("environment");
     let line = format!("env > {0}.new; mv {0}.new {0}; {WAITS}", out.display());
-    framework.launch_apart(&offer, vec![with("t", &executor("e", &line))]).await?;
+    let command = format!("env > {0}.new; mv {0}.new {0}; {WAITS}", cx.scratch("command").display());
+    framework.launch_apart(&offer, vec![with("t", &executor("e", &line)), task("command", &command)]).await?;
     let text = cx.written("environment").await?;
     let agent = agent_of(&offer);
     let expected = [
@@ -391,12 +392,17 @@ pub(crate) async fn environment(cx: &mut Context) -> anyhow::Result<()> {
         "MESOS_SUBSCRIPTION_BACKOFF_MAX=2secs".to_owned(),
         "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD=5secs".to_owned(),
         "MESOS_HTTP_COMMAND_EXECUTOR=0".to_owned(),
-        "MESOS_ALLOCATION_ROLE=*".to_owned(),
         "LIBPROCESS_IP=127.0.0.1".to_owned(),
         "LIBPROCESS_PORT=0".to_owned(),
     ];
-    for wanted in expected {
+    for wanted in &expected {
         anyhow::ensure!(text.lines().any(|line| line == wanted), "no {wanted} in {text}");
+    }
+    let no_role = !text.contains("MESOS_ALLOCATION_ROLE");
+    anyhow::ensure!(no_role, "only commands and default executors have a role: {text}");
+    let command = cx.written("command").await?;
+    for wanted in expected.iter().skip(2).chain(["MESOS_ALLOCATION_ROLE=*".to_owned()].iter()) {
+        anyhow::ensure!(command.lines().any(|line| line == wanted), "no {wanted} in {command}");
     }
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let sandbox = value("MESOS_SANDBOX");

@@ -98,4 +98,15 @@ impl crate::Agent {
             Some(_) => Standing::Subscribed,
         }
     }
+
+    /// Returns the container of an executor: what its token has to name.
+    pub fn executor_container(&self, key: &ExecutorKey) -> Option<&str> {
+        self.executors.get(key).map(|executor| executor.container_id.as_str())
+    }
+
+    /// Returns whether executors of an earlier run have not subscribed again and still may.
+    pub fn awaits_executors(&self) -> bool {
+        let waits = |executor: &Executor| executor.phase == Phase::Recovering && executor.ending.is_none();
+        self.executors.values().any(waits)
+    }
 }
