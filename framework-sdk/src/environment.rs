@@ -39,11 +39,11 @@ pub struct DriverEnvironment {
     pub framework_id: String,
 }
 
-/// Why a process cannot run as a supervised driver.
+/// Why a process cannot run as what it was launched for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EnvironmentError {
     /// The supervisor sets every variable; without them the process was started by hand.
-    #[error("the variable {0} is not set, so this process was not launched as a supervised driver")]
+    #[error("the variable {0} is not set, so this process was not launched by those who set it")]
     Missing(&'static str),
     /// A variable holds something else than it should.
     #[error("the variable {0} holds {1:?}, which is not {2}")]

@@ -1,4 +1,5 @@
-//! What authors of frameworks import: clients of the masters' APIs that find the leading master and stay with it.
+//! What authors of frameworks import: clients of the masters' APIs that find the leading master and stay with it,
+//! and of the agents' for executors.
 //!
 //! Owns connecting, redirects, retries, resubscription, acknowledgements and reconciliation. Decides nothing about a cluster:
 //! a server package is never imported here. Nothing is spawned behind the caller's back; what runs is a future that the
@@ -6,6 +7,7 @@
 //!
 //! ```text
 //! scheduler::Driver        one framework's conversation with the leading master
+//! executor::Driver         one custom executor's conversation with its agent
 //! operator::Client         calls of operators, Mesos' and ours
 //! state_store              a driver's registers: compare and set, fenced by the driver's generation
 //! lease                    a driver's lease, renewed until it is lost
@@ -21,6 +23,7 @@ pub mod leader_call;
 pub mod lease;
 pub mod master_detector;
 pub mod operator;
+mod polling;
 pub mod scheduler;
 pub mod state_store;
 #[cfg(feature = "testing")]

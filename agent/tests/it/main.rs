@@ -14,5 +14,6 @@ mod master;
 mod operator;
 mod restarts;
 mod rig;
+mod sdk_executor;
 mod shown;
 mod tokens;

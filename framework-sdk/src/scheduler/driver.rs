@@ -19,6 +19,7 @@ use super::event::Event;
 use super::session::{Action, CallAnswer, Command, Input, Session};
 use crate::event_stream::EventStream;
 use crate::master_detector::{MasterDetector, redirect_target};
+use crate::polling::{has_room, next_event, poll_option, sleep_until};
 use crate::transport::{Answer, DRIVER_TOKEN, Opened, Request, STREAM_ID, Transport, TransportError};
 use crate::v1;
 use crate::v1::scheduler::{Call, Event as WireEvent};
@@ -136,7 +137,7 @@ impl Driver {
                 self.checking = None;
                 self.handle(Input::StreamEnded { reason: format!("{leader} leads now") });
             }
-            event = next_event(&mut self.stream), if is_listening => {
+            event = next_event(self.stream.as_mut().map(|(_, stream)| &mut **stream)), if is_listening => {
                 let input = match event {
                     Ok(Some(event)) => Input::Event(Box::new(event)),
                     Ok(None) => Input::StreamEnded { reason: "the master ended the stream".to_owned() },
@@ -331,33 +332,5 @@ impl Link {
             Err(error @ TransportError::NotSent { .. }) => CallAnswer::NotSent { reason: error.to_string() },
             Err(error) => CallAnswer::Unknown { reason: error.to_string() },
         }
-    }
-}
-
-async fn poll_option<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_event(
-    stream: &mut Option<(String, Box<EventStream<WireEvent>>)>,
-) -> Result<Option<WireEvent>, crate::event_stream::StreamError> {
-    match stream {
-        Some((_, stream)) => stream.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Returns false when the receiver is gone.
-async fn has_room(events: &mpsc::Sender<Event>) -> bool {
-    events.reserve().await.is_ok()
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
