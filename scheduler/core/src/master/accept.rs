@@ -37,7 +37,17 @@ pub(super) struct Fold {
     pub(super) tasks: Vec<PendingTask>,
     /// What each task is charged, without allocation.
     amounts: Vec<Resources>,
+    /// Custom executors that come with these tasks.
+    brings: BTreeSet<ExecutorId>,
     pub(super) operations: Vec<PendingOperation>,
+}
+
+impl Fold {
+    /// The executor of this task, if it has one, is paid for here.
+    fn bring_executor(&mut self, checked: &CheckedTask) {
+        let executor = checked.info.executor.as_ref();
+        self.brings.extend(executor.map(|executor| ids::of::<_, ExecutorId>(executor.executor_id.as_ref())));
+    }
 }
 
 impl Master {
@@ -66,6 +76,7 @@ impl Master {
             entries: Vec::new(),
             tasks: Vec::new(),
             amounts: Vec::new(),
+            brings: BTreeSet::new(),
             operations: Vec::new(),
         };
         for operation in accept.operations {
@@ -78,15 +89,22 @@ impl Master {
         if !fold.entries.is_empty() {
             self.holdings.touch(&fold.agent);
         }
-        let pending = |amounts, tasks, operations| PendingLaunch {
-            framework: fold.framework.clone(),
-            agent: fold.agent.clone(),
-            role: fold.role.clone(),
-            amounts,
-            tasks,
-            operations,
-            request: None,
-            tag: None,
+        let mut brings = fold.brings;
+        let mut pending = |amounts, tasks, operations| {
+            let mut launch = PendingLaunch {
+                framework: fold.framework.clone(),
+                agent: fold.agent.clone(),
+                role: fold.role.clone(),
+                amounts,
+                brings: BTreeSet::new(),
+                tasks,
+                operations,
+                request: None,
+                tag: None,
+            };
+            // Each is paid for with its first task.
+            launch.brings = launch.executors().into_keys().filter(|id| brings.remove(id)).collect();
+            launch
         };
         if fold.operations.is_empty() {
             let items = fold.entries.into_iter().filter_map(Entry::into_launch).collect();
@@ -157,6 +175,9 @@ impl Master {
                 return;
             }
         };
+        if live_executor.is_none() {
+            fold.bring_executor(&checked);
+        }
         if let Some(executor) = &checked.info.executor
             && validation::is_small(executor)
         {

@@ -10,7 +10,7 @@ use tepui_proto::resources::Resources;
 
 use super::core::Master;
 use crate::allocator::Allocation;
-use crate::ids::{AgentId, FrameworkId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::registry::Client;
 
 /// Amounts by framework and role, without allocation.
@@ -126,13 +126,40 @@ impl Master {
                 charges.by_client.clone()
             }
         };
-        for launch in self.pipeline.launches_on(agent) {
-            add(&mut held, &launch.framework, &launch.role, &launch.amounts);
-        }
+        self.add_pending(agent, &mut held);
         for offered in self.offers.on_agent(agent) {
             add(&mut held, &offered.framework, &offered.role, &offered.resources);
         }
         held
+    }
+
+    /// Adds what launches in flight hold. Whichever of them are committed, and in whatever way the others end, each of their
+    /// executors is held once: by the Registry, by the launch that brings it, or else by one that relies on it.
+    fn add_pending(&self, agent: &AgentId, held: &mut Held) {
+        let charges = self.registry.charges.get(agent);
+        let charged = |framework: &FrameworkId, executor: &ExecutorId| {
+            charges.is_some_and(|charges| charges.holds_executor(framework, executor))
+        };
+        let mut paid = BTreeSet::new();
+        let mut unpaid = Vec::new();
+        for launch in self.pipeline.launches_on(agent) {
+            let mut amounts = launch.amounts.clone();
+            for (executor, needs) in launch.executors() {
+                let brings = launch.brings.contains(&executor);
+                match (charged(&launch.framework, &executor), brings) {
+                    (true, true) => amounts = amounts.saturating_sub(&needs),
+                    (true, false) => {}
+                    (false, true) => _ = paid.insert((launch.framework.clone(), executor)),
+                    (false, false) => unpaid.push((launch, executor, needs)),
+                }
+            }
+            add(held, &launch.framework, &launch.role, &amounts);
+        }
+        for (launch, executor, needs) in unpaid {
+            if paid.insert((launch.framework.clone(), executor)) {
+                add(held, &launch.framework, &launch.role, &needs);
+            }
+        }
     }
 }
 

@@ -60,6 +60,7 @@ impl Master {
             agent: agent.clone(),
             role: role.unwrap_or(tepui_proto::role::ANY).into(),
             amounts: consumed,
+            brings: Default::default(),
             tasks: Vec::new(),
             operations: vec![PendingOperation { id: None, kind: operation.r#type() }],
             request: Some(request),

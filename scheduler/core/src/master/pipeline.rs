@@ -1,6 +1,6 @@
 //! Proposals in flight: what was asked of the log, and what to do when it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
@@ -12,7 +12,7 @@ use super::effect::Effect;
 use super::fleet::FleetPending;
 use super::input::{ConnectionId, ProposalId, RequestId};
 use super::reports::Batch;
-use crate::ids::{AgentId, FrameworkId, TaskKey};
+use crate::ids::{self, AgentId, ExecutorId, FrameworkId, TaskKey};
 use crate::registry::{Envelope, Operation};
 
 /// Why something was proposed.
@@ -78,6 +78,8 @@ pub(super) struct PendingLaunch {
     pub(super) role: Arc<str>,
     /// Without allocation.
     pub(super) amounts: Resources,
+    /// Custom executors whose resources are in `amounts`. Its other ones were there when it was proposed, or came with another launch.
+    pub(super) brings: BTreeSet<ExecutorId>,
     pub(super) tasks: Vec<PendingTask>,
     /// Conversions of resources, in the order of the proposed steps.
     pub(super) operations: Vec<PendingOperation>,
@@ -85,6 +87,15 @@ pub(super) struct PendingLaunch {
     pub(super) request: Option<RequestId>,
     /// The supervisor's, for a driver's launch.
     pub(super) tag: Option<Tag>,
+}
+
+impl PendingLaunch {
+    /// The custom executors of its tasks, with what each needs, without allocation.
+    pub(super) fn executors(&self) -> BTreeMap<ExecutorId, Resources> {
+        let infos = self.tasks.iter().filter_map(|task| task.info.executor.as_ref());
+        let needs = |info: &v1::ExecutorInfo| crate::registry::unallocated(&info.resources);
+        infos.map(|info| (ids::of(info.executor_id.as_ref()), needs(info))).collect()
+    }
 }
 
 /// A conversion that is not applied yet.

@@ -12,7 +12,8 @@ use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{Operation, Outcome, RemoveFramework};
 
 impl Master {
-    /// Proposes the end of a framework. From now on it gets nothing more; a `request` is answered when it has ended.
+    /// Proposes the end of a framework. From now on it gets nothing more; a `request` is answered when it has ended. What it was
+    /// offered stays with it until then: if it does not end after all, nobody has told it otherwise.
     pub(super) fn propose_framework_removal(
         &mut self,
         id: &FrameworkId,
@@ -20,7 +21,6 @@ impl Master {
         request: Option<RequestId>,
     ) {
         self.frameworks.entry(id.clone()).or_default().removing = true;
-        self.withdraw_offers_of_framework(id);
         self.tell_allocator_framework(id);
         let remove = RemoveFramework { framework_id: id.as_str().to_owned(), reason: reason.to_owned() };
         let pending = Pending::FrameworkRemoval { framework: id.clone(), request };

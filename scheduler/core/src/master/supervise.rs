@@ -96,6 +96,7 @@ fn pending_launch(launch: &LaunchDriver, tag: Tag) -> Option<PendingLaunch> {
         agent: launch.agent_id.as_str().into(),
         role: role_of(resources),
         amounts: registry::unallocated(resources),
+        brings: Default::default(),
         tasks: vec![PendingTask { key, info, killed: false, group: 0 }],
         operations: Vec::new(),
         request: None,

@@ -88,8 +88,18 @@ impl Harness {
 
     /// Elects a fresh master on what is committed: the old one is dead, and so are all streams and open proposals.
     pub fn elect(&mut self) {
-        self.leaderships += 1;
         self.master = Master::new(self.config.clone());
+        self.lead();
+    }
+
+    /// Deposes the master and elects the same one again.
+    pub fn reelect(&mut self) {
+        self.input(Input::Deposed);
+        self.lead();
+    }
+
+    fn lead(&mut self) {
+        self.leaderships += 1;
         self.queue.clear();
         let streams: Vec<_> = self.to_frameworks.keys().chain(self.to_agents.keys()).copied().collect();
         self.closed.extend(streams);
@@ -159,8 +169,13 @@ impl Harness {
     }
 
     fn apply_all(&mut self) -> Input {
+        self.apply_first(self.queue.len())
+    }
+
+    fn apply_first(&mut self, count: usize) -> Input {
         let mut outcomes = Vec::new();
-        while let Some((proposal, envelope)) = self.queue.pop_front() {
+        let first: Vec<_> = self.queue.drain(..count.min(self.queue.len())).collect();
+        for (proposal, envelope) in first {
             // Through its bytes, as in a real log.
             let bytes = encode_envelope(&envelope);
             let envelope = decode_envelope(bytes.clone()).expect("an envelope of our own");
@@ -181,6 +196,17 @@ impl Harness {
         self.held = false;
         let input = self.apply_all();
         self.input(input);
+    }
+
+    /// Commits the first so many that wait, and goes on holding.
+    pub fn commit_first(&mut self, count: usize) {
+        let input = self.apply_first(count);
+        self.input(input);
+    }
+
+    /// Commits the first so many that wait, but nobody lives to tell the master.
+    pub fn commit_unheard(&mut self, count: usize) {
+        self.apply_first(count);
     }
 
     /// Fails what waits, and goes on holding.

@@ -46,6 +46,9 @@ impl Master {
             Ok(checked) => {
                 // Numbers tell neighbouring groups of one ACCEPT apart.
                 let group = fold.tasks.last().map_or(1, |earlier| earlier.group + 1);
+                if let Some(first) = checked.first().filter(|_| live_executor.is_none()) {
+                    fold.bring_executor(first);
+                }
                 for task in checked {
                     self.fold_checked(fold, task, group);
                 }

@@ -4,6 +4,7 @@ use tepui_proto::tepui::agent_link::event::Type as Order;
 use tepui_proto::v1::task_status::Reason;
 use tepui_proto::v1::{self, TaskState};
 
+use crate::master::Input;
 use crate::testing::{
     AgentPeer, FrameworkPeer, Harness, amount_to, executor_task, launch_group, resources, uuid,
 };
@@ -20,6 +21,29 @@ fn on(agent: &AgentPeer, task: &str) -> v1::TaskInfo {
 
 fn executors(harness: &Harness) -> usize {
     crate::master::view::get_executors(&harness.registry).get_executors.unwrap().executors.len()
+}
+
+#[test]
+fn an_executor_on_its_way_is_held_once_whatever_becomes_of_its_launches() {
+    for unknown in [false, true] {
+        let mut harness = Harness::new();
+        let (agent, peer) = peers(&mut harness);
+        let offer = harness.offer(&peer);
+        harness.hold();
+        harness.accept(&peer, &[&offer], vec![on(&agent, "a")]);
+        let offer = harness.offer(&peer);
+        harness.accept(&peer, &[&offer], vec![on(&agent, "b")]);
+        let rest = harness.offer(&peer);
+        assert!(amount_to(&rest.resources, "cpus:1;mem:864;disk:90"), "{rest:?}");
+        // The launch that brings the executor is lost: the other one needs it all the same.
+        let (proposal, _) = harness.queue.pop_front().unwrap();
+        harness.input(Input::ProposalFailed { proposal, unknown, reason: "lost".to_owned() });
+        let free = harness.master.allocator.free(&agent.id).to_string();
+        assert_eq!(free, if unknown { "" } else { "cpus:1;mem:64" });
+        harness.commit();
+        let free = harness.master.allocator.free(&agent.id).to_string();
+        assert_eq!(free, if unknown { "" } else { "cpus:1;mem:64" }, "neither more nor less than before");
+    }
 }
 
 #[test]

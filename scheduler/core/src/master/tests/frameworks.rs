@@ -245,6 +245,24 @@ fn between_teardown_and_commit_nothing_more_is_allowed() {
 }
 
 #[test]
+fn offers_stay_with_a_framework_until_its_end_is_committed() {
+    let mut harness = Harness::new();
+    harness.agent("cpus:4;mem:1024");
+    let first = harness.framework("f");
+    let offer = harness.offer(&first);
+    let second = harness.framework("g");
+    harness.hold();
+    harness.operator(OperatorCall::Teardown(first.id.clone()), None);
+    harness.advance(1_000);
+    assert_eq!(harness.events(&second), [], "the first was not told that he does not have it any more");
+    harness.lose(false);
+    assert_eq!(harness.accept(&first, &[&offer], vec![task("t", "cpus:1;mem:64")]), 202);
+    assert_eq!(harness.registry.tasks.len(), 1, "so it is still good");
+    harness.operator(OperatorCall::Teardown(first.id.clone()), None);
+    assert_eq!(harness.offers(&second).len(), 1);
+}
+
+#[test]
 fn a_launch_on_its_way_dies_with_its_framework() {
     let mut harness = Harness::new();
     let agent = harness.agent("cpus:4;mem:1024");
