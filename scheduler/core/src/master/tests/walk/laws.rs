@@ -183,7 +183,11 @@ impl World {
     fn replay(&mut self) {
         for bytes in &self.harness.log[self.replayed..] {
             let (outcome, _) = self.replica.apply(&decode_envelope(bytes.clone()).unwrap());
-            let mut count = |what, some: usize| *self.met.entry(what).or_default() += some as u64;
+            let mut count = |what, some: usize| {
+                if some > 0 {
+                    *self.met.entry(what).or_default() += some as u64;
+                }
+            };
             let (mut conversions, mut tasks) = (Vec::new(), Vec::new());
             match outcome {
                 Outcome::Launched(results) => tasks = results,

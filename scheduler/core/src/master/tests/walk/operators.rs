@@ -84,7 +84,10 @@ impl World {
             }
             (2, Some(one)) if volume_name(&one).is_some() => unreserve(vec![without_volume(&one)]),
             (3, _) => reserve(reserved("disk:50", &[&role])),
-            (4, _) => reserve(reserved("cpus:1", &[&role, &format!("{role}/x")])),
+            (4, _) => {
+                let below = *chance.of(&["a/x", "b/y"]).unwrap();
+                reserve(reserved("cpus:1", &[super::account::top(below), below]))
+            }
             _ => reserve(reserved("cpus:1;mem:64", &[&role])),
         };
         self.came = true;
