@@ -93,3 +93,106 @@ async fn connection(stream: TcpStream, router: Router, bounds: Bounds, stop: Can
         None => tracing::trace!("a connection did nothing for too long"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    /// Nothing here takes as long, unless it never comes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Served {
+        address: SocketAddr,
+        metrics: Arc<Metrics>,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    }
+
+    impl Served {
+        async fn start(bounds: Bounds) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (metrics, tracker, stop) =
+                (Arc::new(Metrics::new()), TaskTracker::new(), CancellationToken::new());
+            let router = Router::new().fallback(async || "ok");
+            let serving = serve(listener, router, bounds, metrics.clone(), tracker.clone(), stop.clone());
+            tracker.spawn(serving);
+            Self { address, metrics, tracker, stop }
+        }
+
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        /// Ends it; whoever is still connected does not hold it up.
+        async fn end(self) {
+            self.stop.cancel();
+            self.tracker.close();
+            tokio::time::timeout(PATIENCE, self.tracker.wait()).await.expect("all connections end");
+        }
+    }
+
+    /// Returns whether a request over this connection is answered; it stays open then.
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        if stream.write_all(REQUEST).await.is_err() {
+            return false;
+        }
+        let mut answer = [0; 1_024];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await;
+        match read.expect("an answer, or the end") {
+            Ok(length) => answer[..length].starts_with(b"HTTP/1.1 200"),
+            Err(_) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_beyond_the_bound_is_turned_away_and_nobody_else_notices() {
+        let served = Served::start(Bounds::new(3)).await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut stream = served.connect().await;
+            assert!(is_answered(&mut stream).await);
+            held.push(stream);
+        }
+        for _ in 0..50 {
+            assert!(!is_answered(&mut served.connect().await).await);
+        }
+        assert_eq!(served.metrics.connections.get(), 3);
+        for stream in &mut held {
+            assert!(is_answered(stream).await, "who was there goes on");
+        }
+        held.pop();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_answered(&mut served.connect().await).await {
+            assert!(Instant::now() < deadline, "no room, although somebody left");
+        }
+        served.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_ends_its_connection_and_idling_does_not() {
+        let bounds = Bounds { head: Duration::from_millis(300), ..Bounds::new(100) };
+        let served = Served::start(bounds).await;
+        let mut idle = served.connect().await;
+        assert!(is_answered(&mut idle).await);
+        let silent = served.connect().await;
+        let mut half = served.connect().await;
+        half.write_all(&REQUEST[..10]).await.unwrap();
+        let mut second = served.connect().await;
+        assert!(is_answered(&mut second).await);
+        second.write_all(&REQUEST[..10]).await.unwrap();
+        for mut stream in [silent, half, second] {
+            let mut rest = Vec::new();
+            let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+            // With or without an error: it is over.
+            drop(end.expect("it is cut off"));
+        }
+        assert!(is_answered(&mut idle).await, "it waited for longer than a head may");
+        served.end().await;
+    }
+}
