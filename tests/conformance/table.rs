@@ -140,14 +140,7 @@ static TABLE: &[Scenario] = &[
     built!("77", "reconcile_known_tasks", Calm, Both, e_reconciliation::match_and_mismatch),
     built!("78", "reconcile_unknown_tasks", Quick, Both, e_reconciliation::all_unknown),
     built!("79", "reconcile_before_agents_are_back", Trio, Json, e_reconciliation::agent_not_back),
-    built!(
-        "80",
-        "reconcile_operations",
-        Trio,
-        Json,
-        e_operations::reconcile,
-        "no operations of resource providers: there are none, and so none that last"
-    ),
+    built!("80", "reconcile_operations", Trio, Json, e_operations::reconcile),
     // F: agents that are cut off, restarted, gone.
     built!("81", "partitioned_agent", Quick, Both, f_partitions::partitioned),
     built!("82", "partitioned_agent_returns", Quick, Both, f_partitions::comes_back),

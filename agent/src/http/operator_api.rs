@@ -96,6 +96,9 @@ async fn reply(app: &Arc<Inner>, call: Call) -> Result<Reply, Refusal> {
             answer.get_flags = Some(response::GetFlags { flags });
         }),
         Type::GetMetrics => {
+            if call.get_metrics.is_none() {
+                return Err(Refusal::bad_request("expecting 'get_metrics' to be present"));
+            }
             let metric = |(name, value)| v1::Metric { name: Some(name), value: Some(value) };
             let metrics = metrics::all(app).await?.into_iter().map(metric).collect();
             message(response::Type::GetMetrics, |answer| {

@@ -72,10 +72,16 @@ async fn every_read_answers_in_both_encodings() {
     ];
     for read in reads {
         let name = read.as_str_name();
-        let answer = ask(&rig, json!({"type": name})).await;
+        let mut asked = json!({"type": name});
+        if read == Type::GetMetrics {
+            asked["get_metrics"] = json!({});
+        }
+        let answer = ask(&rig, asked).await;
         assert_eq!(answer["type"], name);
         assert!(answer[name.to_lowercase()].is_object(), "{answer}");
-        let call = tepui_proto::v1::agent::Call { r#type: Some(read.into()), ..Default::default() };
+        let get_metrics = (read == Type::GetMetrics).then(Default::default);
+        let call =
+            tepui_proto::v1::agent::Call { r#type: Some(read.into()), get_metrics, ..Default::default() };
         let protobuf = MediaType::Protobuf.as_str();
         let (status, body) =
             post(&rig, &[("content-type", protobuf), ("accept", protobuf)], call.encode_to_vec()).await;
@@ -91,7 +97,7 @@ async fn every_read_answers_in_both_encodings() {
     let flags = ask(&rig, json!({"type": "GET_FLAGS"})).await;
     let flags = flags["get_flags"]["flags"].as_array().unwrap().clone();
     assert!(flags.contains(&json!({"name": "attributes", "value": "rack:a;zone:3"})), "{flags:?}");
-    let metrics = ask(&rig, json!({"type": "GET_METRICS"})).await;
+    let metrics = ask(&rig, json!({"type": "GET_METRICS", "get_metrics": {}})).await;
     let metrics = metrics["get_metrics"]["metrics"].as_array().unwrap().clone();
     assert!(metrics.contains(&json!({"name": "slave/tasks_running", "value": 1.0})), "{metrics:?}");
 }
@@ -227,6 +233,7 @@ async fn what_is_not_there_or_not_built_is_told_apart() {
         (json!({"type": "LIST_FILES"}), 400),
         (json!({"type": "LIST_FILES", "list_files": {"path": "/nowhere"}}), 404),
         (json!({"type": "READ_FILE", "read_file": {"offset": 0}}), 400),
+        (json!({"type": "GET_METRICS"}), 400),
         (json!({"type": "SET_LOGGING_LEVEL", "set_logging_level": {"level": 1}}), 400),
     ];
     for (call, expected) in cases {

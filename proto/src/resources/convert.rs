@@ -10,7 +10,9 @@ use super::identity::{Disk, Identity, Reservation, ReservationKind, ValueKind};
 use super::millis::Millis;
 use super::ranges::Ranges;
 use crate::role;
-use crate::v1::resource::{AllocationInfo, ReservationInfo, RevocableInfo, SharedInfo, reservation_info};
+use crate::v1::resource::{
+    AllocationInfo, ReservationInfo, RevocableInfo, SharedInfo, disk_info, reservation_info,
+};
 use crate::v1::value::{self, Type};
 use crate::v1::{Label, Labels, Resource, ResourceProviderId};
 
@@ -95,6 +97,9 @@ fn read(proto: &Resource) -> Result<(Identity, Amount), Problem> {
     if disk.is_some() && name != "disk" {
         return Err(Problem::NotADisk);
     }
+    if let Some(source) = disk.as_ref().and_then(|disk| disk.source.as_ref()) {
+        read_source(source)?;
+    }
     let mut identity = Identity::plain(name, kind);
     identity.reservations = read_reservations(proto)?.into();
     identity.allocation_role = match proto.allocation_info.as_ref().and_then(|info| info.role.as_deref()) {
@@ -113,6 +118,15 @@ fn read(proto: &Resource) -> Result<(Identity, Amount), Problem> {
     }
     let amount = read_amount(proto, &identity)?;
     Ok((identity, amount))
+}
+
+fn read_source(source: &disk_info::Source) -> Result<(), Problem> {
+    use disk_info::source::Type;
+    match source.r#type() {
+        Type::Path | Type::Mount => Ok(()),
+        Type::Block | Type::Raw if source.path.is_none() && source.mount.is_none() => Ok(()),
+        Type::Block | Type::Raw | Type::Unknown => Err(Problem::BadDiskSource),
+    }
 }
 
 fn read_amount(proto: &Resource, identity: &Identity) -> Result<Amount, Problem> {
@@ -194,6 +208,7 @@ fn read_old_reservation(proto: &Resource) -> Result<Vec<Reservation>, Problem> {
         (role::ANY, None) => Ok(Vec::new()),
         (role::ANY, Some(_)) => Err(Problem::ReservedForNobody),
         (role, None) => Ok(vec![read_reservation(ReservationKind::Static, role, None)?]),
+        (_, Some(info)) if info.r#type.is_some() || info.role.is_some() => Err(Problem::MixedReservation),
         (role, Some(info)) => Ok(vec![read_reservation(ReservationKind::Dynamic, role, Some(info))?]),
     }
 }

@@ -20,6 +20,18 @@ pub fn both_forms(resource: &Resource) -> Resource {
     shown
 }
 
+/// Takes the old form away where it says the same as the new one, so that what an endpoint has shown can be sent back to one. A
+/// resource whose two forms differ stays as it is, and is refused as any other with two.
+pub fn one_form(resource: &mut Resource) {
+    let [only] = resource.reservations.as_slice() else { return };
+    let dynamic = only.r#type == Some(reservation_info::Type::Dynamic as i32);
+    let old = ReservationInfo { role: None, r#type: None, ..only.clone() };
+    let same_role = resource.role.is_some() && resource.role == only.role;
+    if same_role && resource.reservation == dynamic.then_some(old) {
+        (resource.role, resource.reservation) = (None, None);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +57,32 @@ mod tests {
         assert_eq!(dynamic.reservation.and_then(|one| one.principal).as_deref(), Some("p"));
         let refined = both_forms(&with(vec![reserved("a", Dynamic), reserved("a/b", Dynamic)]));
         assert_eq!((refined.role, refined.reservation), (None, None));
+    }
+
+    #[test]
+    fn what_was_shown_can_be_sent_back() {
+        use reservation_info::Type::{Dynamic, Static};
+        let with = |reservations| Resource { reservations, ..Default::default() };
+        for kind in [Static, Dynamic] {
+            let own = with(vec![reserved("a", kind)]);
+            let mut back = both_forms(&own);
+            assert_ne!(back, own);
+            one_form(&mut back);
+            assert_eq!(back, own);
+            let mut contradiction = Resource { role: Some("b".into()), ..both_forms(&own) };
+            let before = contradiction.clone();
+            one_form(&mut contradiction);
+            assert_eq!(contradiction, before);
+        }
+        let mut other = both_forms(&with(vec![reserved("a", Dynamic)]));
+        other.reservation = Some(ReservationInfo { principal: Some("q".into()), ..Default::default() });
+        let before = other.clone();
+        one_form(&mut other);
+        assert_eq!(other, before);
+        let mut half = with(vec![reserved("a", Dynamic)]);
+        half.role = Some("a".into());
+        let before = half.clone();
+        one_form(&mut half);
+        assert_eq!(half, before, "a dynamic one has a role and a reservation, or neither");
     }
 }

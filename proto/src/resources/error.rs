@@ -63,6 +63,12 @@ pub enum Problem {
     /// A refinement for a role that is not below the previous one.
     #[error("a refined reservation is not for a role below '{0}'")]
     NotASubrole(String),
+    /// `reservation` with what only a member of `reservations` has.
+    #[error("'reservation' has a type or a role, which belong into 'reservations'")]
+    MixedReservation,
+    /// A source of no known type, or with a path where its type has none.
+    #[error("the source of its disk has no known type, or a path or mount that its type does not have")]
+    BadDiskSource,
     /// DiskInfo on something that is no disk.
     #[error("only disk can have DiskInfo")]
     NotADisk,

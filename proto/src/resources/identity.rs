@@ -150,13 +150,16 @@ impl Identity {
         self.reservation_role().is_none_or(|owner| owner == role || role::is_strict_subrole(role, owner))
     }
 
-    /// Persistent volumes, whole disks and raw disks go to one holder as they are or not at all.
+    /// Persistent volumes, whole disks and raw disks that have an id go to one holder as they are or not at all. A PATH is part of
+    /// a disk, and a raw disk without an id a pool of storage: those are divided.
     pub(crate) fn is_indivisible(&self) -> bool {
         use v1::resource::disk_info::source::Type;
         self.disk().is_some_and(|disk| {
             disk.persistence.is_some()
-                || disk.source.as_ref().is_some_and(|source| {
-                    source.id.is_some() || !matches!(source.r#type(), Type::Path | Type::Unknown)
+                || disk.source.as_ref().is_some_and(|source| match source.r#type() {
+                    Type::Mount | Type::Block => true,
+                    Type::Raw => source.id.is_some(),
+                    Type::Path | Type::Unknown => false,
                 })
         })
     }

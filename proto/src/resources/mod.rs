@@ -24,7 +24,7 @@ mod text;
 pub use amount::Amount;
 pub use collection::Resources;
 pub use convert::ReservationFormat;
-pub use endpoint::both_forms;
+pub use endpoint::{both_forms, one_form};
 pub use error::{Problem, ResourceError, TextError};
 pub use identity::{Identity, Reservation, ReservationKind, ValueKind};
 pub use made::{apply_made, base, without_volume};

@@ -210,6 +210,14 @@ mod tests {
             ("gpus:0", ""),
             ("", ""),
             (r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2}}]"#, "cpus:2"),
+            // Static reservations: as text, and in both forms of JSON.
+            ("cpus(web):2;ports(web):[1-2]", "cpus(web):2;ports(web):[1-2]"),
+            (r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"role":"web"}]"#, "cpus(web):2"),
+            (
+                r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":2},
+                    "reservations":[{"type":"STATIC","role":"web"}]}]"#,
+                "cpus(web):2",
+            ),
         ];
         for (text, expected) in cases {
             let resources = Resources::parse(text).unwrap();

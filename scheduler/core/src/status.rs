@@ -4,6 +4,8 @@
 
 use tepui_proto::v1::{self, TaskState, task_status::Reason, task_status::Source};
 
+use crate::conversion::modernise;
+
 /// What a master has to say about a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict<'a> {
@@ -42,8 +44,11 @@ pub fn time_info(wall_ms: u64) -> v1::TimeInfo {
     v1::TimeInfo { nanoseconds: Some(i64::try_from(wall_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)) }
 }
 
-/// Returns the part of a task that masters keep while it lives, in state STAGING.
+/// Returns the part of a task that masters keep while it lives, in state STAGING. Its reservations are stacks, however they were
+/// written.
 pub fn task_view(info: &v1::TaskInfo, framework_id: &v1::FrameworkId) -> v1::Task {
+    let mut resources = info.resources.clone();
+    resources.iter_mut().for_each(modernise);
     v1::Task {
         name: info.name.clone(),
         task_id: info.task_id.clone(),
@@ -51,7 +56,7 @@ pub fn task_view(info: &v1::TaskInfo, framework_id: &v1::FrameworkId) -> v1::Tas
         executor_id: info.executor.as_ref().and_then(|executor| executor.executor_id.clone()),
         agent_id: info.agent_id.clone(),
         state: Some(TaskState::TaskStaging as i32),
-        resources: info.resources.clone(),
+        resources,
         labels: info.labels.clone(),
         discovery: info.discovery.clone(),
         container: info.container.clone(),

@@ -179,6 +179,7 @@ fn of(kind: Answer) -> Message {
 /// Calls with a member of their own need it.
 fn check_member(kind: Type, call: &Call) -> Result<(), Refusal> {
     let present = match kind {
+        Type::GetMetrics => call.get_metrics.is_some(),
         Type::SetLoggingLevel => call.set_logging_level.is_some(),
         Type::ListFiles => call.list_files.is_some(),
         Type::ReadFile => call.read_file.is_some(),

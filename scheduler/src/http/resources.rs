@@ -4,6 +4,7 @@
 use axum::extract::Request;
 use axum::response::Response;
 use tepui_proto::MediaType;
+use tepui_proto::resources::one_form;
 use tepui_proto::v1::offer::Operation;
 use tepui_proto::v1::offer::operation::{
     Create, Destroy, GrowVolume, Reserve, ShrinkVolume, Type, Unreserve,
@@ -39,11 +40,12 @@ pub(crate) async fn handle(
     answer::reply(MediaType::Json, app.handle.operator(call, principal, None).await)
 }
 
-/// Reads an array of resources in JSON.
+/// Reads an array of resources in JSON; they may be as another endpoint has shown them, with both forms of a reservation.
 fn list(field: &str, text: &str) -> Result<Vec<Resource>, Refusal> {
     let bad =
         |why: String| Refusal::bad_request(format!("'{field}' is not a list of resources in JSON: {why}"));
-    let list: Vec<Resource> = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let mut list: Vec<Resource> = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    list.iter_mut().for_each(one_form);
     match list.iter().find_map(WireMessage::missing) {
         Some(missing) => Err(bad(format!("required field '{missing}' is not set"))),
         None => Ok(list),
@@ -107,6 +109,9 @@ mod tests {
             [{"type":"DYNAMIC","role":"web","principal":"me"}]}]"#;
         let read = list("resources", text).unwrap();
         assert_eq!(read[0].reservations[0].role(), "web");
+        let shown = serde_json::to_string(&[tepui_proto::resources::both_forms(&read[0])]).unwrap();
+        assert!(shown.contains("\"reservation\":"), "{shown}");
+        assert_eq!(list("resources", &shown).unwrap(), read, "what was shown can be sent back");
         for bad in ["", "{}", "[{", "[1]", r#"[{"name":"cpus"}]"#, r#"[{"type":"SCALAR"}]"#] {
             let refusal = format!("{:?}", list("resources", bad).unwrap_err());
             assert!(refusal.contains("'resources'"), "{bad}: {refusal}");

@@ -149,6 +149,7 @@ pub(crate) async fn operator_calls(cx: &mut Context) -> anyhow::Result<()> {
     let typeless = master::Call::default();
     cx.http.post(&master, path, &[], &typeless).await?.refuses(400)?;
     for kind in [
+        Type::GetMetrics,
         Type::Teardown,
         Type::MarkAgentGone,
         Type::ReadFile,

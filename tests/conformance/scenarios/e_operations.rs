@@ -4,11 +4,12 @@ use tepui_proto::v1;
 use tepui_proto::v1::OperationState;
 use tepui_proto::v1::framework_info::capability::Type::ReservationRefinement;
 
+use super::f_fates::renew;
 use super::f_partitions::active_agents;
 use super::g_failover::{kill_leader, resubscribe};
 use crate::conformance::Context;
 use crate::conformance::wire::Framework;
-use crate::conformance::wire::messages::{Named, able, accept, in_roles, lasting};
+use crate::conformance::wire::messages::{Named, able, accept, in_roles, lasting, mark_gone};
 use crate::conformance::wire::operations::{
     acknowledge_operation, named, reconcile_operations, reserve, reserved,
 };
@@ -30,16 +31,27 @@ async fn expect(framework: &mut Framework, agent: &str, state: OperationState) -
 }
 
 pub(crate) async fn reconcile(cx: &mut Context) -> anyhow::Result<()> {
-    use OperationState::{OperationFinished, OperationRecovering, OperationUnknown, OperationUnreachable};
+    use OperationState::{
+        OperationFinished, OperationGoneByOperator, OperationPending, OperationRecovering, OperationUnknown,
+        OperationUnreachable,
+    };
     let info = able(in_roles(lasting("asks"), &["web"]), &[ReservationRefinement]);
     let mut framework = cx.subscribe(info.clone()).await?;
     let offer = framework.offer().await?;
     let agent = offer.agent_id.named().to_owned();
     let index = cx.agent_index(&agent).await?;
-    framework
-        .call(accept(&[&offer], vec![named("one", reserve(vec![reserved("cpus", 0.5, "web")]))]))
-        .await?;
-    let told = framework.operation("one", 0).await?;
+    // As long as nobody can commit it, an operation is pending.
+    let leader = cx.leader().await?;
+    let masters = cx.cluster.masters();
+    let followers: Vec<usize> = (0..masters.len()).filter(|index| masters[*index] != leader).collect();
+    followers.iter().for_each(|follower| cx.cluster.pause_master(*follower));
+    let operations = vec![named("one", reserve(vec![reserved("cpus", 0.5, "web")]))];
+    framework.call(accept(&[&offer], operations)).await?;
+    let pending = ask(&mut framework, "one", &agent).await;
+    followers.iter().for_each(|follower| cx.cluster.resume_master(*follower));
+    let pending = pending?;
+    anyhow::ensure!(pending.state() == OperationPending, "{pending:?}");
+    let told = framework.operation("one", 1).await?;
     anyhow::ensure!(told.state() == OperationFinished && told.uuid.is_some(), "{told:?}");
     let status = ask(&mut framework, "one", &agent).await?;
     anyhow::ensure!(status.state() == OperationFinished, "{status:?}");
@@ -77,5 +89,11 @@ pub(crate) async fn reconcile(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = resubscribe(cx, &leader, &framework.id, info).await?;
     expect(&mut framework, &agent, OperationRecovering).await?;
     cx.cluster.start_agent(index)?;
-    framework.tear_down().await
+    active_agents(cx, 2).await?;
+    expect(&mut framework, &agent, OperationUnknown).await?;
+    // And of one that is gone for good, so are its operations.
+    cx.operate(&mark_gone(&agent)).await?.expect(200)?.empty()?;
+    expect(&mut framework, &agent, OperationGoneByOperator).await?;
+    framework.tear_down().await?;
+    renew(cx, index).await
 }

@@ -37,7 +37,8 @@ async fn place(cx: &Context) -> anyhow::Result<(Framework, Place)> {
 }
 
 fn call(kind: Type) -> Call {
-    Call { r#type: Some(kind.into()), ..Default::default() }
+    let get_metrics = (kind == Type::GetMetrics).then(Default::default);
+    Call { r#type: Some(kind.into()), get_metrics, ..Default::default() }
 }
 
 pub(crate) async fn operator_api(cx: &mut Context) -> anyhow::Result<()> {

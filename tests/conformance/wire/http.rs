@@ -164,7 +164,10 @@ impl Http {
         address: &str,
         kind: master::call::Type,
     ) -> anyhow::Result<master::Response> {
-        self.operator(address, &master::Call { r#type: Some(kind as i32), ..Default::default() }).await
+        // The one read whose member must be there, though nothing in it must.
+        let get_metrics = (kind == master::call::Type::GetMetrics).then(Default::default);
+        let call = master::Call { r#type: Some(kind as i32), get_metrics, ..Default::default() };
+        self.operator(address, &call).await
     }
 }
 

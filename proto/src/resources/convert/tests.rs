@@ -20,6 +20,7 @@ fn with(mut resource: Value, key: &str, value: Value) -> Value {
 #[test]
 fn broken_rules_are_named() {
     let dynamic = |role: &str| json!({"type": "DYNAMIC", "role": role});
+    let disk = |source: Value| with(scalar("disk", 1.0), "disk", json!({ "source": source }));
     let cases = [
         (json!({"type": "SCALAR", "scalar": {"value": 1}}), Problem::NoName),
         (with(scalar("", 1.0), "name", json!("")), Problem::NoName),
@@ -69,6 +70,41 @@ fn broken_rules_are_named() {
             with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("b")])),
             Problem::NotASubrole("a".into()),
         ),
+        (
+            with(with(scalar("cpus", 1.0), "role", json!("a")), "reservation", json!({"type": "DYNAMIC"})),
+            Problem::MixedReservation,
+        ),
+        (
+            with(with(scalar("cpus", 1.0), "role", json!("a")), "reservation", json!({"role": "a"})),
+            Problem::MixedReservation,
+        ),
+        (
+            with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("a")])),
+            Problem::NotASubrole("a".into()),
+        ),
+        (
+            with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("a/b"), dynamic("a/c")])),
+            Problem::NotASubrole("a/b".into()),
+        ),
+        (
+            with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("a/b"), dynamic("a")])),
+            Problem::NotASubrole("a/b".into()),
+        ),
+        (
+            with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("ab")])),
+            Problem::NotASubrole("a".into()),
+        ),
+        (
+            with(scalar("cpus", 1.0), "reservations", json!([dynamic("a"), dynamic("*")])),
+            Problem::ReservedForNobody,
+        ),
+        (
+            with(with(scalar("cpus", 1.0), "reservation", json!({})), "reservations", json!([dynamic("a")])),
+            Problem::TwoReservationForms,
+        ),
+        (disk(json!({"type": "RAW", "path": {"root": "/a"}})), Problem::BadDiskSource),
+        (disk(json!({"type": "BLOCK", "mount": {"root": "/a"}})), Problem::BadDiskSource),
+        (disk(json!({"type": "UNKNOWN"})), Problem::BadDiskSource),
         (with(scalar("mem", 1.0), "disk", json!({})), Problem::NotADisk),
         (with(scalar("disk", 1.0), "shared", json!({})), Problem::NotShareable),
     ];
@@ -194,4 +230,91 @@ fn allocation_and_reservation() {
         labels: Vec::new(),
     };
     assert_eq!(plain.unreserved().reserve(&reservation).to_string(), "cpus(web, dynamic):2");
+}
+
+#[test]
+fn a_stack_grows_by_a_stricter_role_each_time() {
+    let level = |kind: &str, role: &str| json!({"type": kind, "role": role, "principal": "p"});
+    let stack = json!([level("STATIC", "a"), level("DYNAMIC", "a/b"), level("DYNAMIC", "a/b/c")]);
+    let whole = list(&json!([with(scalar("cpus", 1.0), "reservations", stack)]));
+    let resources = Resources::from_proto(&whole).unwrap();
+    let (identity, _) = resources.iter().next().unwrap();
+    assert!(identity.is_refined() && identity.is_dynamically_reserved());
+    assert_eq!(identity.reservation_role(), Some("a/b/c"));
+    assert_eq!(resources.to_proto(), whole);
+    // A stack that differs anywhere is another resource.
+    let other = json!([level("STATIC", "a"), level("DYNAMIC", "a/x"), level("DYNAMIC", "a/x/c")]);
+    let other = list(&json!([with(scalar("cpus", 1.0), "reservations", other)]));
+    assert!(!resources.contains(&Resources::from_proto(&other).unwrap()));
+}
+
+#[test]
+fn one_that_is_below_half_a_thousandth_is_nothing_and_from_there_on_it_is_one() {
+    let read = |value: f64| Resources::from_proto(&list(&json!([scalar("x", value)])));
+    for (value, millis) in [
+        (0.0, 0),
+        (-0.0, 0),
+        (0.0005, 1),
+        (0.001_499, 1),
+        (0.0015, 2),
+        (0.1 + 0.2, 300),
+        (1e12, 1_000_000_000_000_000),
+    ] {
+        assert_eq!(read(value).unwrap().scalar("x"), Millis(millis), "{value}");
+    }
+    for bad in [0.000_499_999, 5e-324, -0.0004, -1.0, 1.1e12, f64::MAX] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+    // Whole GPUs in thousandths: what rounds to a whole one is one.
+    let gpus = |value: f64| Resources::from_proto(&list(&json!([scalar("gpus", value)])));
+    assert_eq!(gpus(2.0).unwrap().scalar("gpus"), Millis(2000));
+    assert_eq!(gpus(1.000_4).unwrap().scalar("gpus"), Millis(1000));
+    assert_eq!(gpus(1.001).unwrap_err().problem, Problem::PartOfGpu);
+}
+
+#[test]
+fn ranges_and_sets_may_overlap_in_two_resources_but_not_in_one() {
+    let range = |begin: u64, end: u64| json!({"begin": begin, "end": end});
+    let ports = |ranges: Value| json!({"name": "ports", "type": "RANGES", "ranges": {"range": ranges}});
+    let set = |items: Value| json!({"name": "zones", "type": "SET", "set": {"item": items}});
+    let sum = list(&json!([
+        ports(json!([range(8, 9), range(1, 3), range(4, 4)])),
+        ports(json!([range(3, 6)])),
+        set(json!(["a", "b"])),
+        set(json!(["b", "c"])),
+    ]));
+    assert_eq!(Resources::from_proto(&sum).unwrap().to_string(), "ports:[1-6, 8-9];zones:{a, b, c}");
+    for bad in [
+        ports(json!([range(1, 3), range(3, 3)])),
+        ports(json!([range(1, 9), range(2, 3)])),
+        ports(json!([range(1, 1), range(1, 1)])),
+        set(json!(["a", "b", "a"])),
+    ] {
+        assert!(Resources::from_proto(&list(&json!([bad]))).is_err(), "{bad}");
+    }
+    let last = ports(json!([range(u64::MAX, u64::MAX), range(0, u64::MAX - 1)]));
+    assert_eq!(Resources::from_proto(&list(&json!([last]))).unwrap().ports().iter().count(), 1);
+}
+
+#[test]
+fn disks_are_divided_as_their_source_allows() {
+    let of = |source: Value, size: f64| {
+        let one = with(scalar("disk", size), "disk", json!({ "source": source }));
+        Resources::from_proto(&list(&json!([one]))).unwrap()
+    };
+    let path = json!({"type": "PATH", "path": {"root": "/a"}});
+    let named = json!({"type": "PATH", "path": {"root": "/a"}, "id": "i"});
+    let pool = json!({"type": "RAW", "profile": "fast"});
+    for source in [path, named, pool] {
+        let (whole, part) = (of(source.clone(), 10.0), of(source.clone(), 4.0));
+        assert_eq!(whole.checked_sub(&part), Some(of(source, 6.0)));
+    }
+    let mount = json!({"type": "MOUNT", "mount": {"root": "/m"}});
+    let block = json!({"type": "BLOCK", "id": "b"});
+    let raw = json!({"type": "RAW", "id": "r", "profile": "fast"});
+    for source in [mount, block, raw] {
+        let (whole, part) = (of(source.clone(), 10.0), of(source.clone(), 4.0));
+        assert_eq!(whole.checked_sub(&part), None, "{source}");
+        assert_eq!((whole.clone() + &whole).to_proto().len(), 2, "{source}");
+    }
 }

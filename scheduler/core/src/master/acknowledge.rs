@@ -34,17 +34,30 @@ impl Master {
         {
             return Err(format!("'agent_id' is '{agent}' but the task is on agent '{}'", record.agent_id()));
         }
-        if known.is_some() && self.last_uuid(key).is_none_or(|last| last != uuid) {
-            // Of an update that an earlier leader forwarded and this one has not seen: it may be the end of the task, which
-            // nobody would know of if the agent forgot it now. The agent repeats what is still open.
-            return Err("'uuid' is not that of the last update that was forwarded".to_owned());
+        let last = self.last_uuid(key).is_some_and(|last| last == uuid);
+        if known.is_some() && !last {
+            if self.told_state(key).is_none() {
+                return Err("no update of the task was forwarded by this master".to_owned());
+            }
+            if self.newest_state(key).is_some_and(TaskState::is_terminal) {
+                // Of an update that an earlier leader forwarded and this one has not seen: it may be the end of the task, which
+                // nobody would know of if the agent forgot it now. The agent repeats what is still open.
+                return Err("'uuid' is not that of the last update that was forwarded".to_owned());
+            }
         }
-        let ends = self.told_state(key).is_some_and(TaskState::is_terminal);
-        if ends && known.is_some() {
+        if last && known.is_some() && self.told_state(key).is_some_and(TaskState::is_terminal) {
             self.report_acknowledgement(acknowledgement);
         } else {
             self.pass_on(acknowledgement);
         }
         Ok(())
+    }
+
+    /// Returns the newest state that the agent has named, whether or not the framework was told of it yet.
+    fn newest_state(&self, key: &TaskKey) -> Option<TaskState> {
+        match self.reports.seen(key) {
+            Some(seen) => Some(seen.latest),
+            None => self.registry.tasks.get(key).map(|record| record.state()),
+        }
     }
 }

@@ -79,7 +79,9 @@ fn members(call: &Call, known: Type) -> Result<(), Rejection> {
         }
         Type::AcknowledgeOperationStatus => {
             let it = call.acknowledge_operation_status.as_ref();
-            uuid("acknowledge_operation_status.uuid", it.and_then(|it| it.uuid.as_deref()))
+            uuid("acknowledge_operation_status.uuid", it.and_then(|it| it.uuid.as_deref()))?;
+            let agent = it.and_then(|it| it.agent_id.as_ref()).map(v1::AgentId::value);
+            id("acknowledge_operation_status.agent_id", agent)
         }
         Type::UpdateFramework => {
             let info = call.update_framework.as_ref().and_then(|update| update.framework_info.as_ref());
@@ -216,5 +218,27 @@ mod tests {
         body.uuid = None;
         acknowledge.acknowledge = Some(body);
         assert!(reason(&acknowledge).contains("acknowledge.uuid"));
+    }
+
+    #[test]
+    fn an_acknowledged_operation_has_an_agent() {
+        let mut acknowledge = of(Type::AcknowledgeOperationStatus);
+        let body = v1::scheduler::call::AcknowledgeOperationStatus {
+            agent_id: Some(v1::AgentId { value: Some("a".into()) }),
+            uuid: Some(Bytes::from_static(b"0123456789abcdef")),
+            operation_id: Some(v1::OperationId { value: Some("o".into()) }),
+            ..Default::default()
+        };
+        acknowledge.acknowledge_operation_status = Some(body.clone());
+        assert_eq!(call(&acknowledge), Ok(()));
+        let without = v1::scheduler::call::AcknowledgeOperationStatus { agent_id: None, ..body.clone() };
+        acknowledge.acknowledge_operation_status = Some(without);
+        assert_eq!(reason(&acknowledge), "'acknowledge_operation_status.agent_id' is not set");
+        let short = v1::scheduler::call::AcknowledgeOperationStatus {
+            uuid: Some(Bytes::from_static(b"short")),
+            ..body
+        };
+        acknowledge.acknowledge_operation_status = Some(short);
+        assert!(reason(&acknowledge).contains("acknowledge_operation_status.uuid"));
     }
 }

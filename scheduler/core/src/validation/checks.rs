@@ -68,15 +68,28 @@ fn port(field: &str, number: u32) -> Result<(), Rejection> {
     Err(Rejection::new(format!("'{field}.port' is {number}, not a port")))
 }
 
-/// Checks that a container has what its type asks for.
+/// Checks that a container has what its type asks for, and that each of its volumes comes from one place.
 pub(crate) fn container(field: &str, container: &ContainerInfo) -> Result<(), Rejection> {
     use container_info::Type;
+    for volume in &container.volumes {
+        let places = [volume.host_path.is_some(), volume.image.is_some(), volume.source.is_some()];
+        if places.iter().filter(|place| **place).count() != 1 {
+            return Err(Rejection::new(format!(
+                "'{field}.volumes' has one with none or several of host_path, image and source"
+            )));
+        }
+    }
     match container.r#type() {
         Type::Docker if container.docker.is_none() => {
             Err(Rejection::new(format!("'{field}.docker' is not set")))
         }
         Type::Docker | Type::Mesos => Ok(()),
     }
+}
+
+/// Whether a container says how cgroups are shared with its parent; the default is to share them.
+pub(crate) fn share_cgroups(container: Option<&ContainerInfo>) -> Option<bool> {
+    container?.linux_info.as_ref()?.share_cgroups
 }
 
 /// Checks a check and its spans.
@@ -195,6 +208,20 @@ mod tests {
         let odd = health_check::HttpCheckInfo { scheme: Some("ftp".into()), ..http };
         let odd = HealthCheck { http: Some(odd), ..typed };
         assert!(reason(health_check("health_check", &odd)).contains("scheme"));
+    }
+
+    #[test]
+    fn volumes_of_containers_come_from_one_place() {
+        let of = |volume: v1::Volume| ContainerInfo {
+            r#type: Some(container_info::Type::Mesos as i32),
+            volumes: vec![volume],
+            ..Default::default()
+        };
+        let path = v1::Volume { host_path: Some("/a".into()), ..Default::default() };
+        assert_eq!(container("container", &of(path.clone())), Ok(()));
+        assert!(reason(container("container", &of(v1::Volume::default()))).contains("container.volumes"));
+        let two = v1::Volume { image: Some(v1::Image::default()), ..path };
+        assert!(reason(container("container", &of(two))).contains("several"));
     }
 
     #[test]

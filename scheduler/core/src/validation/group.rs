@@ -8,9 +8,9 @@ use tepui_proto::resources::{Millis, Resources};
 use tepui_proto::v1::{self, ExecutorInfo, TaskInfo, executor_info};
 use tepui_proto::wire::WireMessage;
 
-use super::Rejection;
 use super::task::{self, CheckedTask, TaskContext};
-use crate::registry::without_data;
+use super::{Rejection, checks};
+use crate::abridged::same_executor;
 
 /// What a group is judged against.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct GroupContext<'a> {
     pub executor: Option<&'a ExecutorInfo>,
     /// For each task whether the framework has an active or unreachable one of its id.
     pub id_in_use: &'a [bool],
+    /// Whether the tasks that the executor has already share their cgroups with it; nothing if it has none.
+    pub share_cgroups: Option<bool>,
 }
 
 /// Checks the tasks of a LAUNCH_GROUP, which carry its executor unless they have one of their own.
@@ -43,6 +45,9 @@ pub fn group(tasks: &[TaskInfo], context: &GroupContext<'_>) -> Result<Vec<Check
         let context = TaskContext { id_in_use, ..context.task.clone() };
         checked.push(member(task, &executor, &needs, &context).map_err(named)?);
     }
+    alike(tasks, context.share_cgroups)?;
+    let sum = checked.iter().map(|task| &task.resources).sum::<Resources>() + &needs;
+    task::unmixed("resources' of the tasks and 'executor.resources", &sum)?;
     // The executor is paid for with the first task.
     if let Some(first) = checked.first_mut().filter(|_| context.task.live_executor.is_none()) {
         first.resources += &needs;
@@ -54,7 +59,28 @@ pub fn group(tasks: &[TaskInfo], context: &GroupContext<'_>) -> Result<Vec<Check
             context.task.remaining
         )));
     }
+    // One after the other: a sum hides that two ask for the same port.
+    let mut left = context.task.remaining.clone();
+    for task in &checked {
+        if !left.covers(&task.resources) {
+            return Err(Rejection::new("'resources' of two tasks of the group overlap"));
+        }
+        left = left.less(&task.resources);
+    }
     Ok(checked)
+}
+
+/// All tasks of one executor share their cgroups with it, or none does.
+fn alike(tasks: &[TaskInfo], before: Option<bool>) -> Result<(), Rejection> {
+    let shares = |task: &TaskInfo| checks::share_cgroups(task.container.as_ref()).unwrap_or(true);
+    let mut all = before.into_iter().chain(tasks.iter().map(shares));
+    let first = all.next();
+    if all.all(|one| Some(one) == first) {
+        return Ok(());
+    }
+    Err(Rejection::new(
+        "'container.linux_info.share_cgroups' differs among the tasks of the group or of its executor",
+    ))
 }
 
 fn shared_executor(executor: &mut ExecutorInfo, context: &TaskContext<'_>) -> Result<Resources, Rejection> {
@@ -100,7 +126,7 @@ fn member(
     }
     let mut own_executor = info.executor.clone().unwrap_or_default();
     task::executor(&mut own_executor, context)?;
-    if without_data(&own_executor) != without_data(executor) {
+    if !same_executor(executor, &own_executor) || executor.data != own_executor.data {
         return Err(Rejection::new("'executor' differs from that of the group"));
     }
     info.executor = Some(executor.clone());
@@ -110,9 +136,14 @@ fn member(
         return Err(Rejection::new("'resources' is empty"));
     }
     task::limits(&info, &own)?;
+    if !info.limits.is_empty() && checks::share_cgroups(info.container.as_ref()) != Some(false) {
+        return Err(Rejection::new(
+            "'limits' need 'container.linux_info.share_cgroups' to be false in a task group",
+        ));
+    }
     task::parts(&mut info)?;
     if let Some(command) = &info.command {
-        super::checks::command_parts("command", command)?;
+        checks::command_parts("command", command)?;
     }
     if let Some(container) = &info.container {
         if is_docker(container) {

@@ -57,6 +57,7 @@ fn judge(
         },
         executor,
         id_in_use: &tasks.iter().map(|task| task.name() == "known").collect::<Vec<bool>>(),
+        share_cgroups: None,
     };
     group(&tasks, &context).map_err(|error| error.reason)
 }
@@ -147,7 +148,25 @@ fn what_is_wrong_with_one_member_is_named_with_its_id() {
     let mut ported = default_executor();
     ported.resources.extend(parse("ports:[5-6]"));
     let executor = default_executor();
+    let cgroups = |share: bool| ContainerInfo {
+        linux_info: Some(v1::LinuxInfo { share_cgroups: Some(share), ..Default::default() }),
+        ..mesos(None)
+    };
+    let limits = [("mem".to_owned(), v1::value::Scalar { value: Some(128.0) })];
+    let limited = |container: Option<ContainerInfo>| TaskInfo {
+        limits: limits.iter().cloned().collect(),
+        container,
+        ..member("y")
+    };
+    let with_data = |data: &'static str| ExecutorInfo { data: Some(data.into()), ..default_executor() };
     let table = [
+        (limited(None), "'limits' need"),
+        (limited(Some(mesos(None))), "'limits' need"),
+        (limited(Some(cgroups(true))), "'limits' need"),
+        // The other member shares them.
+        (limited(Some(cgroups(false))), "share_cgroups' differs"),
+        (TaskInfo { executor: Some(with_data("other")), ..member("y") }, "differs from that of the group"),
+        (TaskInfo { name: None, ..member("y") }, "'name'"),
         (member("x"), "'task_id' is in use"),
         (TaskInfo { name: Some("known".into()), ..member("y") }, "'task_id' is in use"),
         (TaskInfo { task_id: None, ..member("y") }, "task_id"),
@@ -175,6 +194,23 @@ fn what_is_wrong_with_one_member_is_named_with_its_id() {
     let overlap = TaskInfo { resources: parse("cpus:1;ports:[6-7]"), ..member("y") };
     assert!(judge(&[overlap], Some(&ported), &left()).unwrap_err().contains("overlap"));
     assert!(judge(&[], Some(&executor), &left()).unwrap_err().contains("no tasks"));
+    let port =
+        |id: &str, ports: &str| TaskInfo { resources: parse(&format!("cpus:1;{ports}")), ..member(id) };
+    let same = [port("x", "ports:[5-7]"), port("y", "ports:[7-9]")];
+    assert!(judge(&same, Some(&executor), &left()).unwrap_err().contains("overlap"));
+    let apart = [port("x", "ports:[5-6]"), port("y", "ports:[7-9]")];
+    assert!(judge(&apart, Some(&executor), &left()).is_ok());
+    let mut revocable = port("y", "ports:[7-9]");
+    revocable.resources[0].revocable = Some(Default::default());
+    let mixed = judge(&[member("x"), revocable], Some(&executor), &left()).unwrap_err();
+    assert!(mixed.contains("mixes revocable"), "{mixed}");
+    let unshared = |id: &str| TaskInfo {
+        task_id: Some(v1::TaskId { value: Some(id.into()) }),
+        ..limited(Some(cgroups(false)))
+    };
+    assert!(judge(&[unshared("x"), unshared("y")], Some(&executor), &left()).is_ok());
+    let sharing = ExecutorInfo { container: Some(cgroups(true)), ..default_executor() };
+    assert!(judge(&[member("x")], Some(&sharing), &left()).unwrap_err().contains("share_cgroups"));
     for good in [
         checked(health_check::Type::Command),
         TaskInfo { executor: Some(executor.clone()), ..member("y") },
@@ -195,4 +231,29 @@ fn members_may_share_a_volume() {
     let left = left() + &Resources::from_proto(std::slice::from_ref(&data)).unwrap();
     let checked = judge(&[with("x"), with("y")], Some(&default_executor()), &left);
     assert!(checked.is_ok(), "{checked:?}");
+}
+
+#[test]
+fn a_group_shares_cgroups_as_the_tasks_do_that_its_executor_has_already() {
+    let executor = default_executor();
+    let task = TaskInfo { executor: Some(executor.clone()), ..member("x") };
+    let info = FrameworkInfo { id: Some(v1::FrameworkId { value: Some("f".into()) }), ..Default::default() };
+    let framework = FrameworkRecord { info: Some(info), ..Default::default() };
+    let judge = |share_cgroups: Option<bool>| {
+        let context = GroupContext {
+            task: TaskContext {
+                framework: &framework,
+                agent_id: &AgentId::from("a"),
+                role: "r",
+                remaining: &left().allocate("r"),
+                id_in_use: false,
+                live_executor: None,
+            },
+            executor: Some(&executor),
+            id_in_use: &[false],
+            share_cgroups,
+        };
+        group(std::slice::from_ref(&task), &context).is_ok()
+    };
+    assert_eq!([None, Some(true), Some(false)].map(judge), [true, true, false]);
 }

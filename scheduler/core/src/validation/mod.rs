@@ -6,6 +6,7 @@
 mod agents;
 mod calls;
 mod checks;
+mod disks;
 mod driver;
 mod framework;
 mod group;

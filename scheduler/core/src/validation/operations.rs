@@ -6,15 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use tepui_proto::ids::validate_id;
 use tepui_proto::resources::{Millis, ReservationKind, Resources};
+use tepui_proto::v1::Resource;
 use tepui_proto::v1::framework_info::capability::Type as Capability;
 use tepui_proto::v1::offer::{Operation, operation};
 use tepui_proto::v1::resource::{ReservationInfo, disk_info, reservation_info};
 use tepui_proto::v1::value::Scalar;
-use tepui_proto::v1::{Resource, volume};
 
-use super::Rejection;
+use super::{Rejection, disks};
 use crate::conversion::{self, less_reserved, without_volume};
 use crate::registry::FrameworkRecord;
 
@@ -158,33 +157,21 @@ fn unreserve(list: &[Resource], asker: Asker<'_>) -> Result<CheckedOperation, Re
 fn create(list: &[Resource], asker: Asker<'_>) -> Result<CheckedOperation, Rejection> {
     let field = "create.volumes";
     let volumes = read(field, list, asker)?;
+    disks::volumes(field, &volumes)?;
     let mut seen = BTreeSet::new();
     for one in &volumes {
         let bad = |problem: &str| Err(Rejection::new(format!("'{field}' has '{}' {problem}", one.name())));
         let disk = one.disk.as_ref();
-        let Some(persistence) = disk.and_then(|disk| disk.persistence.as_ref()) else {
-            return bad("without 'disk.persistence'");
+        let Some((persistence, mount)) =
+            disk.and_then(|disk| disk.persistence.as_ref().zip(disk.volume.as_ref()))
+        else {
+            return bad("without 'disk.persistence' or 'disk.volume'");
         };
-        if let Err(error) = validate_id(persistence.id()) {
-            return bad(&format!("whose 'disk.persistence.id' is not valid: {error}"));
-        }
-        let Some(mount) = disk.and_then(|disk| disk.volume.as_ref()) else {
-            return bad("without 'disk.volume'");
-        };
-        if mount.mode() != volume::Mode::Rw {
-            return bad("whose 'disk.volume.mode' is not RW");
-        }
-        if mount.host_path.is_some() || mount.image.is_some() || mount.source.is_some() {
-            return bad("whose 'disk.volume' has a host_path, an image or a source");
+        if mount.image.is_some() || mount.source.is_some() {
+            return bad("whose 'disk.volume' has an image or a source");
         }
         if mount.container_path().is_empty() {
             return bad("whose 'disk.volume.container_path' is empty");
-        }
-        if one.reservations.is_empty() {
-            return bad("that is not reserved");
-        }
-        if one.revocable.is_some() {
-            return bad("that is revocable");
         }
         if one.shared.is_some() && asker.lacks(Capability::SharedResources) {
             return bad("that is shared, for a framework without SHARED_RESOURCES");
@@ -200,9 +187,7 @@ fn create(list: &[Resource], asker: Asker<'_>) -> Result<CheckedOperation, Rejec
 
 fn destroy(list: &[Resource], asker: Asker<'_>) -> Result<CheckedOperation, Rejection> {
     let volumes = read("destroy.volumes", list, asker)?;
-    if let Some(one) = volumes.iter().find(|one| conversion::volume_name(one).is_none()) {
-        return Err(Rejection::new(format!("'destroy.volumes' has '{}' that is no volume", one.name())));
-    }
+    disks::volumes("destroy.volumes", &volumes)?;
     let converted = volumes.iter().map(without_volume).collect();
     Ok(CheckedOperation { consumed: volumes, converted, usable: true })
 }
@@ -241,9 +226,7 @@ fn shrink(volume: Resource, subtract: Option<&Scalar>) -> Result<CheckedOperatio
 
 fn resizable(field: &str, volume: &Resource) -> Result<(), Rejection> {
     let bad = |problem: &str| Err(Rejection::new(format!("'{field}' {problem}")));
-    if conversion::volume_name(volume).is_none() {
-        return bad("is no volume");
-    }
+    disks::volumes(field, std::slice::from_ref(volume))?;
     if volume.shared.is_some() {
         return bad("is shared");
     }
@@ -276,6 +259,7 @@ fn one(field: &str, resource: Option<&Resource>, asker: Asker<'_>) -> Result<Res
 fn read(field: &str, list: &[Resource], asker: Asker<'_>) -> Result<Vec<Resource>, Rejection> {
     let invalid = |error| Rejection::new(format!("'{field}' is not valid: {error}"));
     let modern = conversion::modern(list).map_err(invalid)?;
+    disks::disks(field, &modern)?;
     if count(field, &modern)?.is_empty() {
         return Err(Rejection::new(format!("'{field}' is empty")));
     }

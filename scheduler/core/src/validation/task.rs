@@ -70,11 +70,18 @@ pub fn task(task: &TaskInfo, context: &TaskContext<'_>) -> Result<CheckedTask, R
         }
         (None, Some(given)) => {
             let needs = executor(given, context)?;
+            if given.r#type() != executor_info::Type::Custom {
+                return Err(Rejection::new("'executor.type' must be CUSTOM for a LAUNCH"));
+            }
             separate(&own, &needs)?;
+            unmixed("resources' and 'executor.resources", &(own.clone() + &needs))?;
             if context.live_executor.is_none() {
                 wanted += &needs;
             }
         }
+    }
+    if checks::share_cgroups(info.container.as_ref()) == Some(false) {
+        return Err(Rejection::new("'container.linux_info.share_cgroups' can be false in a task group only"));
     }
     if !context.remaining.covers(&wanted) {
         return Err(Rejection::new(format!(
@@ -140,17 +147,10 @@ pub(super) fn allocate(field: &str, resources: &mut [v1::Resource], role: &str) 
 pub(super) fn resources(field: &str, list: &[v1::Resource]) -> Result<Resources, Rejection> {
     let parsed = Resources::from_proto(list)
         .map_err(|error| Rejection::new(format!("'{field}' is not valid: {error}")))?;
-    let mut revocable = BTreeSet::new();
+    super::disks::disks(field, list)?;
+    unmixed(field, &parsed)?;
     let mut volumes = BTreeSet::new();
-    for (identity, _) in parsed.iter() {
-        if identity.is_revocable() {
-            revocable.insert(identity.name());
-        }
-    }
     for (identity, amount) in parsed.iter() {
-        if !identity.is_revocable() && revocable.contains(identity.name()) {
-            return Err(Rejection::new(format!("'{field}' mixes revocable and other '{}'", identity.name())));
-        }
         let Some(persistence_id) = identity.persistence_id() else { continue };
         let pieces = match amount {
             Amount::Pieces(pieces) => pieces.values().sum::<u64>(),
@@ -164,15 +164,32 @@ pub(super) fn resources(field: &str, list: &[v1::Resource]) -> Result<Resources,
     Ok(parsed)
 }
 
+/// Of one name, either all is revocable or nothing.
+pub(super) fn unmixed(field: &str, sum: &Resources) -> Result<(), Rejection> {
+    let revocable: BTreeSet<&str> =
+        sum.iter().filter(|(one, _)| one.is_revocable()).map(|(one, _)| one.name()).collect();
+    let mixed = sum.iter().find(|(one, _)| !one.is_revocable() && revocable.contains(one.name()));
+    match mixed {
+        None => Ok(()),
+        Some((one, _)) => {
+            Err(Rejection::new(format!("'{field}' mixes revocable and other '{}'", one.name())))
+        }
+    }
+}
+
 pub(super) fn limits(info: &TaskInfo, own: &Resources) -> Result<(), Rejection> {
     for (name, limit) in &info.limits {
         if name != "cpus" && name != "mem" {
             return Err(Rejection::new(format!("'limits' has '{name}'; only cpus and mem can be limited")));
         }
+        let asked = own.scalar(name);
+        if asked.is_zero() {
+            return Err(Rejection::new(format!("'limits' has '{name}' but 'resources' has none of it")));
+        }
         let limit = limit.value();
-        let unlimited = limit == f64::INFINITY;
-        let enough = Millis::from_f64(limit).is_some_and(|limit| limit >= own.scalar(name));
-        if !unlimited && !enough {
+        // What is beyond counting is beyond what is asked for, and infinity is no limit at all.
+        let enough = Millis::from_f64(limit).map_or(limit > 0.0, |limit| limit >= asked);
+        if !enough {
             return Err(Rejection::new(format!(
                 "'limits' of '{name}' is {limit}, less than the task asks for"
             )));
@@ -217,6 +234,12 @@ pub(super) fn executor(
         }
         Type::Default => {}
         Type::Unknown => return Err(Rejection::new("'executor.type' is not DEFAULT or CUSTOM")),
+    }
+    if let Some(container) = &executor.container {
+        checks::container("executor.container", container)?;
+    }
+    if checks::share_cgroups(executor.container.as_ref()) == Some(true) {
+        return Err(Rejection::new("'executor.container.linux_info.share_cgroups' must not be true"));
     }
     checks::not_negative("executor.shutdown_grace_period", executor.shutdown_grace_period.as_ref())?;
     allocate("executor.resources", &mut executor.resources, context.role)?;

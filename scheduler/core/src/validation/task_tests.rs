@@ -1,6 +1,7 @@
 //! The rules for tasks, one by one.
 
 use tepui_proto::v1::{CommandInfo, DurationInfo, FrameworkInfo};
+use tepui_proto::{MediaType, wire};
 
 use super::*;
 
@@ -85,15 +86,35 @@ fn every_refusal_names_its_field() {
     let elsewhere = v1::resource::AllocationInfo { role: Some("other".into()) };
     let mut allocated = good();
     allocated.resources[0].allocation_info = Some(elsewhere);
-    let mut limited = good();
-    limited.limits.insert("disk".into(), v1::value::Scalar { value: Some(1.0) });
-    let mut low = good();
-    low.limits.insert("cpus".into(), v1::value::Scalar { value: Some(0.5) });
     let mut mixed = good();
     mixed.resources.push(v1::Resource {
         revocable: Some(Default::default()),
         ..Resources::parse("cpus:1").unwrap().to_proto().remove(0)
     });
+    let cgroups = |share: bool| v1::ContainerInfo {
+        r#type: Some(v1::container_info::Type::Mesos as i32),
+        linux_info: Some(v1::LinuxInfo { share_cgroups: Some(share), ..Default::default() }),
+        ..Default::default()
+    };
+    let revocable = |text: &str| {
+        let mut list = parse(text);
+        list.iter_mut().for_each(|one| one.revocable = Some(Default::default()));
+        list
+    };
+    let with_resource = |one: v1::Resource| {
+        let mut info = good();
+        info.resources.push(one);
+        info
+    };
+    let mut host_path = crate::testing::volume(10, "r", "v");
+    host_path.disk.as_mut().unwrap().volume.as_mut().unwrap().host_path = Some("/etc".into());
+    let mut nameless = crate::testing::volume(10, "r", "v");
+    nameless.disk.as_mut().unwrap().persistence = None;
+    let limited = |name: &str, value: f64| {
+        let mut info = good();
+        info.limits.insert(name.into(), v1::value::Scalar { value: Some(value) });
+        info
+    };
     let docker =
         v1::ContainerInfo { r#type: Some(v1::container_info::Type::Docker as i32), ..Default::default() };
     let table = [
@@ -114,8 +135,8 @@ fn every_refusal_names_its_field() {
         (TaskInfo { container: Some(docker), ..good() }, "container.docker"),
         (TaskInfo { check: Some(Default::default()), ..good() }, "check.type"),
         (TaskInfo { health_check: Some(Default::default()), ..good() }, "health_check.type"),
-        (limited, "disk"),
-        (low, "limits"),
+        (limited("disk", 1.0), "disk"),
+        (limited("cpus", 0.5), "limits"),
         (with_executor(ExecutorInfo { command: None, ..custom() }), "executor.command"),
         (with_executor(ExecutorInfo { executor_id: None, ..custom() }), "executor.executor_id"),
         (
@@ -125,6 +146,52 @@ fn every_refusal_names_its_field() {
             }),
             "executor.framework_id",
         ),
+        (
+            with_executor(ExecutorInfo {
+                r#type: Some(executor_info::Type::Default as i32),
+                command: None,
+                ..custom()
+            }),
+            "'executor.type' must be CUSTOM",
+        ),
+        (
+            with_executor(ExecutorInfo { r#type: Some(executor_info::Type::Unknown as i32), ..custom() }),
+            "executor.type",
+        ),
+        (
+            with_executor(ExecutorInfo {
+                shutdown_grace_period: Some(DurationInfo { nanoseconds: Some(-1) }),
+                ..custom()
+            }),
+            "executor.shutdown_grace_period",
+        ),
+        (
+            with_executor(ExecutorInfo { container: Some(cgroups(true)), ..custom() }),
+            "'executor.container.linux_info.share_cgroups'",
+        ),
+        (TaskInfo { container: Some(cgroups(false)), ..good() }, "'container.linux_info.share_cgroups'"),
+        (
+            with_executor(ExecutorInfo {
+                resources: vec![crate::testing::shared(crate::testing::volume(10, "r", "v"))],
+                ..custom()
+            }),
+            "must not be shared",
+        ),
+        (with_executor(ExecutorInfo { resources: revocable("cpus:0.5"), ..custom() }), "mixes revocable"),
+        (with_resource(host_path), "host_path"),
+        (with_resource(nameless), "without 'disk.persistence'"),
+        (
+            TaskInfo {
+                resources: vec![crate::testing::volume(10, "r", "v"), crate::testing::volume(20, "r", "v")],
+                ..good()
+            },
+            "names the volume 'v' twice",
+        ),
+        (limited("gpus", 1.0), "only cpus and mem"),
+        (limited("cpus", f64::NAN), "less than"),
+        (limited("cpus", -1.0), "less than"),
+        (limited("mem", f64::NEG_INFINITY), "less than"),
+        (TaskInfo { resources: parse("mem:64"), ..limited("cpus", 1.0) }, "has none of it"),
         (with_executor(ExecutorInfo { resources: parse("ports:[12-13]"), ..custom() }), "overlap"),
         (with_executor(ExecutorInfo { resources: parse("cpus:3.5"), ..custom() }), "offers have left"),
     ];
@@ -140,10 +207,42 @@ fn an_id_in_use_is_refused() {
 }
 
 #[test]
-fn infinite_limits_are_limits() {
-    let mut info = good();
-    info.limits.insert("mem".into(), v1::value::Scalar { value: Some(f64::INFINITY) });
+fn a_limit_is_what_is_asked_for_or_more_and_may_be_infinite() {
+    for (name, value) in
+        [("mem", f64::INFINITY), ("cpus", f64::INFINITY), ("mem", 64.0), ("cpus", 1.0), ("mem", 1e300)]
+    {
+        let mut info = good();
+        info.limits.insert(name.into(), v1::value::Scalar { value: Some(value) });
+        assert!(judge(&info).is_ok(), "{name} {value}");
+    }
+    // In JSON infinity is a text, both ways.
+    let json = r#"{"name":"t","task_id":{"value":"t"},"agent_id":{"value":"a"},"command":{"value":"true"},
+        "resources":[{"name":"mem","type":"SCALAR","scalar":{"value":64}}],"limits":{"mem":{"value":"Infinity"}}}"#;
+    let info: TaskInfo = wire::decode(MediaType::Json, json.as_bytes()).unwrap();
+    assert_eq!(info.limits["mem"].value(), f64::INFINITY);
     assert!(judge(&info).is_ok());
+    let shown = String::from_utf8(wire::encode(MediaType::Json, &info).to_vec()).unwrap();
+    assert!(shown.contains(r#""limits":{"mem":{"value":"Infinity"}}"#), "{shown}");
+}
+
+#[test]
+fn a_task_may_mount_a_volume_elsewhere_and_read_only() {
+    let mut data = crate::testing::volume(10, "r", "v");
+    let left = Resources::from_proto(&[parse("cpus:1;mem:64;ports:[10-12]"), vec![data.clone()]].concat());
+    let mount = data.disk.as_mut().unwrap().volume.as_mut().unwrap();
+    mount.container_path = Some("elsewhere".into());
+    mount.mode = Some(v1::volume::Mode::Ro as i32);
+    let mut info = good();
+    info.resources.push(data);
+    let context = TaskContext {
+        framework: &framework(),
+        agent_id: &AgentId::from("a"),
+        role: "r",
+        remaining: &left.unwrap().allocate("r"),
+        id_in_use: false,
+        live_executor: None,
+    };
+    assert!(task(&info, &context).is_ok());
 }
 
 #[test]

@@ -210,6 +210,8 @@ async fn metrics_have_the_names_that_dashboards_ask_for() {
         operator(&leader, r#"{"type":"GET_METRICS","get_metrics":{"timeout":{"nanoseconds":1}}}"#).await;
     let listed = asked["get_metrics"]["metrics"].as_array().unwrap();
     assert_eq!(listed.len(), numbers.as_object().unwrap().len());
+    let bare = leader.post_json("/api/v1", r#"{"type":"GET_METRICS"}"#).await;
+    assert_eq!(bare.status().as_u16(), 400, "the member must be there, though nothing in it must");
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ impl Master {
             },
             executor: launch.executor.as_ref(),
             id_in_use: &id_in_use,
+            share_cgroups: self.share_cgroups(fold, tasks.first()),
         };
         match validation::group(&tasks, &context) {
             Ok(checked) => {
@@ -60,6 +61,26 @@ impl Master {
                 }
             }
         }
+    }
+
+    /// Whether the tasks that this one's executor has on the agent share their cgroups with it; nothing if it has none.
+    fn share_cgroups(&self, fold: &Fold, task: Option<&v1::TaskInfo>) -> Option<bool> {
+        let wanted = task?.executor.as_ref()?.executor_id.as_ref()?;
+        let shares = |container: Option<&v1::ContainerInfo>| {
+            container.and_then(|container| container.linux_info.as_ref()?.share_cgroups).unwrap_or(true)
+        };
+        let launches = self.pipeline.launches_on(&fold.agent).filter(|one| one.framework == fold.framework);
+        let mut pending = launches.flat_map(|launch| &launch.tasks).chain(&fold.tasks).map(|one| &one.info);
+        let of_it = |info: &&v1::TaskInfo| {
+            info.executor.as_ref().is_some_and(|one| one.executor_id.as_ref() == Some(wanted))
+        };
+        if let Some(info) = pending.find(of_it) {
+            return Some(shares(info.container.as_ref()));
+        }
+        let mut known = self.registry.tasks_between(&fold.framework, &fold.agent);
+        let known = known
+            .find_map(|record| record.task.as_ref().filter(|task| task.executor_id.as_ref() == Some(wanted)));
+        known.map(|task| shares(task.container.as_ref()))
     }
 
     /// A group is committed in one piece: if it is too long together, its tasks go in without their bytes.

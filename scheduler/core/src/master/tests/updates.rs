@@ -87,6 +87,48 @@ fn other_updates_are_acknowledged_at_once() {
     assert_eq!(harness.order_types(&agent), [Order::Acknowledge]);
 }
 
+/// As Mesos does: which of its updates is still open, the agent knows best.
+#[test]
+fn an_acknowledgement_of_an_earlier_update_reaches_the_agent() {
+    let (mut harness, mut agent, peer) = running();
+    harness.report(&mut agent, "t", TaskState::TaskRunning, uuid(1));
+    let earlier = harness.update(&peer);
+    harness.report(&mut agent, "t", TaskState::TaskKilling, uuid(2));
+    let last = harness.update(&peer);
+    for status in [&earlier, &last] {
+        harness.acknowledge(&peer, status);
+        let orders = harness.orders(&agent);
+        assert_eq!(orders.len(), 1);
+        assert_eq!(orders[0].acknowledge.as_ref().unwrap().uuid, status.uuid);
+    }
+    harness.report(&mut agent, "t", TaskState::TaskFinished, uuid(3));
+    harness.events(&peer);
+    harness.acknowledge(&peer, &earlier);
+    harness.advance(500);
+    assert_eq!(harness.registry.tasks.len(), 1, "the end is not acknowledged");
+}
+
+/// Without a status of which the framework was told, there is nothing that it could acknowledge.
+#[test]
+fn an_acknowledgement_before_any_update_is_dropped() {
+    let mut harness = Harness::new();
+    let (mut agent, peer) = launched(&mut harness);
+    harness.take_launch(&mut agent);
+    let status = v1::TaskStatus {
+        task_id: Some(v1::TaskId { value: Some("t".to_owned()) }),
+        agent_id: Some(agent.id.to_proto()),
+        uuid: Some(uuid(1)),
+        ..Default::default()
+    };
+    assert_eq!(harness.acknowledge(&peer, &status), 202);
+    harness.advance(500);
+    assert_eq!(harness.orders(&agent), []);
+    // Of a task that nobody knows the agent may say what it likes.
+    let unknown = v1::TaskId { value: Some("u".to_owned()) };
+    harness.acknowledge(&peer, &v1::TaskStatus { task_id: Some(unknown), ..status });
+    assert_eq!(harness.order_types(&agent), [Order::Acknowledge]);
+}
+
 #[test]
 fn an_acknowledgement_for_an_absent_agent_is_dropped() {
     let (mut harness, mut agent, peer) = running();
