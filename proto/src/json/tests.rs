@@ -100,6 +100,10 @@ fn numbers_and_booleans_may_be_text() {
     let duration: v1::DurationInfo = read(&json!({"nanoseconds": 9_007_199_254_740_993_i64})).unwrap();
     assert_eq!(duration.nanoseconds(), 9_007_199_254_740_993);
     assert_eq!(written(&duration), r#"{"nanoseconds":9007199254740993}"#);
+    let ports: v1::value::Range =
+        read(&json!({"begin": "18446744073709551614", "end": 18_446_744_073_709_551_615_u64})).unwrap();
+    assert_eq!((ports.begin(), ports.end()), (u64::MAX - 1, u64::MAX));
+    assert_eq!(written(&ports), r#"{"begin":18446744073709551614,"end":18446744073709551615}"#);
     let duration: v1::DurationInfo = read(&json!({"nanoseconds": 5.0})).unwrap();
     assert_eq!(duration.nanoseconds(), 5);
 
@@ -213,6 +217,9 @@ fn a_single_value_is_a_list_of_one_and_nested_lists_are_flat() {
     assert_eq!(subscribe.roles, ["web"]);
     let flags: v1::LinuxInfo = read(&json!({"effective_capabilities": {"capabilities": "CHOWN"}})).unwrap();
     assert_eq!(flags.effective_capabilities.unwrap().capabilities.len(), 1);
+    let flags = json!({"effective_capabilities": {"capabilities": ["CHOWN", "OF_TOMORROW", ["KILL"]]}});
+    let flags: v1::LinuxInfo = read(&flags).unwrap();
+    assert_eq!(flags.effective_capabilities.unwrap().capabilities.len(), 2, "an unknown name is left out");
 }
 
 #[test]
@@ -268,6 +275,10 @@ fn declared_defaults_are_written_unless_deprecated() {
     assert_eq!(shown(written(&v1::Resource::default())), json!({}));
     let role = v1::Resource { role: Some("*".into()), ..Default::default() };
     assert_eq!(shown(written(&role)), json!({"role": "*"}));
+    assert_eq!(
+        shown(written(&v1::CheckInfo::default())),
+        json!({"delay_seconds": 15.0, "interval_seconds": 10.0, "timeout_seconds": 20.0})
+    );
     assert_eq!(
         shown(written(&v1::HealthCheck::default())),
         json!({

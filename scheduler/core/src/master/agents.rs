@@ -98,9 +98,8 @@ impl Master {
     /// Its absence is committed: what does not outlive a connection is lost.
     pub(super) fn agent_left(&mut self, id: &AgentId, outcome: Outcome) {
         let Outcome::Lost(statuses) = outcome else { return };
-        if !statuses.is_empty() {
-            self.holdings.touch(id);
-        }
+        // Executors go without a word.
+        self.holdings.touch(id);
         for (framework, status) in statuses {
             let latest = status.state();
             self.tell(&framework, status, latest);

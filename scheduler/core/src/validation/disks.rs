@@ -94,7 +94,8 @@ mod tests {
         };
         assert_eq!(with(&old), Ok(()));
         let revocable = |one: &mut Resource| one.revocable = Some(RevocableInfo {});
-        let flaws: [(&dyn Fn(&mut Resource), &str); 8] = [
+        type Flaw<'a> = (&'a dyn Fn(&mut Resource), &'a str);
+        let flaws: [Flaw<'_>; 8] = [
             (&|one| one.reservations.clear(), "not reserved"),
             (
                 &|one| {

@@ -157,6 +157,7 @@ async fn first_event(media: MediaType, answer: axum::response::Response) -> Even
 
 /// Calls of the operator API with a member, and a field that the member must have.
 const MEMBERS: &[(&str, Option<&str>)] = &[
+    ("GET_METRICS", None),
     ("SET_LOGGING_LEVEL", Some("level")),
     ("LIST_FILES", Some("path")),
     ("READ_FILE", Some("path")),

@@ -1,5 +1,6 @@
 //! Stories about the leading master, told through the harness.
 
+mod absences;
 mod accept;
 mod admission;
 mod agents;
@@ -24,6 +25,7 @@ mod statuses;
 mod suppression;
 mod updates;
 mod views;
+mod volumes;
 mod walk;
 mod warnings;
 

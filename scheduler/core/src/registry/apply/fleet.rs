@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tepui_proto::v1::{TaskState, TaskStatus, task_status::Reason};
 
 use super::{MAX_GONE_AGENTS, MAX_UNREACHABLE_TASKS, Step};
-use crate::ids::{AgentId, DRIVERS_FRAMEWORK, FrameworkId};
+use crate::ids::{AgentId, DRIVERS_FRAMEWORK, ExecutorKey, FrameworkId};
 use crate::registry::fleet::{ActivateAgent, DrainAgent, DrainRecord, DrainedAgent, MarkGone, PruneAgents};
 use crate::registry::outcome::{Change, Outcome, Refusal};
 use crate::registry::records::{AgentRecord, TaskRecord};
@@ -140,9 +140,7 @@ impl Step<'_> {
     pub(super) fn end_unchecked_tasks_on(&mut self, id: &AgentId) -> Vec<(FrameworkId, TaskStatus)> {
         let mut lost = Vec::new();
         for key in self.tables.tasks_on(id) {
-            let kept = self.tables.frameworks.get(&key.framework).is_none_or(|framework| {
-                framework.internal || framework.info.as_ref().is_some_and(|info| info.checkpoint())
-            });
+            let kept = self.outlives_a_connection(&key.framework);
             let Some(old) = self.tables.tasks.get(&key).cloned().filter(|_| !kept) else { continue };
             let mut new = TaskRecord::clone(&old);
             let told = old.task.as_ref().is_some_and(|task| {
@@ -159,7 +157,21 @@ impl Step<'_> {
             }
             self.finish(&key, &new);
         }
+        // Their executors go along, those without tasks too; whatever still runs the agent names when it is back.
+        let executors: Vec<ExecutorKey> = self.tables.executors_on(id).map(|(key, _)| key.clone()).collect();
+        for key in executors {
+            if !self.outlives_a_connection(&key.framework) {
+                self.tables.put_executor(&key, None);
+            }
+        }
         lost
+    }
+
+    /// Whether what a framework has on an agent outlives the connection of that agent: what is not known to end with it stays.
+    fn outlives_a_connection(&self, framework: &FrameworkId) -> bool {
+        self.tables.frameworks.get(framework).is_none_or(|framework| {
+            framework.internal || framework.info.as_ref().is_some_and(|info| info.checkpoint())
+        })
     }
 
     fn end(&self, record: &mut TaskRecord, aware: bool, ending: Ending) {
