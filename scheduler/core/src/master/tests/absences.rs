@@ -50,7 +50,7 @@ fn a_broken_connection_costs_a_loose_framework_its_executors_too_however_much_it
     assert_eq!(harness.events(&firm), [], "its tasks go on");
     let left: Vec<_> =
         harness.registry.executors_on(&agent.id).map(|(key, _)| key.framework.clone()).collect();
-    assert_eq!(left, [firm.id.clone()]);
+    assert_eq!(left, std::slice::from_ref(&firm.id));
     let held = harness.registry.charges[&agent.id].total.clone();
     assert_eq!(held.scalar("cpus").to_f64(), 1.5);
 }
