@@ -285,6 +285,8 @@ pub struct Config {
     pub cluster: Option<String>,
     /// Region and zone of this master.
     pub domain: Option<tepui_proto::v1::DomainInfo>,
+    /// Whether agents without a domain are refused.
+    pub require_agent_domain: bool,
     /// File with the hosts whose agents may be offered; all without it.
     pub whitelist: Option<PathBuf>,
     pub offers: Offers,
@@ -312,6 +314,10 @@ pub enum ConfigError {
     MinAllocatable(String),
     #[error("domain cannot be used: it needs the name of a region and of a zone")]
     Domain,
+    #[error(
+        "require_agent_domain needs a domain of the master's own: it refuses agents that have one otherwise"
+    )]
+    RequiredDomain,
     #[error("{0} must not be zero")]
     Zero(&'static str),
 }
@@ -336,6 +342,7 @@ impl Config {
             per_framework_metrics: true,
             cluster: None,
             domain: None,
+            require_agent_domain: false,
             whitelist: None,
             offers: Offers::default(),
             raft_timing: Timing::default(),
@@ -371,6 +378,9 @@ impl Config {
         Minimums::parse(&self.offers.min_allocatable_resources).map_err(ConfigError::MinAllocatable)?;
         if self.domain.as_ref().is_some_and(|domain| !is_complete(domain)) {
             return Err(ConfigError::Domain);
+        }
+        if self.require_agent_domain && self.domain.is_none() {
+            return Err(ConfigError::RequiredDomain);
         }
         let timers = &self.timers;
         let intervals = [
@@ -456,7 +466,8 @@ mod tests {
         let good = Config::new(1, "/nowhere");
         good.check().unwrap();
         type Spoil = fn(&mut Config);
-        let cases: [(Spoil, ConfigError); 6] = [
+        let cases: [(Spoil, ConfigError); 7] = [
+            (|c| c.require_agent_domain = true, ConfigError::RequiredDomain),
             (|c| c.authentication.frameworks = true, ConfigError::NoCredentials),
             (|c| c.masters = vec!["2=h:1/2".parse().unwrap()], ConfigError::NotAMaster(1)),
             (

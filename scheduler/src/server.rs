@@ -34,7 +34,7 @@ use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
 use crate::runtime::verbosity::Verbosity;
-use crate::runtime::{events, timers, whitelist};
+use crate::runtime::{events, regions, timers, whitelist};
 use crate::settings;
 use crate::stats::{Changes, Stats};
 use crate::view::master::MESOS_VERSION;
@@ -276,6 +276,7 @@ fn assemble(
     }
     tracker.spawn(operator_events.run(stop.clone()));
     tracker.spawn(Changes::new(board.clone(), stats_feed, role.clone(), stats).run(stop.clone()));
+    tracker.spawn(regions::watch(config.domain.clone(), board.clone(), app.replica.clone(), stop.clone()));
     tracker.spawn(verbosity.run(stop.clone()));
     let hub_stop = stop.clone();
     tracker.spawn(async move { hub.run(hub_stop).await });
@@ -311,6 +312,7 @@ fn identity(info: &Info) -> MasterIdentity {
         version: MESOS_VERSION.to_owned(),
         cluster_id: String::new(),
         domain: None,
+        term: 0,
     }
 }
 

@@ -177,7 +177,7 @@ fn resources(known: &Known, put: &mut impl FnMut(&str, f64) -> Option<f64>) {
 }
 
 /// What the host tells about itself; what it does not tell is left out.
-fn host(numbers: &mut BTreeMap<String, f64>) {
+pub(super) fn host(numbers: &mut BTreeMap<String, f64>) {
     let mut put = |name: &str, number: Option<f64>| {
         if let Some(number) = number {
             numbers.insert(format!("system/{name}"), number);

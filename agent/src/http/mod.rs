@@ -5,6 +5,7 @@
 //! | `/health`, `/version`, `/flags`, `/state`, `/metrics`, `/metrics/snapshot` | the agent itself |
 //! | `/containers`, `/monitor/statistics` | containers and what they use |
 //! | `/files/read`, `/files/browse`, `/files/download`, `/files/debug` | sandboxes, by virtual path or by the directory that `/state` names |
+//! | `/system/stats.json`, `/logging/toggle`, `/help` | what every process of Mesos has |
 //! | `POST /api/v1` | the operator calls of Mesos' agents |
 //! | `POST /api/v1/executor` | the executor API |
 //! | `/tepui/v1/sandbox` | a part of one file of a task |
@@ -27,6 +28,7 @@ mod logging;
 mod metrics;
 mod operator_api;
 mod places;
+mod process;
 mod query;
 mod route;
 mod sandbox_api;
@@ -167,6 +169,9 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
         Route::Download => files::download(app, &query).await,
         Route::Debug => files::debug(app, &query).await,
         Route::Sandbox => sandbox_api::read(app, &query).await,
+        Route::System => Ok(process::system(&query)),
+        Route::Toggle => process::toggle(app, &query),
+        Route::Help => process::help(&path),
     }
 }
 

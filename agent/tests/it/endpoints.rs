@@ -52,6 +52,24 @@ async fn the_agent_describes_itself() {
 }
 
 #[tokio::test]
+async fn the_process_tells_of_its_host_and_its_log_and_gives_help() {
+    let (_master, rig) = with_task().await;
+    let host = rig.get_json("/system/stats.json").await;
+    for name in ["cpus_total", "avg_load_1min", "avg_load_5min", "avg_load_15min", "mem_total_bytes"] {
+        assert!(host[name].is_number(), "{name}: {host}");
+    }
+    assert!(host["mem_free_bytes"].as_f64() <= host["mem_total_bytes"].as_f64());
+    assert_eq!(rig.get("/logging/toggle").await.2, b"0\n");
+    for query in ["level=1", "duration=1secs", "level=-1&duration=1secs", "level=1&duration=soon"] {
+        assert_eq!(rig.get(&format!("/logging/toggle?{query}")).await.0, 400, "{query}");
+    }
+    let help = String::from_utf8(rig.get("/help").await.2).unwrap();
+    assert!(help.contains("/slave(1)/state\n"), "{help}");
+    assert_eq!(rig.get("/help/slave%281%29/state").await.0, 200);
+    assert_eq!(rig.get("/help/nothing").await.0, 404);
+}
+
+#[tokio::test]
 async fn sandboxes_are_read_and_nothing_else() {
     let (_master, rig) = with_task().await;
     let run = "/frameworks/fw/executors/t1/runs/latest";

@@ -24,6 +24,9 @@ pub(super) struct OfferArgs {
     /// Region and zone of this master as DomainInfo in JSON; agents of another region are for region-aware frameworks.
     #[arg(long, value_name = "JSON", value_parser = parse_domain)]
     domain: Option<DomainInfo>,
+    /// Refuse agents without a domain.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    require_agent_domain: bool,
 }
 
 impl OfferArgs {
@@ -39,6 +42,7 @@ impl OfferArgs {
         };
         config.whitelist.clone_from(&self.agent_whitelist);
         config.domain.clone_from(&self.domain);
+        config.require_agent_domain = self.require_agent_domain;
     }
 }
 

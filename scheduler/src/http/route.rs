@@ -35,6 +35,8 @@ pub(crate) enum Route {
     Setting(Setting),
     /// What can be read of files.
     Files(Files),
+    /// About the process itself.
+    Process(Process),
     /// A part of the dashboard.
     Asset(Asset),
 }
@@ -50,11 +52,19 @@ impl Route {
             | Route::Teardown
             | Route::Machines(_)
             | Route::Setting(_)
+            | Route::Process(Process::Logging)
             | Route::Resources(_) => Some(Realm::ReadWrite),
             Route::Events | Route::Metrics | Route::Legacy(_) | Route::Files(_) | Route::Asset(_) => {
                 Some(Realm::ReadOnly)
             }
-            Route::AgentLink | Route::Health | Route::Version | Route::Redirect => None,
+            Route::Process(Process::System | Process::Registry | Process::Constraints) => {
+                Some(Realm::ReadOnly)
+            }
+            Route::AgentLink
+            | Route::Health
+            | Route::Version
+            | Route::Redirect
+            | Route::Process(Process::Help) => None,
         }
     }
 }
@@ -99,6 +109,16 @@ pub(crate) enum Files {
     Debug,
 }
 
+/// What every process of Mesos tells about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    System,
+    Logging,
+    Help,
+    Registry,
+    Constraints,
+}
+
 /// The files of the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asset {
@@ -108,6 +128,7 @@ pub(crate) enum Asset {
 }
 const TABLE: &Table<Route> = &[
     ("", Tail::None, Route::Asset(Asset::Page)),
+    ("allocator(1)/offer_constraints_debug", Tail::Any, Route::Process(Process::Constraints)),
     ("api/v1", Tail::Any, Route::Operator),
     ("api/v1/scheduler", Tail::Any, Route::Scheduler),
     ("create-volumes", Tail::Any, Route::Resources(Resources::CreateVolumes)),
@@ -125,6 +146,9 @@ const TABLE: &Table<Route> = &[
     ("frameworks", Tail::Any, Route::Legacy(Legacy::Frameworks)),
     ("frameworks.json", Tail::Any, Route::Legacy(Legacy::Frameworks)),
     ("health", Tail::Any, Route::Health),
+    ("help", Tail::Any, Route::Process(Process::Help)),
+    ("hierarchical-allocator(1)/offer_constraints_debug", Tail::Any, Route::Process(Process::Constraints)),
+    ("logging/toggle", Tail::Any, Route::Process(Process::Logging)),
     ("machine/down", Tail::Any, Route::Machines(Plain::Down)),
     ("machine/up", Tail::Any, Route::Machines(Plain::Up)),
     ("maintenance/schedule", Tail::Any, Route::Machines(Plain::Schedule)),
@@ -133,6 +157,7 @@ const TABLE: &Table<Route> = &[
     ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
     ("quota", Tail::Any, Route::Setting(Setting::Quota)),
     ("redirect", Tail::None, Route::Redirect),
+    ("registrar(1)/registry", Tail::Any, Route::Process(Process::Registry)),
     ("reserve", Tail::Any, Route::Resources(Resources::Reserve)),
     ("roles", Tail::Any, Route::Legacy(Legacy::Roles)),
     ("roles.json", Tail::Any, Route::Legacy(Legacy::Roles)),
@@ -143,6 +168,7 @@ const TABLE: &Table<Route> = &[
     ("state-summary.json", Tail::Any, Route::Legacy(Legacy::Summary)),
     ("state.json", Tail::Any, Route::Legacy(Legacy::State)),
     ("stats.json", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("system/stats.json", Tail::Any, Route::Process(Process::System)),
     ("tasks", Tail::Any, Route::Legacy(Legacy::Tasks)),
     ("tasks.json", Tail::Any, Route::Legacy(Legacy::Tasks)),
     ("teardown", Tail::Any, Route::Teardown),
@@ -158,12 +184,20 @@ const TABLE: &Table<Route> = &[
 
 /// Finds what answers `path`; `None` is a 404. The process name in front (`/master/state`) makes no difference.
 pub(crate) fn find(path: &str) -> Option<Route> {
+    // The parentheses of a process' name come in either spelling.
+    let path = &path.replace("%28", "(").replace("%29", ")");
     let path = trimmed(path);
     let path = match path.strip_prefix("master") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
         _ => path,
     };
     routes::find(TABLE, path)
+}
+
+/// Every path that is known.
+#[cfg(test)]
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(path, _, _)| *path)
 }
 
 #[cfg(test)]
@@ -209,6 +243,12 @@ mod tests {
             ("/tepui/assets/../app.js", None),
             ("/tepui/v1/events", Some(Route::Events)),
             ("/tepui/v1/events/x", None),
+            ("/registrar(1)/registry", Some(Route::Process(Process::Registry))),
+            ("/registrar%281%29/registry", Some(Route::Process(Process::Registry))),
+            ("/registrar(2)/registry", None),
+            ("/system/stats.json", Some(Route::Process(Process::System))),
+            ("/system", None),
+            ("/help/master/state", Some(Route::Process(Process::Help))),
             ("/nothing/at/all", None),
         ];
         for (path, route) in cases {

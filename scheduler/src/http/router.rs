@@ -12,7 +12,7 @@ use crate::http::fleet::Plain;
 use crate::http::route::{self, Legacy, Route};
 use crate::http::{
     App, agent_link, answer, apart, auth, dashboard, events, files, fleet, gzip, legacy, metrics,
-    operator_api, redirect, resources, scheduler_api, teardown, tepui_api,
+    operator_api, process, redirect, resources, scheduler_api, teardown, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -54,6 +54,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
             legacy::handle(app, Legacy::MaintenanceSchedule, request).await
         }
         Route::Machines(endpoint) => fleet::handle(app, endpoint, request, principal).await,
+        Route::Process(endpoint) => process::handle(app, endpoint, request).await,
         Route::Files(files) => files::handle(app, files, request).await,
         Route::Legacy(endpoint) => legacy::handle(app, endpoint, request).await,
         Route::Setting(setting) => legacy::settings::handle(app, setting, request, principal).await,

@@ -161,9 +161,9 @@ impl Board {
         self.outbox().outcomes.len()
     }
 
-    /// Takes the replica out of service: its state can no longer be trusted.
+    /// Takes the replica out of service: its state can no longer be trusted, or it has no place in this cluster.
     pub(crate) fn fail(&self, reason: String) {
-        tracing::error!(%reason, "the registry cannot go on");
+        tracing::error!(%reason, "this master cannot go on");
         self.fatal.send_replace(Some(reason));
     }
 

@@ -168,6 +168,7 @@ impl EventLoop {
         let identity = MasterIdentity {
             master_id: uuid::Uuid::new_v4().to_string(),
             cluster_id: self.parts.replica.cluster_id().unwrap_or_default(),
+            term: lead.term,
             ..self.parts.identity.clone()
         };
         let registry = self.parts.board.begin_session(&identity.master_id);

@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod handle;
 pub(crate) mod operator_events;
 pub(crate) mod reads;
+pub(crate) mod regions;
 pub(crate) mod registrar;
 pub(crate) mod replica;
 pub(crate) mod role;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tepui_proto::ids::FrameworkId;
+use serde::Serialize;
+use tepui_proto::ids::{AgentId, FrameworkId};
 use tepui_proto::v1::master::response::{GetFrameworks, get_frameworks::Framework};
-use tepui_proto::v1::{Offer, Resource};
+use tepui_proto::v1::{AgentInfo, Offer, Resource};
+use tepui_scheduler_core::allocator::excluded_by_constraints;
 use tepui_scheduler_core::registry::FrameworkRecord;
 use tepui_scheduler_core::{LocalView, Registry};
 
@@ -55,6 +57,35 @@ pub(crate) fn framework(registry: &Registry, record: &FrameworkRecord) -> Framew
         recovered: Some(record.recovered),
         offer_constraints: record.offer_constraints.clone(),
     }
+}
+
+/// What offer constraints keep from each framework, and what it does not want at present.
+#[derive(Serialize)]
+pub(crate) struct Constraints {
+    suppressed_roles: Vec<String>,
+    excluded_by_attribute_constraints: BTreeMap<String, Vec<String>>,
+}
+
+/// The same for all frameworks, by their ids; agents that are given up are not looked at.
+pub(crate) fn constraints(registry: &Registry) -> BTreeMap<String, Constraints> {
+    let there = registry.agents.values().filter(|record| record.unreachable_ms.is_none());
+    let agents: Vec<&AgentInfo> = there.filter_map(|record| record.info.as_ref()).collect();
+    let of = |record: &FrameworkRecord| {
+        let excluded = excluded_by_constraints(
+            record.offer_constraints.as_ref(),
+            &record.roles(),
+            agents.iter().copied(),
+        );
+        let named = |ids: Vec<AgentId>| ids.iter().map(|id| id.as_str().to_owned()).collect();
+        Constraints {
+            suppressed_roles: record.suppressed_roles.clone(),
+            excluded_by_attribute_constraints: excluded
+                .into_iter()
+                .map(|(role, agents)| (role, named(agents)))
+                .collect(),
+        }
+    };
+    registry.frameworks.iter().map(|(id, record)| (id.as_str().to_owned(), of(record))).collect()
 }
 
 /// What live tasks of each framework hold, by one walk over all agents.

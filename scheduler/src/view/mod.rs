@@ -10,6 +10,7 @@ pub(crate) mod frameworks;
 pub(crate) mod maintenance;
 pub(crate) mod master;
 pub(crate) mod operations;
+pub(crate) mod registry;
 pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod tasks;

@@ -36,6 +36,34 @@ fn configs(dir: &Path) -> Vec<Config> {
     masters.iter().map(config).collect()
 }
 
+/// `{"fault_domain": …}` of a region.
+fn domain(region: &str) -> Option<tepui_proto::v1::DomainInfo> {
+    let text = format!(r#"{{"fault_domain":{{"region":{{"name":"{region}"}},"zone":{{"name":"z"}}}}}}"#);
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_in_another_region_than_its_leader_ends_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut configs = configs(dir.path());
+    let stranger = configs.pop().unwrap();
+    let mut servers = Vec::new();
+    for mut config in configs {
+        config.domain = domain("north");
+        servers.push(Server::start(config).await.unwrap());
+    }
+    serving(&servers.iter().collect::<Vec<_>>()).await;
+    let stranger = Server::start(Config { domain: domain("south"), ..stranger }).await.unwrap();
+    let ended = tokio::time::timeout(LONG, stranger.run_until(std::future::pending())).await;
+    let reason = ended.expect("it does not stay").unwrap_err().to_string();
+    assert!(reason.contains("'south'") && reason.contains("'north'"), "{reason}");
+    // Those of one region go on.
+    serving(&servers.iter().collect::<Vec<_>>()).await;
+    for server in servers {
+        server.run_until(std::future::ready(())).await.unwrap();
+    }
+}
+
 /// Reads an event stream until it holds all of `parts`.
 async fn read_until(body: &mut Incoming, parts: &[&str]) -> String {
     let mut seen = String::new();

@@ -183,6 +183,61 @@ pub(crate) async fn tolerant_json(cx: &mut Context) -> anyhow::Result<()> {
     for body in refused {
         cx.post_raw(&kind, body).await?.refuses(400)?;
     }
+    // Each kind of wrong value of the mapping, and the field that the answer names.
+    let named = [
+        (r#"{"type":"NO_CALL","framework_id":{"value":"f"}}"#, "type"),
+        (r#"{"type":null,"framework_id":{"value":"f"}}"#, "type"),
+        (r#"{"type":"KILL","framework_id":{"value":"f"},"kill":[]}"#, "kill"),
+        (r#"{"type":"KILL","framework_id":{"value":"f"},"kill":{"task_id":"t"}}"#, "kill.task_id"),
+        (
+            r#"{"type":"KILL","framework_id":{"value":"f"},"kill":{"task_id":{"value":["t"]}}}"#,
+            "kill.task_id.value",
+        ),
+        (r#"{"type":"KILL","framework_id":{"value":"f"},"kill":{}}"#, "kill.task_id"),
+        (
+            r#"{"type":"ACKNOWLEDGE","framework_id":{"value":"f"},"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"MTIz*A=="}}"#,
+            "acknowledge.uuid",
+        ),
+        (
+            r#"{"type":"ACKNOWLEDGE","framework_id":{"value":"f"},"acknowledge":{"agent_id":{"value":"a"},"task_id":{"value":"t"},"uuid":"MTI"}}"#,
+            "acknowledge.uuid",
+        ),
+        (
+            r#"{"type":"MESSAGE","framework_id":{"value":"f"},"message":{"agent_id":{"value":"a"},"executor_id":{"value":"e"},"data":"_-8="}}"#,
+            "message.data",
+        ),
+        (
+            r#"{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"}],"filters":{"refuse_seconds":"soon"}}}"#,
+            "decline.filters.refuse_seconds",
+        ),
+        (
+            r#"{"type":"DECLINE","framework_id":{"value":"f"},"decline":{"offer_ids":[{"value":"o"},{}]}}"#,
+            "decline.offer_ids[1].value",
+        ),
+        (
+            r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","checkpoint":"yes"}}}"#,
+            "subscribe.framework_info.checkpoint",
+        ),
+        (
+            r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","checkpoint":1}}}"#,
+            "subscribe.framework_info.checkpoint",
+        ),
+        (
+            r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","labels":{"labels":[{"key":1}]}}}}"#,
+            "subscribe.framework_info.labels.labels[0].key",
+        ),
+        (
+            r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"n","capabilities":7}}}"#,
+            "subscribe.framework_info.capabilities",
+        ),
+    ];
+    for (body, field) in named {
+        let answer = cx.post_raw(&kind, body).await?.refuses(400)?.saying(field);
+        answer.map_err(|error| error.context(body))?;
+    }
+    for raw in [&b"{\"type\":\"\xff\"}"[..], b"[]", b"null", b"true", b"7", b"\"KILL\"", b"{} {}"] {
+        cx.post_raw(&kind, Bytes::copy_from_slice(raw)).await?.refuses(400)?;
+    }
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use tepui_proto::v1::scheduler::OfferConstraints;
 use tepui_proto::v1::scheduler::attribute_constraint::selector::{PseudoattributeType, Selector as Wire};
 use tepui_proto::v1::scheduler::attribute_constraint::{self, predicate::Predicate as Told};
 use tepui_proto::v1::scheduler::{AttributeConstraint, offer_constraints::RoleConstraints as Asked};
-use tepui_proto::v1::{Attribute, DomainInfo, value};
+use tepui_proto::v1::{AgentInfo, Attribute, DomainInfo, value};
+
+use crate::ids::{self, AgentId};
 
 /// Constraints of one framework, over all its roles.
 const MAX_CONSTRAINTS: usize = 1_000;
@@ -224,6 +226,25 @@ fn program_size(tree: &Hir) -> usize {
             parts.iter().map(program_size).fold(parts.len() - 1, usize::saturating_add)
         }
     }
+}
+
+/// The agents that a framework's constraints keep from it, for each of these roles of its. A role without constraints keeps none.
+pub fn excluded<'a>(
+    constraints: Option<&OfferConstraints>,
+    roles: &[String],
+    agents: impl Iterator<Item = &'a AgentInfo> + Clone,
+) -> BTreeMap<String, Vec<AgentId>> {
+    // What a framework said was checked when it said it.
+    let compiled = constraints.and_then(|constraints| compile(constraints).ok()).unwrap_or_default();
+    let excluded = |role: &String| {
+        let Some(of_role) = compiled.get(role.as_str()) else { return (role.clone(), Vec::new()) };
+        let shut_out = agents.clone().filter(|info| {
+            let (hostname, domain) = (info.hostname(), info.domain.as_ref());
+            !of_role.admit(&Place { hostname, domain, attributes: &info.attributes })
+        });
+        (role.clone(), shut_out.map(|info| ids::of(info.id.as_ref())).collect())
+    };
+    roles.iter().map(excluded).collect()
 }
 
 impl RoleConstraints {

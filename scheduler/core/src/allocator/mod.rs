@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use tepui_proto::resources::Resources;
 
+pub use constraints::excluded as excluded_by_constraints;
 pub use explain::{Explanation, Group, Reason, RoleView};
 pub use filters::{DEFAULT_REFUSE_MS, MAX_REFUSE_MS, refuse_ms};
 pub use options::{Minimums, Options};

@@ -35,6 +35,8 @@ pub struct Config {
     pub masters: String,
     /// Whether frameworks may run as `root`.
     pub root_submissions: bool,
+    /// Whether agents without a domain are refused.
+    pub require_agent_domain: bool,
     /// A TaskInfo above this size does not enter the log.
     pub max_logged_task_bytes: usize,
     /// Least time between two agents that are given up for their silence; 0 sets no limit.
@@ -69,6 +71,7 @@ impl Default for Config {
             driver_lease_ms: 10_000,
             masters: String::new(),
             root_submissions: true,
+            require_agent_domain: false,
             max_logged_task_bytes: 256 * 1024,
             agent_removal_interval_ms: 0,
             recovery_agent_removal_limit_percent: 100,

@@ -41,6 +41,8 @@ pub struct MasterIdentity {
     pub cluster_id: String,
     /// Region and zone of this master.
     pub domain: Option<v1::DomainInfo>,
+    /// Of raft.
+    pub term: u64,
 }
 
 #[derive(Clone, Debug)]

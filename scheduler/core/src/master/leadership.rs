@@ -56,6 +56,7 @@ impl Master {
             version: me.version.clone(),
             cluster_id: me.cluster_id.clone(),
             domain: me.domain.clone(),
+            term: me.term,
         };
         self.propose(Operation::TakeLead(take), Pending::TakeLead);
     }

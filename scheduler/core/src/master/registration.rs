@@ -42,6 +42,9 @@ impl Master {
         if domain.is_some() && self.identity.domain.is_none() {
             return Err("agent has a domain, but the master has none".to_owned());
         }
+        if domain.is_none() && self.config.require_agent_domain {
+            return Err("agent has no domain, and the master requires one".to_owned());
+        }
         let given: AgentId = ids::of(call.agent_id.as_ref());
         let id = match self.boots.get(told.boot_id()) {
             // It was admitted before and did not hear of it.

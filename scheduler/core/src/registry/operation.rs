@@ -137,6 +137,9 @@ pub struct TakeLead {
     /// Region and zone.
     #[prost(message, optional, tag = "40")]
     pub domain: Option<v1::DomainInfo>,
+    /// Of raft.
+    #[prost(uint64, tag = "41")]
+    pub term: u64,
 }
 
 /// Advances cluster time and nothing else.

@@ -34,6 +34,9 @@ pub struct LeaderRecord {
     /// Region and zone.
     #[prost(message, optional, tag = "40")]
     pub domain: Option<v1::DomainInfo>,
+    /// Of raft, by which a reader can tell whether it is still in office.
+    #[prost(uint64, tag = "41")]
+    pub term: u64,
 }
 
 /// An agent: connected, disconnected or unreachable.

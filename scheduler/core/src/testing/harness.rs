@@ -113,6 +113,7 @@ impl Harness {
             version: "1.11.0".to_owned(),
             cluster_id: "cluster".to_owned(),
             domain: self.domain.clone(),
+            term: u64::from(self.leaderships),
         };
         let registry = self.registry.clone();
         self.input(Input::Elected { registry, identity, seed: [self.leaderships; 32] });

@@ -10,6 +10,7 @@ mod contract_values;
 mod fixture;
 mod metrics;
 mod plain;
+mod process;
 mod rate;
 mod reads;
 mod shown;

@@ -12,7 +12,7 @@ use tepui_scheduler_core::registry::{AgentRecord, FrameworkRecord, TaskRecord};
 use super::fixture::{Fixture, json, text};
 
 /// One framework in a nested role with one running task on one agent.
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     let id = |value: &str| Some(v1::FrameworkId { value: Some(value.into()) });
     let agent_id = Some(v1::AgentId { value: Some("a-1".into()) });
     let framework = FrameworkRecord {

@@ -305,6 +305,20 @@ fn other_regions_are_for_those_who_know_regions() {
 }
 
 #[test]
+fn agents_without_a_domain_can_be_refused() {
+    let mut h = Harness::new();
+    h.domain = domain("north");
+    h.elect();
+    let mut agent = h.agent("cpus:1;mem:64");
+    h.config.require_agent_domain = true;
+    h.elect();
+    h.send_register(&mut agent);
+    assert!(h.is_closed(agent.connection), "it has no domain");
+    agent.info.domain = domain("south");
+    h.register(&mut agent);
+}
+
+#[test]
 fn hosts_that_are_not_listed_are_not_offered() {
     let mut h = Harness::new();
     let agent = h.agent("cpus:1;mem:64");

@@ -116,6 +116,7 @@ impl Step<'_> {
             since_ms: tables.cluster_ms,
             elected_wall_ms: tables.wall_ms,
             domain: take.domain.clone(),
+            term: take.term,
         }));
         if tables.cluster_id.is_empty() && !take.cluster_id.is_empty() {
             tables.cluster_id = Arc::from(take.cluster_id.as_str());
