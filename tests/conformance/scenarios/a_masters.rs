@@ -28,7 +28,7 @@ const REDIRECTED: [&str; 13] = [
 ];
 
 /// Paths that every master answers.
-const LOCAL: [&str; 7] = [
+const LOCAL: [&str; 12] = [
     "/health",
     "/version",
     "/metrics/snapshot",
@@ -36,6 +36,11 @@ const LOCAL: [&str; 7] = [
     "/master/health",
     "/master/version",
     "/files/debug",
+    "/system/stats.json",
+    "/logging/toggle",
+    "/registrar(1)/registry",
+    "/hierarchical-allocator(1)/offer_constraints_debug",
+    "/help",
 ];
 
 pub(crate) async fn followers(cx: &mut Context) -> anyhow::Result<()> {

@@ -248,12 +248,19 @@ pub(crate) async fn record_per_chunk(cx: &mut Context) -> anyhow::Result<()> {
     let media = cx.media;
     // Two roles: at least four offers in two or more events besides SUBSCRIBED and HEARTBEAT.
     let body = wire::encode(media, &subscribe(in_roles(info(NAME), &["a", "b"])));
-    let headers = [("Content-Type", media.as_str()), ("Accept", media.as_str()), ("Connection", "close")];
+    // Streams are not compressed, whoever could unpack them.
+    let headers = [
+        ("Content-Type", media.as_str()),
+        ("Accept", media.as_str()),
+        ("Accept-Encoding", "gzip"),
+        ("Connection", "close"),
+    ];
     let mut answer = chunks::post(&cx.leader().await?, SCHEDULER, &headers, &body).await?;
     anyhow::ensure!(answer.status() == Some(200), "{}", answer.head);
     anyhow::ensure!(answer.header("transfer-encoding") == Some("chunked"), "{}", answer.head);
     anyhow::ensure!(answer.header("content-type") == Some(media.as_str()), "{}", answer.head);
     anyhow::ensure!(answer.header("content-length").is_none(), "{}", answer.head);
+    anyhow::ensure!(answer.header("content-encoding").is_none(), "{}", answer.head);
     let (mut kinds, mut heartbeats) = (Vec::new(), 0);
     while heartbeats < 3 {
         let chunk = answer.chunk().await?.ok_or_else(|| anyhow::anyhow!("the stream ended"))?;

@@ -212,6 +212,19 @@ pub(crate) async fn endpoints(cx: &Context) -> anyhow::Result<()> {
         anyhow::ensure!(metrics[name].is_number(), "{name}: {metrics}");
     }
     anyhow::ensure!(metrics["slave/tasks_running"].as_f64() == Some(1.0), "{metrics}");
+    let host = cx.http.get_json(&place.address, "/system/stats.json").await?;
+    anyhow::ensure!(host["avg_load_1min"].is_number() && host["cpus_total"].is_number(), "{host}");
+    for (path, status) in [
+        ("/help", 200),
+        ("/help/slave(1)/state", 200),
+        ("/help/nothing", 404),
+        ("/logging/toggle", 200),
+        ("/logging/toggle?level=1", 400),
+        ("/logging/toggle?level=1&duration=soon", 400),
+        ("/logging/toggle?level=0&duration=1secs", 200),
+    ] {
+        cx.http.get(&place.address, path).await?.expect(status)?;
+    }
     framework.kill("t").await?;
     framework.state("t", TaskState::TaskKilled).await?;
     cx.eventually("the task among the completed ones", async || {

@@ -132,8 +132,48 @@ pub(crate) async fn endpoints(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(length(&one["frameworks"]) == 1 && one["frameworks"][0]["name"] == "other", "{one}");
     let all = cx.http.get_json(&master, "/frameworks").await?;
     anyhow::ensure!(length(&all["frameworks"]) == 2, "{all}");
+    process(cx, &master, &agent, &framework.id).await?;
     pages(cx, &master, &framework.id).await?;
     forms(cx, &master).await
+}
+
+/// What every process of Mesos has beside its own endpoints.
+async fn process(cx: &Context, master: &str, agent: &str, framework: &str) -> anyhow::Result<()> {
+    let host = cx.http.get_json(master, "/system/stats.json").await?;
+    has(
+        &host,
+        &[
+            "avg_load_1min",
+            "avg_load_5min",
+            "avg_load_15min",
+            "cpus_total",
+            "mem_total_bytes",
+            "mem_free_bytes",
+        ],
+    )?;
+    let registry = cx.http.get_json(master, "/registrar(1)/registry").await?;
+    has(
+        &registry,
+        &["master", "slaves", "machines", "schedules", "quotas", "weights", "unreachable", "gone"],
+    )?;
+    let slaves = registry["slaves"]["slaves"].as_array().cloned().unwrap_or_default();
+    anyhow::ensure!(slaves.iter().any(|slave| slave["info"]["id"]["value"] == agent), "{registry}");
+    let allowed = cx.http.get_json(master, "/hierarchical-allocator(1)/offer_constraints_debug").await?;
+    let shown = &allowed["frameworks"][framework];
+    anyhow::ensure!(length(&shown["suppressed_roles"]) == 0, "{allowed}");
+    anyhow::ensure!(shown["excluded_by_attribute_constraints"]["*"] == serde_json::json!([]), "{allowed}");
+    for (path, status) in [
+        ("/help", 200),
+        ("/help/master/api/v1/scheduler", 200),
+        ("/help/nothing", 404),
+        ("/logging/toggle", 200),
+        ("/logging/toggle?duration=1secs", 400),
+        ("/logging/toggle?level=-1&duration=1secs", 400),
+        ("/logging/toggle?level=0&duration=1secs", 200),
+    ] {
+        cx.http.get(master, path).await?.expect(status)?;
+    }
+    Ok(())
 }
 
 /// Pages of `/tasks`, in both orders.

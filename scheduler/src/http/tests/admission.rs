@@ -171,6 +171,19 @@ async fn a_leadership_that_ends_meanwhile_is_503() {
     assert_eq!(leader.post_json(SCHEDULER, SUBSCRIBE).await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// Clients give a call up after ten seconds and longer; then nobody knows what became of it.
+#[tokio::test(start_paused = true)]
+async fn a_core_that_stays_silent_is_503_before_clients_lose_patience() {
+    let leader = Fixture::leading();
+    for call in [TEARDOWN, SUBSCRIBE] {
+        let begun = tokio::time::Instant::now();
+        let answer = leader.post_json(SCHEDULER, call).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"], "1");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{call}");
+    }
+}
+
 #[tokio::test]
 async fn agents_need_the_secret_the_format_and_protobuf() {
     let leader = Fixture::new(serving(), Some("hush"));
