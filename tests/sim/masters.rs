@@ -176,7 +176,7 @@ impl World {
             version: "1.11.0".to_owned(),
             cluster_id: "simulated".to_owned(),
             domain: None,
-            term: leadership as u64,
+            term: leadership,
         };
         let seed = self.chance.seed();
         let found = &mut self.nodes[node];
