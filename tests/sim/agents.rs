@@ -10,6 +10,7 @@ use tepui_proto::v1;
 use tepui_scheduler_core::testing as make;
 
 use super::agenda::{MS, Micros, SECOND};
+use super::fleet::machine;
 use super::network::Place;
 use super::tasks::{self, Behaviour, Process};
 use super::volumes::Contents;
@@ -97,7 +98,7 @@ impl World {
         let boot_id = self.chance.uuid();
         let found = &mut self.agents[agent];
         let info = v1::AgentInfo {
-            hostname: Some(format!("agent{agent}-{}", found.generation)),
+            hostname: machine(agent).hostname,
             port: Some(5051),
             resources: make::resources(&format!("cpus:{AGENT_CPUS};mem:4096;disk:1000")),
             ..v1::AgentInfo::default()

@@ -6,7 +6,6 @@ use std::fmt;
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 use tepui_scheduler_core as core;
-use tepui_scheduler_core::ids::AgentId;
 use tepui_scheduler_core::registry::unallocated;
 
 use super::agenda::Micros;
@@ -120,7 +119,7 @@ impl World {
     ) -> Result<(), String> {
         let registry = &self.nodes[node].registry;
         if entries > self.checks.position.0 {
-            self.truth.take(envelope, outcome);
+            self.truth.take(envelope, outcome)?;
             let value = registry.register(NAME, "position").map_or(0, |register| number_in(&register.value));
             let before = self.checks.position.1;
             if value != before && value != before + 1 {
@@ -182,6 +181,7 @@ impl World {
             && (0..self.agents.len()).all(|agent| self.agent_registered(agent))
             && self.frameworks.iter().all(super::frameworks::SimFramework::done)
             && self.driver_runs()
+            && self.fleet_settled().is_ok()
             && self.resources_settled().is_ok()
     }
 
@@ -198,12 +198,6 @@ impl World {
             Some((id, record)) => Err(format!("{} is reserved on agent {id} still", reserved(record))),
             None => Ok(()),
         }
-    }
-
-    /// Whether any master's Registry has this agent.
-    pub(crate) fn knows_agent(&self, agent: &str) -> bool {
-        let agent = AgentId::from(agent);
-        self.nodes.iter().any(|node| node.registry.agents.contains_key(&agent))
     }
 
     /// The newest generation is alive and may write.
@@ -241,6 +235,9 @@ impl World {
                     open.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
                 ));
             }
+        }
+        if let Err(what) = self.fleet_settled() {
+            missing.push(what);
         }
         if let Err(what) = self.resources_settled() {
             missing.push(what);

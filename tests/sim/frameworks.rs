@@ -24,6 +24,8 @@ pub(crate) struct Known {
     pub(crate) last_word: Option<v1::TaskState>,
     /// Uuids of updates, in the order in which they first came.
     uuids: Vec<bytes::Bytes>,
+    /// Told that its agent was marked gone.
+    gone: bool,
     /// Time of the last sign of life, for giving up on it.
     asked_at: u64,
 }
@@ -278,6 +280,7 @@ impl World {
             event::Type::Subscribed => self.on_subscribed(framework, &told),
             event::Type::Offers => self.on_offers(framework, told),
             event::Type::Update => self.on_update(framework, life, stream, told),
+            event::Type::InverseOffers => self.on_inverse_offers(framework, told),
             event::Type::UpdateOperationStatus => self.on_operation(framework, life, stream, told),
             event::Type::Error => {
                 let text = told.error.and_then(|error| error.message).unwrap_or_default();
@@ -418,6 +421,15 @@ impl World {
 fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
     let state = status.state();
     let from_agent = status.uuid.as_ref().filter(|uuid| !uuid.is_empty());
+    if known.gone && from_agent.is_some() {
+        return Err(format!("{} from an agent that is gone", state.as_str_name()));
+    }
+    if status.reason() == v1::task_status::Reason::AgentRemovedByOperator && from_agent.is_none() {
+        if known.gone {
+            return Err("its agent was reported gone twice".to_owned());
+        }
+        known.gone = true;
+    }
     if let Some(uuid) = from_agent {
         match known.uuids.iter().position(|seen| seen == uuid) {
             Some(place) if place + 1 == known.uuids.len() => {}

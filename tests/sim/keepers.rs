@@ -248,11 +248,10 @@ impl World {
         });
         let name = (self.frameworks[framework].id.clone().unwrap_or_default(), id.clone());
         let truth = self.truth.operations.get(&name).copied();
-        let lost = |world: &World, agent: &str| !world.knows_agent(agent);
         let Some(known) = self.frameworks[framework].operations.get(&id).cloned() else {
             return Err(format!("framework {framework} hears of operation {id}, which it never named"));
         };
-        let lost = lost(self, &known.agent);
+        let lost = self.truth.fleet.dropped.contains(&known.agent);
         let Some(known) = self.frameworks[framework].operations.get_mut(&id) else { return Ok(()) };
         judge(known, &status, truth, lost)
             .map_err(|what| format!("framework {framework}, operation {id}: {what}"))?;
@@ -297,7 +296,7 @@ impl World {
                     Some(false) => known.end == Some(OperationState::OperationDropped),
                     None => known.end != Some(OperationState::OperationFinished),
                 };
-                if !right && self.knows_agent(&known.agent) {
+                if !right && !self.truth.fleet.dropped.contains(&known.agent) {
                     return Err(format!(
                         "operation {operation} of framework {index} was decided {decided:?}, and it knows {:?}",
                         known.end

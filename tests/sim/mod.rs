@@ -16,6 +16,7 @@ mod agents;
 mod checks;
 mod drivers;
 mod faults;
+mod fleet;
 mod frameworks;
 mod keepers;
 mod log;
@@ -93,6 +94,10 @@ pub struct Report {
     /// Reservations and volumes made or unmade.
     pub conversions: u64,
     pub operator_answers: u64,
+    pub drains: u64,
+    pub gone_agents: u64,
+    pub times_down: u64,
+    pub inverse_offers: u64,
     /// Hash of everything that happened, in order.
     pub trace: u64,
 }

@@ -19,6 +19,8 @@ use super::world::{Event, World};
 pub(crate) enum Wish {
     /// A reservation with this number.
     Reserve,
+    /// This agent marked gone.
+    Gone(String),
     Other,
 }
 
@@ -30,16 +32,20 @@ pub(crate) struct Operator {
 
 impl World {
     pub(crate) fn operator_step(&mut self) -> Result<(), String> {
-        let delay = self.chance.between(200, 4_000) * MS;
+        let delay = self.chance.between(200, 2_000) * MS;
         self.after(delay, Event::OperatorStep);
         let Some(node) = self.serving_node() else { return Ok(()) };
-        if self.faulty {
+        if self.faulty && self.chance.percent(60) {
             self.operate(node);
+        } else if self.faulty {
+            self.disturb_fleet(node);
+        } else {
+            self.restore_fleet(node);
         }
         Ok(())
     }
 
-    fn operator_calls(&mut self, node: usize, wish: Wish, call: core::OperatorCall) {
+    pub(crate) fn operator_calls(&mut self, node: usize, wish: Wish, call: core::OperatorCall) {
         self.numbers += 1;
         let number = self.numbers;
         self.operator.waiting.insert(number, wish);
@@ -47,7 +53,7 @@ impl World {
     }
 
     /// Some agent of the Registry, as an operator sees it.
-    fn some_agent(&mut self, node: usize) -> Option<AgentId> {
+    pub(crate) fn some_agent(&mut self, node: usize) -> Option<AgentId> {
         let ids: Vec<AgentId> = self.nodes[node].registry.agents.keys().cloned().collect();
         (!ids.is_empty()).then(|| ids[self.chance.index(ids.len())].clone())
     }
@@ -99,6 +105,9 @@ impl World {
             (Wish::Reserve, core::Reply::Rejected { status: 400..500, reason }) if done => Err(format!(
                 "the operator was refused the reservation {number}, which is in the log: {reason}"
             )),
+            (Wish::Gone(agent), core::Reply::Ok) if !self.truth.fleet.gone.contains(&agent) => {
+                Err(format!("the operator was told that agent {agent} is gone, which is not in the log"))
+            }
             _fits => Ok(()),
         }
     }

@@ -46,10 +46,17 @@ fn a_cluster_survives_every_seed() {
     let (fenced, conversions) = (sum(|r| r.fenced), sum(|r| r.conversions));
     eprintln!(
         "{count} seeds: {} faults, {starts} tasks started, {writes} register writes, {fenced} fenced, \
-         {conversions} conversions of resources, {} answers to the operator",
+         {conversions} conversions of resources, {} answers to the operator, {} drains, {} agents gone, {} times down, \
+         {} inverse offers",
         sum(|r| r.faults),
-        sum(|r| r.operator_answers)
+        sum(|r| r.operator_answers),
+        sum(|r| r.drains),
+        sum(|r| r.gone_agents),
+        sum(|r| r.times_down),
+        sum(|r| r.inverse_offers)
     );
+    let fleet = [sum(|r| r.drains), sum(|r| r.gone_agents), sum(|r| r.times_down), sum(|r| r.inverse_offers)];
+    assert!(fleet.iter().all(|one| *one > 0), "the operator did next to nothing: {fleet:?}");
     assert!(conversions > count, "nothing was reserved");
     assert!(count >= FIXED_SEEDS && starts > count && writes > count, "the runs did next to nothing");
     assert!(fenced > 0, "no write was ever fenced: the faults do not reach what they are for");

@@ -8,6 +8,7 @@ use tepui_scheduler_core as core;
 use tepui_scheduler_core::registry::{Convert, Launch, operate_step};
 use tepui_scheduler_core::{Operation, Outcome, conversion};
 
+use super::fleet::FleetTruth;
 use super::tasks::Name;
 
 /// Agent id, role, persistence id.
@@ -29,13 +30,21 @@ pub(crate) struct Truth {
     pub(crate) written: BTreeSet<(Volume, u64)>,
     /// Numbers of reservations by the operator that were carried out.
     pub(crate) by_operator: BTreeSet<u64>,
+    pub(crate) fleet: FleetTruth,
 }
 
 impl Truth {
-    pub(crate) fn take(&mut self, envelope: &core::Envelope, outcome: &Outcome) {
+    /// Takes an entry in.
+    ///
+    /// # Errors
+    /// Something was decided that may not be.
+    pub(crate) fn take(&mut self, envelope: &core::Envelope, outcome: &Outcome) -> Result<(), String> {
+        if let Some(operation) = &envelope.operation {
+            self.fleet.take(operation, outcome)?;
+        }
         match (&envelope.operation, outcome) {
             (Some(Operation::Launch(launch)), Outcome::Launched(results)) => {
-                self.take_launch(launch, &mut results.iter().map(Result::is_ok));
+                self.take_launch(launch, &mut results.iter().map(Result::is_ok))?;
             }
             (Some(Operation::Operate(operate)), Outcome::Operated { conversions, launches }) => {
                 let mut conversions = conversions.iter().map(Result::is_ok);
@@ -46,12 +55,20 @@ impl Truth {
                             let done = conversions.next().unwrap_or_default();
                             self.take_conversion(&operate.agent_id, convert, done);
                         }
-                        operate_step::Step::Launch(launch) => self.take_launch(launch, &mut launches),
+                        operate_step::Step::Launch(launch) => self.take_launch(launch, &mut launches)?,
                     }
                 }
             }
+            (Some(Operation::LaunchDriver(launch)), Outcome::Launched(results))
+                if results.iter().all(Result::is_ok) =>
+            {
+                self.fleet.launched(&launch.agent_id, &launch.name)?;
+            }
             _ => {}
         }
+        let left = std::mem::take(&mut self.fleet.left);
+        self.living.retain(|(agent, _, _)| !left.contains(agent));
+        Ok(())
     }
 
     fn take_conversion(&mut self, agent: &str, convert: &Convert, done: bool) {
@@ -81,12 +98,17 @@ impl Truth {
         self.by_operator.extend(convert.converted.iter().filter_map(number_of));
     }
 
-    fn take_launch(&mut self, launch: &Launch, results: &mut dyn Iterator<Item = bool>) {
+    fn take_launch(
+        &mut self,
+        launch: &Launch,
+        results: &mut dyn Iterator<Item = bool>,
+    ) -> Result<(), String> {
         for item in &launch.tasks {
             if !results.next().unwrap_or_default() {
                 continue;
             }
             let Some(task) = &item.task else { continue };
+            self.fleet.launched(&launch.agent_id, task.task_id.as_ref().map_or("", v1::TaskId::value))?;
             let volumes = task.resources.iter().filter_map(conversion::volume_name);
             let volumes = volumes.map(|(role, id)| (launch.agent_id.clone(), role, id));
             let given: Vec<(Volume, u64)> = volumes
@@ -100,6 +122,7 @@ impl Truth {
                 self.given.insert((launch.framework_id.clone(), task), given);
             }
         }
+        Ok(())
     }
 
     /// The volumes that a task was launched with.

@@ -301,6 +301,9 @@ impl World {
         self.report.entries = self.log.entries.len() as u64;
         self.report.leaderships = self.log.leaderships;
         self.report.conversions = self.truth.conversions;
+        self.report.drains = self.truth.fleet.drains;
+        self.report.gone_agents = self.truth.fleet.gone.len() as u64;
+        self.report.times_down = self.truth.fleet.times_down;
         Ok(self.report)
     }
 
