@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tepui_agent_core as agent_core;
 use tepui_agent_core::checkpoint::{Kind, Record, State};
-use tepui_agent_core::{Agent, Effect, Exit, Found, Input, TaskKey, VolumeName};
+use tepui_agent_core::{Agent, Effect, ExecutorKey, Exit, Found, Input, TaskKey, VolumeName};
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 use tepui_scheduler_core::testing as make;
@@ -20,7 +20,7 @@ pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Regi
 
 /// SIGKILL and SIGTERM as raw wait statuses.
 pub(crate) const KILLED: i32 = 9;
-const TERMINATED: i32 = 15;
+pub(crate) const TERMINATED: i32 = 15;
 /// What each agent has.
 const AGENT_CPUS: u64 = 4;
 
@@ -106,9 +106,12 @@ impl World {
         let mut config = agent_core::Config::new(info, format!("10.0.1.{}", agent + 1), seed);
         config.boot_id = boot_id;
         let state = found.state();
-        let has_tasks = !state.tasks.is_empty();
+        let has_tasks = !state.tasks.is_empty() || !state.executors.is_empty();
+        let executors: Vec<(ExecutorKey, String)> =
+            state.executors.iter().map(|(key, one)| (key.clone(), one.container_id.clone())).collect();
+        let commands = state.tasks.iter().filter(|(_, task)| task.info.executor.is_none());
         let processes: Vec<(TaskKey, Found)> =
-            state.tasks.keys().map(|key| (key.clone(), found_process(found.processes.get(key)))).collect();
+            commands.map(|(key, _)| (key.clone(), found_process(found.processes.get(key)))).collect();
         // A task whose process was never started must stay so: nothing of the earlier life may start it now.
         found.core = Some(Agent::new(config, state));
         found.up = true;
@@ -117,8 +120,10 @@ impl World {
         found.target = None;
         let life = found.life;
         self.note(|| format!("agent {agent} starts with {} tasks", processes.len()));
+        let executors = executors.into_iter().map(|(key, container)| (key, self.found_executor(&container)));
+        let executors = executors.collect();
         if has_tasks {
-            self.agent_handle(agent, Input::Recovered { processes, executors: Vec::new() })?;
+            self.agent_handle(agent, Input::Recovered { processes, executors })?;
         }
         self.after(self.agents[agent].generation % 2 * MS + 5 * MS, Event::AgentSearch { agent, life });
         Ok(())
@@ -146,6 +151,7 @@ impl World {
                 driver.alive = false;
             }
         }
+        self.agent_lost_executors(agent, host);
         let delay = self.chance.between(500, 30_000) * MS;
         self.after(delay, Event::RestartAgent { agent, life });
     }
@@ -255,6 +261,8 @@ impl World {
                 found.records.clear();
                 found.processes.clear();
                 found.volumes.clear();
+                self.agent_lost_executors(agent, true);
+                let found = &mut self.agents[agent];
                 found.generation += 1;
                 self.after(SECOND, Event::RestartAgent { agent, life });
             }
@@ -262,13 +270,15 @@ impl World {
                 self.note(|| format!("agent {agent}: volumes {destroy:?} go, {create:?} come"));
                 self.change_volumes(agent, destroy, create)?;
             }
-            // No framework of the simulation brings executors.
-            Effect::LaunchExecutor(_)
-            | Effect::KillExecutor { .. }
-            | Effect::ShowVolumes(_)
-            | Effect::ExecutorForgotten { .. }
-            | Effect::ToExecutor { .. }
-            | Effect::CloseExecutor { .. } => {}
+            Effect::LaunchExecutor(launch) => {
+                let delay = self.chance.between(500, 20 * MS);
+                self.after(delay, Event::ExecutorStart { agent, life, launch });
+            }
+            Effect::KillExecutor { executor, grace_ms } => self.kill_executor(agent, &executor, grace_ms),
+            Effect::ShowVolumes(show) => self.after(MS, Event::ShowVolumes { agent, life, show }),
+            Effect::ToExecutor { connection, event } => self.tell_executor(connection, Some(event)),
+            Effect::CloseExecutor { connection } => self.tell_executor(connection, None),
+            Effect::ExecutorForgotten { .. } => {}
             Effect::Note(note) => self.note(|| format!("agent {agent}: {note}")),
         }
         Ok(())
@@ -329,12 +339,7 @@ impl World {
         }
         let key = launch.task.clone();
         let name = (key.framework_id.clone(), key.task_id.clone());
-        let starts = self.ledger.starts.entry(name.clone()).or_default();
-        *starts += 1;
-        self.report.task_starts += 1;
-        if *starts > 1 {
-            return Err(format!("task {}/{} was started {starts} times", name.0, name.1));
-        }
+        self.started(&name)?;
         self.processes += 1;
         let number = self.processes;
         let pid = u32::try_from(number).unwrap_or(u32::MAX);
@@ -353,10 +358,21 @@ impl World {
         self.agent_input(agent, life, Input::Launched { task: key, pid })
     }
 
+    /// A task begins; no task ever does twice.
+    pub(crate) fn started(&mut self, name: &(String, String)) -> Result<(), String> {
+        let starts = self.ledger.starts.entry(name.clone()).or_default();
+        *starts += 1;
+        self.report.task_starts += 1;
+        if *starts > 1 {
+            return Err(format!("task {}/{} was started {starts} times", name.0, name.1));
+        }
+        Ok(())
+    }
+
     /// What runs on a host has room there, whatever anybody believes.
-    fn check_room(&self, agent: usize, more: u64) -> Result<(), String> {
+    pub(crate) fn check_room(&self, agent: usize, more: u64) -> Result<(), String> {
         let running = self.agents[agent].processes.values().filter(|process| process.ended.is_none());
-        let used = running.map(|process| process.cpus).sum::<u64>();
+        let used = running.map(|process| process.cpus).sum::<u64>() + self.executors_use(agent);
         if used + more > AGENT_CPUS * 1000 {
             return Err(format!("agent {agent} starts {more} thousandths of a CPU beside {used}"));
         }

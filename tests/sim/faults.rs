@@ -12,7 +12,7 @@ impl World {
         let delay = self.chance.between(1, 2 * self.settings.fault_interval_ms) * MS;
         self.after(delay, Event::Fault);
         self.report.faults += 1;
-        match self.chance.between(0, 15) {
+        match self.chance.between(0, 16) {
             0 | 1 => self.crash_leader(),
             2 => {
                 let node = self.chance.index(self.nodes.len());
@@ -39,6 +39,7 @@ impl World {
             12 => self.kill_driver(),
             13 => self.pause_driver(),
             14 => self.break_some_stream(),
+            15 => self.kill_some_executor(),
             _all if self.chance.percent(20) => {
                 for node in 0..self.nodes.len() {
                     self.crash_master(node);

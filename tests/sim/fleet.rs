@@ -9,6 +9,7 @@ use tepui_scheduler_core as core;
 use tepui_scheduler_core::ids::AgentId;
 use tepui_scheduler_core::{FleetCall, Operation, OperatorCall, Outcome, Registry};
 
+use super::keepers::ROLE;
 use super::operators::Wish;
 use super::world::World;
 
@@ -123,6 +124,10 @@ impl World {
         let Some(agent) = self.some_agent(node) else { return };
         let machine = machine(self.chance.index(self.agents.len()));
         let record = self.nodes[node].registry.maintenance.clone();
+        if self.chance.percent(15) {
+            self.change_roles(node);
+            return;
+        }
         let call = match self.chance.index(12) {
             0..=4 => FleetCall::Drain {
                 agent,
@@ -164,10 +169,24 @@ impl World {
         } else if scheduled && !self.faulty {
             let nothing = maintenance::Schedule::default();
             self.call_fleet(node, FleetCall::UpdateSchedule(nothing));
+        } else if !registry.quotas.is_empty() && !self.faulty {
+            self.operator_calls(node, Wish::Other, quota(None, None));
         } else {
             return false;
         }
         true
+    }
+
+    /// Weights and quotas.
+    fn change_roles(&mut self, node: usize) {
+        let call = if self.chance.percent(40) {
+            let weight = Some(self.chance.between(1, 5) as f64);
+            OperatorCall::UpdateWeights(vec![v1::WeightInfo { role: Some(ROLE.to_owned()), weight }])
+        } else {
+            let guarantee = self.chance.percent(50).then_some(1.0);
+            quota(guarantee, self.chance.percent(70).then(|| self.chance.between(1, 6) as f64))
+        };
+        self.operator_calls(node, Wish::Other, call);
     }
 
     fn schedule_of(&mut self, machine_ids: Vec<MachineId>) -> maintenance::Schedule {
@@ -223,6 +242,9 @@ impl World {
         if let Some(down) = registry.maintenance.down.first() {
             return Err(format!("machine {down:?} is down"));
         }
+        if !registry.quotas.is_empty() {
+            return Err("a quota is set".to_owned());
+        }
         let here = registry.agents.iter().filter(|(_, record)| record.unreachable_ms.is_none());
         for (id, record) in here {
             if let Some(drain) = &record.drain {
@@ -234,6 +256,20 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The quota of the keepers, in CPUs.
+fn quota(guarantee: Option<f64>, limit: Option<f64>) -> OperatorCall {
+    let cpus = |amount: Option<f64>| {
+        let amount = amount.map(|value| ("cpus".to_owned(), v1::value::Scalar { value: Some(value) }));
+        amount.into_iter().collect()
+    };
+    let config = v1::quota::QuotaConfig {
+        role: Some(ROLE.to_owned()),
+        guarantees: cpus(guarantee),
+        limits: cpus(limit),
+    };
+    OperatorCall::UpdateQuota { force: true, configs: vec![config] }
 }
 
 /// Agents that are not offered and machines that are down.

@@ -7,6 +7,8 @@ use tepui_proto::v1;
 use tepui_proto::v1::framework_info::capability::Type as Can;
 use tepui_proto::v1::scheduler::{Call, Event as Told, call, event};
 
+use tepui_scheduler_core::testing as make;
+
 use super::Settings;
 use super::agenda::{MS, SECOND};
 use super::keepers::KnownOperation;
@@ -49,6 +51,8 @@ pub(crate) struct SimFramework {
     partition_aware: bool,
     /// Reserves, and keeps volumes.
     keeper: bool,
+    /// How often it has changed its description.
+    described: u64,
     pub(crate) operations: BTreeMap<String, KnownOperation>,
 }
 
@@ -65,6 +69,7 @@ impl SimFramework {
             wanted: settings.tasks_per_framework,
             partition_aware: index.is_multiple_of(2),
             keeper: false,
+            described: 0,
             operations: BTreeMap::new(),
         }
     }
@@ -81,6 +86,31 @@ impl SimFramework {
     pub(crate) fn done(&self) -> bool {
         let told = self.operations.values().all(|operation| operation.end.is_some());
         self.removed || (self.tasks.len() >= self.wanted && self.open() == 0 && told)
+    }
+
+    /// How it describes itself.
+    fn info(&self, framework: usize) -> v1::FrameworkInfo {
+        let mut capabilities = Vec::new();
+        if self.partition_aware {
+            capabilities.push(Can::PartitionAware);
+        }
+        let mut roles = Vec::new();
+        if self.keeper {
+            capabilities.extend([Can::MultiRole, Can::ReservationRefinement]);
+            roles.push(super::keepers::ROLE.to_owned());
+        }
+        let declared = |kind: Can| v1::framework_info::Capability { r#type: Some(kind as i32) };
+        v1::FrameworkInfo {
+            hostname: Some(format!("h{}", self.described)),
+            user: Some("nobody".to_owned()),
+            name: Some(format!("framework{framework}")),
+            id: self.id.clone().map(framework_id),
+            failover_timeout: Some(3_600.0),
+            checkpoint: Some(true),
+            roles,
+            capabilities: capabilities.into_iter().map(declared).collect(),
+            ..v1::FrameworkInfo::default()
+        }
     }
 
     pub(crate) fn call(&self, kind: call::Type) -> Call {
@@ -151,26 +181,7 @@ impl World {
             self.after(delay, Event::FrameworkSearch { framework, life });
             return Ok(());
         };
-        let mut capabilities = Vec::new();
-        if found.partition_aware {
-            capabilities.push(Can::PartitionAware);
-        }
-        let mut roles = Vec::new();
-        if found.keeper {
-            capabilities.extend([Can::MultiRole, Can::ReservationRefinement]);
-            roles.push(super::keepers::ROLE.to_owned());
-        }
-        let declared = |kind: Can| v1::framework_info::Capability { r#type: Some(kind as i32) };
-        let info = v1::FrameworkInfo {
-            user: Some("nobody".to_owned()),
-            name: Some(format!("framework{framework}")),
-            id: found.id.clone().map(framework_id),
-            failover_timeout: Some(3_600.0),
-            checkpoint: Some(true),
-            roles,
-            capabilities: capabilities.into_iter().map(declared).collect(),
-            ..v1::FrameworkInfo::default()
-        };
+        let info = found.info(framework);
         let mut call = found.call(SUBSCRIBE);
         call.subscribe = Some(call::Subscribe { framework_info: Some(info), ..call::Subscribe::default() });
         let first = ToMaster::Framework { call: Box::new(call), token: None };
@@ -212,15 +223,30 @@ impl World {
         if self.frameworks[framework].subscribed {
             self.reconcile(framework);
             self.reconcile_operations(framework);
-            if self.chance.percent(10) {
+            if self.chance.percent(if self.faulty { 20 } else { 60 }) {
                 let call = self.frameworks[framework].call(call::Type::Revive);
                 self.framework_sends(framework, call);
+            } else if self.faulty && self.chance.percent(5) {
+                let call = self.frameworks[framework].call(call::Type::Suppress);
+                self.framework_sends(framework, call);
+            } else if self.chance.percent(15) {
+                self.describe_anew(framework);
             }
             if self.chance.percent(15) {
                 self.kill_some_task(framework);
             }
         }
         Ok(())
+    }
+
+    /// UPDATE_FRAMEWORK.
+    fn describe_anew(&mut self, framework: usize) {
+        self.frameworks[framework].described += 1;
+        let found = &self.frameworks[framework];
+        let mut call = found.call(call::Type::UpdateFramework);
+        let framework_info = Some(found.info(framework));
+        call.update_framework = Some(call::UpdateFramework { framework_info, ..Default::default() });
+        self.framework_sends(framework, call);
     }
 
     fn reconcile(&mut self, framework: usize) {
@@ -344,7 +370,10 @@ impl World {
             .filter(|resource| resource.name.as_deref() == Some("cpus"))
             .filter_map(|resource| resource.scalar.as_ref().and_then(|scalar| scalar.value))
             .sum::<f64>();
-        let room = (room / 0.5).floor() as usize;
+        // Some tasks run under an executor, which needs something for itself.
+        let executor = self.chance.percent(35).then(|| format!("e{}", self.chance.index(2)));
+        let room = if executor.is_some() { room - 0.1 } else { room };
+        let room = (room / 0.5).floor().max(0.0) as usize;
         let count = 1 + self.chance.index(want.min(4));
         let agent = offer.agent_id.as_ref().and_then(|id| id.value.clone()).unwrap_or_default();
         let mut infos = Vec::new();
@@ -352,13 +381,20 @@ impl World {
             let needs = super::agents::resources(0.5, 64.0);
             infos.push(self.new_task(framework, &agent, needs));
         }
-        let mut call = self.frameworks[framework].call(call::Type::Accept);
-        let launch = v1::offer::operation::Launch { task_infos: infos };
-        let operation = v1::offer::Operation {
-            r#type: Some(v1::offer::operation::Type::Launch as i32),
-            launch: Some(launch),
-            ..v1::offer::Operation::default()
+        let executor = executor.map(|id| super::executors::executor_info(&id));
+        for info in infos.iter_mut().filter(|_| executor.is_some()) {
+            info.command = None;
+            info.executor.clone_from(&executor);
+        }
+        let operation = if executor.is_some() && infos.len() > 1 {
+            self.report.groups += 1;
+            let name = super::executors::group_name(infos.len());
+            infos.iter_mut().for_each(|info| info.name = Some(name.clone()));
+            make::launch_group(infos)
+        } else {
+            make::launch(infos)
         };
+        let mut call = self.frameworks[framework].call(call::Type::Accept);
         call.accept = Some(call::Accept {
             offer_ids: vec![offer.id.clone().unwrap_or_default()],
             operations: vec![operation],

@@ -322,6 +322,7 @@ impl World {
             agent_id: Some(v1::AgentId { value: Some(agent.to_owned()) }),
             resources: needs,
             command: Some(super::tasks::command(ms, code)),
+            labels: Some(super::tasks::labels(ms, code)),
             ..v1::TaskInfo::default()
         }
     }
@@ -351,14 +352,15 @@ fn judge(
     let uuid = status.uuid.as_ref().and_then(|uuid| uuid.value.clone());
     let name = state.as_str_name();
     match state {
-        State::OperationPending | State::OperationRecovering | State::OperationUnreachable => return Ok(()),
+        State::OperationPending | State::OperationRecovering => return Ok(()),
         State::OperationFinished if truth != Some(true) => {
             return Err(format!("{name}, but the log says {truth:?}"));
         }
         State::OperationDropped | State::OperationError if truth == Some(true) => {
             return Err(format!("{name}, but it was carried out"));
         }
-        State::OperationUnknown | State::OperationGoneByOperator => {
+        // All of them are said of operations that never were.
+        State::OperationUnknown | State::OperationUnreachable | State::OperationGoneByOperator => {
             if truth.is_some() && known.end.is_none() && !lost {
                 return Err(format!("{name}, but the log says {truth:?}, which nobody was told"));
             }

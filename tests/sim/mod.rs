@@ -15,6 +15,7 @@ mod agenda;
 mod agents;
 mod checks;
 mod drivers;
+mod executors;
 mod faults;
 mod fleet;
 mod frameworks;
@@ -94,6 +95,8 @@ pub struct Report {
     /// Reservations and volumes made or unmade.
     pub conversions: u64,
     pub operator_answers: u64,
+    pub executors: u64,
+    pub groups: u64,
     pub drains: u64,
     pub gone_agents: u64,
     pub times_down: u64,

@@ -23,6 +23,20 @@ pub(crate) fn command(ms: u64, code: i32) -> v1::CommandInfo {
     v1::CommandInfo { value: Some(format!("run {ms} {code}")), ..v1::CommandInfo::default() }
 }
 
+/// Writes a behaviour as labels, for tasks that an executor runs.
+pub(crate) fn labels(ms: u64, code: i32) -> v1::Labels {
+    let label = |key: &str, value: String| v1::Label { key: Some(key.to_owned()), value: Some(value) };
+    v1::Labels { labels: vec![label("ms", ms.to_string()), label("code", code.to_string())] }
+}
+
+/// Reads those.
+pub(crate) fn labelled(task: &v1::TaskInfo) -> Behaviour {
+    let labels = task.labels.as_ref().map(|labels| labels.labels.as_slice()).unwrap_or_default();
+    let read = |key: &str| labels.iter().find(|label| label.key() == key).map(v1::Label::value);
+    let ms = read("ms").and_then(|ms| ms.parse().ok()).unwrap_or_default();
+    Behaviour::Run { ms, code: read("code").and_then(|code| code.parse().ok()).unwrap_or_default() }
+}
+
 /// Reads a command.
 pub(crate) fn behaviour(task: &v1::TaskInfo) -> Behaviour {
     let text = task.command.as_ref().and_then(|command| command.value.as_deref()).unwrap_or_default();

@@ -103,8 +103,14 @@ impl Truth {
         launch: &Launch,
         results: &mut dyn Iterator<Item = bool>,
     ) -> Result<(), String> {
+        let mut before: Option<(u32, bool)> = None;
         for item in &launch.tasks {
-            if !results.next().unwrap_or_default() {
+            let done = results.next().unwrap_or_default();
+            if item.group != 0 && before == Some((item.group, !done)) {
+                return Err(format!("a part of a group was launched on agent {}", launch.agent_id));
+            }
+            before = Some((item.group, done));
+            if !done {
                 continue;
             }
             let Some(task) = &item.task else { continue };

@@ -12,6 +12,7 @@ use super::agenda::{Agenda, MS, Micros, SECOND};
 use super::agents::SimAgent;
 use super::checks::{Checks, Violation};
 use super::drivers::SimDriver;
+use super::executors::{Happening, SimExecutor};
 use super::frameworks::SimFramework;
 use super::log::Log;
 use super::masters::Node;
@@ -109,6 +110,20 @@ pub(crate) enum Event {
         number: usize,
         status: i32,
     },
+    ExecutorStart {
+        agent: usize,
+        life: u64,
+        launch: Box<agent_core::LaunchExecutor>,
+    },
+    Executor {
+        number: usize,
+        what: Happening,
+    },
+    ShowVolumes {
+        agent: usize,
+        life: u64,
+        show: Box<agent_core::ShowVolumes>,
+    },
     RestartAgent {
         agent: usize,
         life: u64,
@@ -178,6 +193,9 @@ pub struct World {
     pub(crate) agents: Vec<SimAgent>,
     pub(crate) frameworks: Vec<SimFramework>,
     pub(crate) drivers: Vec<SimDriver>,
+    /// Every process of an executor that there ever was.
+    pub(crate) executors: Vec<SimExecutor>,
+    pub(crate) connections: u64,
     pub(crate) ledger: Ledger,
     pub(crate) truth: Truth,
     pub(crate) operator: Operator,
@@ -215,6 +233,8 @@ impl World {
             agents,
             frameworks,
             drivers: Vec::new(),
+            executors: Vec::new(),
+            connections: 0,
             ledger: Ledger::default(),
             truth: Truth::default(),
             operator: Operator::default(),
@@ -358,6 +378,9 @@ impl World {
             Event::Durable { agent, life, id, record } => self.durable(agent, life, id, *record),
             Event::Start { agent, life, launch } => self.start_process(agent, life, *launch),
             Event::ProcessEnd { agent, number, status } => self.process_end(agent, number, status),
+            Event::ExecutorStart { agent, life, launch } => self.executor_start(agent, life, *launch),
+            Event::Executor { number, what } => self.executor_happens(number, what),
+            Event::ShowVolumes { agent, life, show } => self.volumes_shown(agent, life, *show),
             Event::RestartAgent { agent, life } => self.restart_agent(agent, life),
             Event::FrameworkSearch { framework, life } => self.framework_search(framework, life),
             Event::FrameworkStep { framework, life } => self.framework_step(framework, life),

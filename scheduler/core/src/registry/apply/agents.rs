@@ -55,8 +55,9 @@ impl Step<'_> {
             return Err(Refusal::AgentRemoved);
         }
         self.refuse_down(word.info.as_ref(), &word.ip)?;
-        let old = self.tables.agents.get(&id).cloned().unwrap_or_default();
-        let known = self.tables.agents.contains_key(&id);
+        let before = self.tables.agents.get(&id).cloned();
+        let known = before.is_some();
+        let old = before.clone().unwrap_or_default();
         let wall_ms = self.tables.wall_ms;
         let resources = AgentResources {
             version: word.resources_version,
@@ -81,7 +82,7 @@ impl Step<'_> {
             deactivated: old.deactivated,
             ..Default::default()
         };
-        self.settle_resources(&old, &mut record, &resources);
+        self.settle_resources(before.as_deref(), &mut record, &resources);
         self.put_agent(id.clone(), record);
         for framework in &word.frameworks {
             self.adopt_framework(framework, word.framework_grace_ms);
@@ -248,7 +249,11 @@ impl Step<'_> {
                 self.put_task(&key, None);
                 continue;
             };
-            if old.state().is_terminal() || old.unreachable_wall_ms.is_some() {
+            // One that has ended is told of as well, unless its end was: the update that says so may never come.
+            let told = old.task.as_ref().is_some_and(|task| {
+                task.status_update_state.is_some() && task.status_update_state().is_terminal()
+            });
+            if (old.state().is_terminal() && told) || old.unreachable_wall_ms.is_some() {
                 continue;
             }
             let mut new = TaskRecord::clone(&old);

@@ -192,13 +192,21 @@ impl Step<'_> {
     }
 
     /// What reservations and volumes an agent has that comes (back) with its own resources: the Registry's word counts, and what
-    /// the agent holds beyond that is kept as orphaned.
+    /// the agent holds beyond that is kept as orphaned. Where the Registry has no word at all, since it forgot the agent, the agent's
+    /// own counts: its tasks may be using what was made.
     pub(super) fn settle_resources(
         &self,
-        old: &AgentRecord,
+        old: Option<&AgentRecord>,
         new: &mut AgentRecord,
         word: &AgentResources<'_>,
     ) {
+        let told = conversion::made(&amounts::unallocated(word.resources));
+        let remembered = AgentRecord {
+            converted: if fits_an_agent(&told) { told.to_proto() } else { Vec::new() },
+            resources_version: word.version,
+            ..AgentRecord::default()
+        };
+        let old = old.unwrap_or(&remembered);
         let made = conversion::made(&amounts::unallocated(old.total())).to_proto();
         let own =
             amounts::unallocated(new.info.as_ref().map(|info| info.resources.as_slice()).unwrap_or_default());
@@ -213,9 +221,7 @@ impl Step<'_> {
                 one.version() > word.version && one.role() == name.0 && one.persistence_id() == name.1
             })
         };
-        let told = amounts::unallocated(word.resources);
-        let held =
-            [old.orphaned.as_slice(), word.orphaned, &conversion::made(&told).to_proto(), &lost].concat();
+        let held = [old.orphaned.as_slice(), word.orphaned, &told.to_proto(), &lost].concat();
         let mut seen = std::collections::BTreeSet::new();
         for one in held {
             let Some(name) = conversion::volume_name(&one) else { continue };
@@ -225,7 +231,7 @@ impl Step<'_> {
         }
         new.orphaned.truncate(MAX_AGENT_RESOURCES);
         new.resources_version = old.resources_version;
-        let foreign = word.version == old.resources_version && told != made;
+        let foreign = word.version == old.resources_version && amounts::unallocated(word.resources) != made;
         if foreign || word.version > old.resources_version {
             // Whatever the agent has by that number is not this.
             new.resources_version = word.version.saturating_add(1);
@@ -234,6 +240,12 @@ impl Step<'_> {
             new.converted.clear();
         }
     }
+}
+
+/// Whether this can be what operations made on one agent: no volume twice, and not more than is kept.
+fn fits_an_agent(made: &Resources) -> bool {
+    made.to_proto().len() <= MAX_AGENT_RESOURCES
+        && conversion::volumes(made).values().all(|copies| *copies == 1)
 }
 
 /// What an agent says of its reservations and volumes.

@@ -220,3 +220,19 @@ fn a_word_in_parts_is_as_good_as_the_whole() {
     let refused = parts.apply(more(&tasks, &[]));
     assert_eq!(refused, Outcome::Refused(Refusal::AgentNotConnected));
 }
+
+#[test]
+fn an_end_that_its_framework_was_not_told_of_is_unreachable_like_the_rest() {
+    let mut story = running();
+    // The agent knows that it has ended; the update that says so waits behind another one, and then the agent is gone.
+    story.observe(Observation::Status(ObservedStatus {
+        framework_id: "f".to_owned(),
+        status: Some(status("t", TaskState::TaskRunning, b"2")),
+        latest_state: Some(TaskState::TaskFinished as i32),
+    }));
+    story.status("f", "u", TaskState::TaskFinished, b"3");
+    assert_eq!(story.state("f", "t"), TaskState::TaskFinished);
+    let Outcome::Lost(lost) = unreachable(&mut story, "a") else { panic!() };
+    let told: Vec<_> = lost.iter().map(|(_, status)| status.task_id.as_ref().unwrap().value()).collect();
+    assert_eq!(told, ["t"], "the end of u is known");
+}

@@ -358,3 +358,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_agent_that_the_registry_forgot_is_taken_at_its_word() {
+    let forgotten = |version: u64, resources: Vec<Resource>| {
+        let mut story = start();
+        let Operation::ReregisterAgent(mut word) = back("cpus:4;disk:100", version, resources, Vec::new())
+        else {
+            panic!()
+        };
+        word.info.as_mut().unwrap().id = Some(v1::AgentId { value: Some("b".to_owned()) });
+        story.apply(Operation::ReregisterAgent(word));
+        let record = story.registry.agents["b"].clone();
+        (total(&story, "b"), record.resources_version, record.orphaned.len())
+    };
+    // Its machine was down, say, and it heard nothing of it: its tasks may still use what was made, so nobody else may.
+    let (one, cpus) = (volume(40, "web", "one"), reserved("cpus:1", &["web"]).remove(0));
+    let all = "cpus:3;cpus(web, dynamic):1;disk:60;disk(web, dynamic)[one]:1x40".to_owned();
+    assert_eq!(forgotten(7, vec![one.clone(), cpus]), (all, 7, 0));
+    // What does not fit is not believed: the agent is told so by a higher number.
+    let own = "cpus:4;disk:100".to_owned();
+    assert_eq!(forgotten(7, vec![one.clone(), one]), (own.clone(), 8, 1));
+    assert_eq!(forgotten(7, vec![volume(140, "web", "big")]), (own, 8, 1));
+    assert_eq!(forgotten(0, Vec::new()), ("cpus:4;disk:100".to_owned(), 0, 0));
+}
