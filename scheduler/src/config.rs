@@ -3,7 +3,7 @@
 //! Owns the [`Config`] of a master process, its defaults and the check that the parts fit together. Reads no flags, no
 //! environment and no files: that is the command line's work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
 use tepui_raft_store::{NodeId, Timing};
-use tepui_scheduler_core::allocator::Minimums;
+use tepui_scheduler_core::allocator::{Minimums, Sorter};
 use tepui_scheduler_core::rate_limits::RateLimits;
 
 /// A text that must not reach a log: it prints as dots.
@@ -234,6 +234,11 @@ pub struct Authentication {
 /// What is offered to whom, as far as it is set for the whole cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offers {
+    /// How roles are sorted, and the frameworks of a role.
+    pub role_sorter: Sorter,
+    pub framework_sorter: Sorter,
+    /// The roles that can be used besides `*`; all without a list.
+    pub roles: Option<BTreeSet<String>>,
     /// `cpus:0.01|mem:32`: what an offer must hold, one of the alternatives; no text is no minimum.
     pub min_allocatable_resources: String,
     /// Kinds of resources that do not count for shares.
@@ -245,6 +250,9 @@ pub struct Offers {
 impl Default for Offers {
     fn default() -> Self {
         Self {
+            role_sorter: Sorter::default(),
+            framework_sorter: Sorter::default(),
+            roles: None,
             min_allocatable_resources: "cpus:0.01|mem:32".to_owned(),
             fair_sharing_excluded_resource_names: Vec::new(),
             filter_gpu_resources: true,
@@ -310,6 +318,8 @@ pub enum ConfigError {
     Hostname(String),
     #[error("authentication is switched on, but credentials name nobody who could come in")]
     NoCredentials,
+    #[error("roles cannot be used: {0}")]
+    Roles(String),
     #[error("min_allocatable_resources cannot be used: {0}")]
     MinAllocatable(String),
     #[error("domain cannot be used: it needs the name of a region and of a zone")]
@@ -374,6 +384,10 @@ impl Config {
         let Authentication { readonly, readwrite, frameworks, credentials } = &self.authentication;
         if (*readonly || *readwrite || *frameworks) && credentials.is_empty() {
             return Err(ConfigError::NoCredentials);
+        }
+        for role in self.offers.roles.iter().flatten() {
+            tepui_proto::role::validate(role)
+                .map_err(|error| ConfigError::Roles(format!("{role:?}: {error}")))?;
         }
         Minimums::parse(&self.offers.min_allocatable_resources).map_err(ConfigError::MinAllocatable)?;
         if self.domain.as_ref().is_some_and(|domain| !is_complete(domain)) {

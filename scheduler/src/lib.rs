@@ -25,4 +25,5 @@ pub use config::{
 };
 pub use rate_limits::parse_rate_limits;
 pub use server::{Addresses, Server, ServerError};
+pub use tepui_scheduler_core::allocator::Sorter;
 pub use tepui_scheduler_core::rate_limits::RateLimits;

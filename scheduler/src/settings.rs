@@ -32,7 +32,10 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
         operation_retry_min_ms: ms(timers.operation_retry_min),
         operation_retry_max_ms: ms(timers.operation_retry_max),
         driver_lease_ms: ms(timers.driver_lease),
+        roles: config.offers.roles.clone(),
         allocator: Options {
+            role_sorter: config.offers.role_sorter,
+            framework_sorter: config.offers.framework_sorter,
             // Checked with the configuration.
             minimum: Minimums::parse(&config.offers.min_allocatable_resources).unwrap_or_default(),
             excluded_from_shares: config
@@ -112,6 +115,9 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("registry_gc_interval", secs(timers.registry_gc_interval)),
         ("registry_max_agent_age", secs(timers.registry_max_agent_age)),
         ("registry_max_agent_count", text(&config.limits.registry_max_agent_count)),
+        ("role_sorter", config.offers.role_sorter.name().to_owned()),
+        ("framework_sorter", config.offers.framework_sorter.name().to_owned()),
+        ("roles", config.offers.roles.iter().flatten().cloned().collect::<Vec<_>>().join(",")),
         ("min_allocatable_resources", config.offers.min_allocatable_resources.clone()),
         (
             "fair_sharing_excluded_resource_names",

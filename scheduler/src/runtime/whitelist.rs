@@ -17,7 +17,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the file cannot be read as text.
 pub(crate) fn read(path: &Path) -> io::Result<BTreeSet<String>> {
-    Ok(parse(&std::fs::read_to_string(path)?))
+    Ok(parse(&std::fs::read_to_string(plain(path))?))
+}
+
+/// As Mesos, takes `file:///hosts` for `/hosts`.
+fn plain(path: &Path) -> &Path {
+    path.to_str().and_then(|text| text.strip_prefix("file://")).map_or(path, Path::new)
 }
 
 fn parse(text: &str) -> BTreeSet<String> {
@@ -31,14 +36,13 @@ pub(crate) async fn watch(
     handle: Handle,
     stop: CancellationToken,
 ) {
-    let mut last = String::new();
     let mut unreadable = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        match tokio::fs::read_to_string(&path).await {
+        match tokio::fs::read_to_string(plain(&path)).await {
             Err(error) => {
                 if !unreadable {
                     tracing::warn!(path = %path.display(), %error, "failed to read the whitelist");
@@ -47,11 +51,7 @@ pub(crate) async fn watch(
             }
             Ok(text) => {
                 unreadable = false;
-                if text == last {
-                    continue;
-                }
                 let hosts = parse(&text);
-                last = text;
                 if hosts != known {
                     tracing::info!(hosts = hosts.len(), "the whitelist changed");
                     known.clone_from(&hosts);
@@ -72,5 +72,11 @@ mod tests {
     fn one_host_a_line() {
         assert_eq!(parse(" a \n\nb\r\n"), BTreeSet::from(["a".to_owned(), "b".to_owned()]));
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn a_path_may_be_written_as_a_locator() {
+        assert_eq!(plain(Path::new("file:///etc/hosts.list")), Path::new("/etc/hosts.list"));
+        assert_eq!(plain(Path::new("/etc/file://")), Path::new("/etc/file://"));
     }
 }

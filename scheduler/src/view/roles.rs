@@ -1,7 +1,7 @@
-//! Roles as operators see them: those that somebody subscribes to or holds something in, those that have a weight or a quota,
-//! and all roles above them.
+//! Roles as operators see them: those that somebody subscribes to or holds something in, those that have a weight or a quota, those
+//! on the static list, and all roles above them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_proto::v1::master::response::GetRoles;
 use tepui_proto::v1::{self, Resource};
@@ -11,7 +11,7 @@ use tepui_scheduler_core::{LocalView, Registry};
 use crate::view::agents::allocated_to;
 use crate::view::frameworks::reserved_role;
 
-/// One role. What is held below it counts for it, too.
+/// One role. What is held below it counts for it, too; a shared volume that it holds several times counts once.
 #[derive(Debug, Default)]
 pub(crate) struct Role {
     pub(crate) weight: f64,
@@ -38,34 +38,44 @@ pub(crate) fn roles(registry: &Registry, local: Option<&LocalView>) -> BTreeMap<
             add_framework(&mut all, &name, id);
         }
     }
-    for charges in registry.charges.values() {
+    let mut seen = Seen::default();
+    for (agent, charges) in &registry.charges {
         for ((framework, name), resources) in &charges.by_client {
             if !registry.frameworks.contains_key(framework) {
                 continue;
             }
             add_framework(&mut all, name, framework);
             let held = resources.to_proto().into_iter().map(|resource| allocated_to(resource, name));
-            add(&mut all, name, &held.collect::<Vec<_>>(), |role| &mut role.allocated);
+            let held: Vec<_> = held.collect();
+            for above in with_ancestors(name) {
+                let new = seen.new_ones(above, agent.as_str(), &held);
+                all.entry(above.to_owned()).or_default().allocated.extend(new);
+            }
         }
     }
     for offer in local.into_iter().flat_map(|local| local.offers.values()) {
         let name = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref());
         let name = name
             .or_else(|| offer.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.as_deref()));
-        if let Some(name) = name {
-            add(&mut all, name, &offer.resources, |role| &mut role.offered);
+        let agent = offer.agent_id.as_ref().map_or("", v1::AgentId::value);
+        for above in name.into_iter().flat_map(with_ancestors) {
+            let new = seen.new_ones(above, agent, &offer.resources);
+            all.entry(above.to_owned()).or_default().offered.extend(new);
         }
     }
     for agent in registry.agents.values().filter(|agent| agent.unreachable_ms.is_none()) {
         for resource in agent.total() {
             let name = reserved_role(resource);
-            if name != "*" {
-                add(&mut all, name, std::slice::from_ref(resource), |role| &mut role.reserved);
+            for above in Some(name).filter(|name| *name != "*").into_iter().flat_map(with_ancestors) {
+                all.entry(above.to_owned()).or_default().reserved.push(resource.clone());
             }
         }
     }
     for name in registry.weights.keys().chain(registry.quotas.keys()) {
         all.entry(name.to_string()).or_default();
+    }
+    for name in local.into_iter().flat_map(|local| local.listed_roles.iter()) {
+        all.entry(name.clone()).or_default();
     }
     let names: Vec<String> = all.keys().cloned().collect();
     for name in names {
@@ -107,14 +117,21 @@ fn add_framework(all: &mut BTreeMap<String, Role>, name: &str, id: &FrameworkId)
     }
 }
 
-fn add(
-    all: &mut BTreeMap<String, Role>,
-    name: &str,
-    resources: &[Resource],
-    list: fn(&mut Role) -> &mut Vec<Resource>,
-) {
-    for above in with_ancestors(name) {
-        list(all.entry(above.to_owned()).or_default()).extend(resources.iter().cloned());
+/// Shared volumes by role, agent and persistence id.
+#[derive(Default)]
+struct Seen(BTreeSet<(String, String, String)>);
+
+impl Seen {
+    /// All of these but the shared volumes that were seen before with this role and agent.
+    fn new_ones(&mut self, role: &str, agent: &str, resources: &[Resource]) -> Vec<Resource> {
+        let new = resources.iter().filter(|resource| {
+            let disk = resource.disk.as_ref().filter(|_| resource.shared.is_some());
+            let volume = disk.and_then(|disk| disk.persistence.as_ref());
+            volume.is_none_or(|volume| {
+                self.0.insert((role.to_owned(), agent.to_owned(), volume.id().to_owned()))
+            })
+        });
+        new.cloned().collect()
     }
 }
 
@@ -173,6 +190,35 @@ mod tests {
         let shown: Vec<(String, f64)> =
             roles(&registry, None).into_iter().map(|(name, role)| (name, role.weight)).collect();
         assert_eq!(shown, [("a".to_owned(), 1.0), ("a/b".to_owned(), 2.5), ("dev".to_owned(), 1.0)]);
+    }
+
+    #[test]
+    fn a_shared_volume_counts_once_for_a_role_on_each_agent() {
+        let disk = v1::resource::DiskInfo {
+            persistence: Some(v1::resource::disk_info::Persistence { id: Some("v".into()), principal: None }),
+            ..Default::default()
+        };
+        let shared = Some(v1::resource::SharedInfo {});
+        let volume = Resource { name: Some("disk".into()), disk: Some(disk), shared, ..cpus(8.0) };
+        let on = |id: &str, agent: &str, role: &str| {
+            let (id, offer) = offer(id, role, 1.0);
+            let agent_id = Some(v1::AgentId { value: Some(agent.into()) });
+            let resources = [offer.resources.clone(), vec![allocated_to(volume.clone(), role)]].concat();
+            (id, Arc::new(v1::Offer { agent_id, resources, ..v1::Offer::clone(&offer) }))
+        };
+        let offers = [on("o1", "x", "a"), on("o2", "x", "a/b"), on("o3", "x", "a/b"), on("o4", "y", "a/b")];
+        let local = LocalView { offers: offers.into_iter().collect(), ..Default::default() };
+        let all = roles(&Registry::default(), Some(&local));
+        let disk = |role: &str| crate::view::amounts::scalars(&all[role].offered).disk;
+        assert_eq!((disk("a"), disk("a/b")), (16.0, 16.0), "once on each of two agents");
+        assert_eq!(crate::view::amounts::scalars(&all["a"].offered).cpus, 4.0);
+    }
+
+    #[test]
+    fn listed_roles_are_shown_before_anybody_uses_them() {
+        let listed_roles = Arc::new(["a/b".to_owned()].into());
+        let local = LocalView { listed_roles, ..Default::default() };
+        assert!(roles(&Registry::default(), Some(&local)).keys().eq(["a", "a/b"]));
     }
 
     #[test]

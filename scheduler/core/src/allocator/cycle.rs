@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::lots;
 use crate::ids::AgentId;
 
 /// What a step is for.
@@ -21,24 +22,41 @@ pub(crate) enum Stage {
 pub(crate) struct Step<'a> {
     pub(crate) stage: Stage,
     pub(crate) agent_id: &'a AgentId,
+    /// Whatever is drawn by lot in this step, is drawn from this.
+    pub(crate) lot: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cycle {
     seed: u64,
+    /// The source of all lots, and how many cycles there were.
+    lots: u64,
+    begun: u64,
     dirty: BTreeSet<AgentId>,
     /// Every agent with something to give is dirty. A flag, since each framework that comes or revives sets it.
     all: bool,
-    /// The agents of this cycle; each stage goes through all of them.
+    /// The agents of this cycle: each stage goes through all of them, in an order of its own, so that those that come first while
+    /// guarantees are met are not the first ones again.
     order: Vec<AgentId>,
-    stages: &'static [Stage],
+    /// How many of these steps are for guarantees.
+    for_guarantees: usize,
     /// Steps that are done.
     done: usize,
 }
 
 impl Cycle {
     pub(crate) fn new(seed: u64) -> Cycle {
-        Cycle { seed, dirty: BTreeSet::new(), all: false, order: Vec::new(), stages: &[], done: 0 }
+        let lots = lots::mix(!seed);
+        Cycle {
+            seed,
+            lots,
+            begun: 0,
+            dirty: BTreeSet::new(),
+            all: false,
+            order: Vec::new(),
+            for_guarantees: 0,
+            done: 0,
+        }
     }
 
     pub(crate) fn mark(&mut self, agent_id: &AgentId) {
@@ -80,23 +98,30 @@ impl Cycle {
         let dirty = std::mem::take(&mut self.dirty);
         let all = std::mem::take(&mut self.all);
         let mut order = if all { everybody(&dirty) } else { dirty.into_iter().collect() };
-        self.shuffle(&mut order);
+        self.for_guarantees = 0;
+        if guarantees {
+            self.for_guarantees = order.len();
+            order.extend_from_within(..);
+            let (first, _) = order.split_at_mut(self.for_guarantees);
+            self.shuffle(first);
+        }
+        self.shuffle(&mut order[self.for_guarantees..]);
         self.order = order;
-        self.stages = if guarantees { &[Stage::Guarantees, Stage::All] } else { &[Stage::All] };
         self.done = 0;
+        self.begun += 1;
     }
 
     /// What is left of this cycle.
     pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
-        let stages = self
-            .stages
-            .iter()
-            .flat_map(|stage| self.order.iter().map(|agent_id| Step { stage: *stage, agent_id }));
-        stages.skip(self.done)
+        let cycle = lots::mix(self.lots ^ self.begun);
+        self.order.iter().enumerate().skip(self.done).map(move |(nth, agent_id)| {
+            let stage = if nth < self.for_guarantees { Stage::Guarantees } else { Stage::All };
+            Step { stage, agent_id, lot: cycle ^ nth as u64 }
+        })
     }
 
     fn left(&self) -> usize {
-        self.order.len() * self.stages.len() - self.done
+        self.order.len() - self.done
     }
 
     /// So many steps are done.
@@ -114,11 +139,9 @@ impl Cycle {
 
     /// The splitmix64 sequence: small, well mixed, and nothing depends on its being hard to guess.
     fn draw(&mut self) -> u64 {
+        let drawn = lots::mix(self.seed);
         self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        drawn
     }
 }
 
@@ -165,6 +188,13 @@ mod tests {
         assert_eq!(all.len(), 40);
         assert!(all[..20].iter().all(|(stage, _)| *stage == Stage::Guarantees));
         assert!(all[20..].iter().all(|(stage, _)| *stage == Stage::All));
+        let agents =
+            |part: &[(Stage, String)]| part.iter().map(|(_, agent)| agent.clone()).collect::<Vec<_>>();
+        let (mut first, mut second) = (agents(&all[..20]), agents(&all[20..]));
+        assert_ne!(first, second, "each stage has an order of its own");
+        first.sort();
+        second.sort();
+        assert_eq!(first, second);
     }
 
     #[test]

@@ -11,12 +11,16 @@
 //! Owns shares and their order; amounts of a subtree are sums. Knows nothing of agents, offers or filters.
 
 mod aside;
+mod chances;
 mod checks;
+mod copies;
+mod visits;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use self::copies::Copies;
+pub(crate) use self::copies::{SharedAmount, Volume};
 use super::constraints::RoleConstraints;
 use super::filters::ClientKey;
 use super::quantities::{Counted, Quantities};
@@ -112,6 +116,7 @@ pub(crate) struct Ledger {
     own_minimums: usize,
     /// Some role with a limit uses less than it did.
     eased: bool,
+    copies: Copies,
 }
 
 impl Node {
@@ -164,6 +169,11 @@ impl Node {
         self.clients.get(slot).and_then(Option::as_ref)
     }
 
+    /// Whether somebody of exactly this role can be served now.
+    pub(crate) fn waits(&self) -> bool {
+        !self.queue.is_empty() && !self.benched
+    }
+
     /// Active frameworks of exactly this role, the most deserving first.
     pub(crate) fn queue(&self) -> impl Iterator<Item = (usize, &Client)> {
         self.queue.values().filter_map(|slot| self.client(*slot).map(|client| (*slot, client)))
@@ -183,6 +193,7 @@ impl Ledger {
             guaranteed: 0,
             own_minimums: 0,
             eased: false,
+            copies: Copies::default(),
         }
     }
 
@@ -373,6 +384,7 @@ impl Ledger {
 
     /// Counts amounts as held; `allocations` more were made.
     pub(crate) fn charge(&mut self, place: Place, counted: &Counted, allocations: u64) {
+        self.charge_shared(place, &counted.shared);
         let amounts = &counted.all;
         let at = self.edit(place.node);
         if let Some(client) = &mut at.clients[place.slot] {
@@ -399,6 +411,7 @@ impl Ledger {
 
     /// Counts amounts as given back.
     pub(crate) fn release(&mut self, place: Place, counted: &Counted) {
+        self.release_shared(place, &counted.shared);
         let amounts = &counted.all;
         let at = self.edit(place.node);
         if let Some(client) = &mut at.clients[place.slot] {
@@ -422,27 +435,6 @@ impl Ledger {
         self.requeue(place);
         self.resort_upwards(place.node);
         self.wake(self.nodes[place.node].top);
-    }
-
-    /// Visits the roles with somebody waiting, the most deserving first (the tree, depth first), until `visit` breaks.
-    pub(crate) fn walk<B>(&self, mut visit: impl FnMut(usize, &Node) -> ControlFlow<B>) -> Option<B> {
-        // A loop with a stack of its own: the depth of a role is chosen by a peer.
-        let mut stack = vec![(ROOT, self.nodes[ROOT].order.values())];
-        while let Some((at, children)) = stack.last_mut() {
-            let at = *at;
-            match children.next() {
-                Some(child) if *child == at => {
-                    if let ControlFlow::Break(found) = visit(at, &self.nodes[at]) {
-                        return Some(found);
-                    }
-                }
-                Some(child) => stack.push((*child, self.nodes[*child].order.values())),
-                None => {
-                    stack.pop();
-                }
-            }
-        }
-        None
     }
 
     /// Sorts everything anew if the cluster's totals changed.
@@ -553,7 +545,7 @@ impl Ledger {
         if let Some(rank) = at.own_rank.take() {
             at.order.remove(&rank);
         }
-        if !at.queue.is_empty() && !at.benched {
+        if at.waits() {
             let share = Share::dominant(&at.own_allocated, &totals, Weight::ONE);
             let rank = Rank { share, allocations: at.own_allocations, name: at.virtual_path.clone() };
             at.own_rank = Some(rank.clone());

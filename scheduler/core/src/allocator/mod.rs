@@ -19,6 +19,7 @@ mod filter_counts;
 mod filters;
 mod frameworks;
 mod ledger;
+mod lots;
 mod options;
 mod planner;
 mod quantities;
@@ -32,6 +33,8 @@ mod supply;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod scenarios;
 
 use std::sync::Arc;
@@ -41,7 +44,7 @@ use tepui_proto::resources::Resources;
 pub use constraints::excluded as excluded_by_constraints;
 pub use explain::{Explanation, Group, Reason, RoleView};
 pub use filters::{DEFAULT_REFUSE_MS, MAX_REFUSE_MS, refuse_ms};
-pub use options::{Minimums, Options};
+pub use options::{Minimums, Options, Sorter};
 pub use settings::{Amounts, BadSetting};
 pub use state::Allocator;
 

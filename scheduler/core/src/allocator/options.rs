@@ -7,9 +7,42 @@ use tepui_proto::resources::Resources;
 
 use super::supply::{Amounts, MIN_CPUS, MIN_MEM, Minimum};
 
+/// In which order those who wait are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sorter {
+    /// Whoever holds the smallest dominant share, by weight, comes first.
+    #[default]
+    Drf,
+    /// Drawn by lot for each agent: in proportion to weights, whatever anybody holds.
+    Random,
+}
+
+impl Sorter {
+    /// As flags have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drf => "drf",
+            Self::Random => "random",
+        }
+    }
+}
+
+impl std::str::FromStr for Sorter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Drf, Self::Random];
+        let found = all.into_iter().find(|one| one.name() == text);
+        found.ok_or_else(|| format!("{text:?} is no sorter: there are 'drf' and 'random'"))
+    }
+}
+
 /// Settings of the allocator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// How roles are sorted, and the frameworks of a role.
+    pub role_sorter: Sorter,
+    pub framework_sorter: Sorter,
     /// When an offer is worth being made, unless the framework says otherwise for its role.
     pub minimum: Minimums,
     /// Kinds of resources that do not count for shares.
@@ -23,6 +56,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            role_sorter: Sorter::default(),
+            framework_sorter: Sorter::default(),
             minimum: Minimums::default(),
             excluded_from_shares: BTreeSet::new(),
             filter_gpus: true,
@@ -68,6 +103,13 @@ impl Minimums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sorters_are_read() {
+        assert_eq!("drf".parse(), Ok(Sorter::default()));
+        assert_eq!("random".parse(), Ok(Sorter::Random));
+        assert!("Random".parse::<Sorter>().is_err() && "".parse::<Sorter>().is_err());
+    }
 
     #[test]
     fn minimums_are_read() {

@@ -16,6 +16,8 @@ use super::cycle::{Stage, Step};
 use super::explain::Reason;
 use super::filters::{AgentFilters, ClientKey};
 use super::ledger::{Client, Ledger, Node, Place, Traits};
+use super::lots;
+use super::options::Sorter;
 use super::quantities::{GPUS, MAX_KINDS, Quantities};
 use super::state::{Agent, Allocator};
 use super::supply::{self, Eligible};
@@ -41,6 +43,11 @@ pub(super) struct Scratch<'a> {
     /// Roles put aside while guarantees are met, and until the plan ends.
     not_owed: Vec<usize>,
     aside: Vec<usize>,
+    /// If roles are drawn by lot: how probable each is.
+    chances: Vec<(usize, f64)>,
+    /// What lots are drawn from now, and the roles as they were drawn for this.
+    lot: u64,
+    drawn: Option<Vec<usize>>,
     spent: usize,
 }
 
@@ -71,6 +78,9 @@ impl Allocator {
         budget: usize,
     ) -> (Ledger, usize, Vec<Allocation>) {
         let mut scratch = Scratch::with(self, Cow::Owned(ledger), now_ms);
+        if self.options.role_sorter == Sorter::Random {
+            scratch.chances = scratch.ledger.chances();
+        }
         let mut allocations = Vec::new();
         // What the stage of guarantees leaves of an agent, for the second look at it.
         let mut left: BTreeMap<&AgentId, Resources> = BTreeMap::new();
@@ -84,6 +94,7 @@ impl Allocator {
                     supply.left = rest;
                 }
                 let before = allocations.len();
+                (scratch.lot, scratch.drawn) = (step.lot, None);
                 scratch.plan_agent(&mut supply, step.stage, &mut allocations);
                 if step.stage == Stage::Guarantees && allocations.len() > before {
                     left.insert(&agent.id, supply.left);
@@ -143,6 +154,9 @@ impl<'a> Scratch<'a> {
             now_ms,
             not_owed: Vec::new(),
             aside: Vec::new(),
+            chances: Vec::new(),
+            lot: 0,
+            drawn: None,
             spent: 0,
         }
     }
@@ -189,7 +203,7 @@ impl<'a> Scratch<'a> {
                 continue;
             }
             self.demands.remove(next);
-            let counted = supply::counted(&demand.resources, &self.base.kinds);
+            let counted = supply::counted(&demand.resources, &self.base.kinds, &supply.agent.id);
             self.headroom = self.headroom.minus(&counted.unreserved);
             if let Some(place) = self.ledger.find(demand.framework.as_str(), &demand.role) {
                 self.ledger.to_mut().charge(place, &counted, 0);
@@ -215,18 +229,19 @@ impl<'a> Scratch<'a> {
         }
         let Some(node) = self.ledger.top_of(&demand.role) else { return true };
         let Some((top, quota)) = self.ledger.quota_of(node) else { return true };
-        let wanted = supply::counted(&demand.resources, &self.base.kinds).unreserved;
+        let wanted = supply::headroom(&demand.resources, &self.base.kinds);
         quota.below_limit(&top.consumed()).contains(&wanted)
     }
 
     /// The first in the queue who may have something of this agent and does not mind.
     fn next_grant(&mut self, supply: &Supply<'_>, stage: Stage) -> Option<Grant> {
+        self.draw_roles();
         let (mut questions, mut aside) = (0, Vec::new());
         let here = match stage {
             Stage::Guarantees => supply::headroom(&supply.left, &self.base.kinds),
             Stage::All => Quantities::default(),
         };
-        let grant = self.ledger.walk(|index, node| {
+        let visit = |index: usize, node: &Node| {
             questions += 1;
             if stage == Stage::Guarantees {
                 let owed = self.owed(index);
@@ -238,18 +253,30 @@ impl<'a> Scratch<'a> {
                 }
             }
             let allowance = self.allowance(index);
-            for (slot, client) in node.queue() {
+            let mut ask = |(slot, client): (usize, &Client)| {
                 questions += 1;
-                if let Ok(resources) = self.offerable(supply, node, client, allowance.as_ref()) {
-                    let place = Place { node: index, slot };
-                    return ControlFlow::Break(Grant { place, traits: client.traits.clone(), resources });
+                let resources = self.offerable(supply, node, client, allowance.as_ref()).ok()?;
+                Some(Grant { place: Place { node: index, slot }, traits: client.traits.clone(), resources })
+            };
+            let grant = match self.base.options.framework_sorter {
+                Sorter::Drf => node.queue().find_map(&mut ask),
+                Sorter::Random => {
+                    let seed = lots::mix(self.lot ^ lots::mix(index as u64));
+                    lots::equal(seed, node.queue()).into_iter().find_map(&mut ask)
                 }
+            };
+            if let Some(grant) = grant {
+                return ControlFlow::Break(grant);
             }
             if allowance.is_some_and(|most| self.is_spent(index, node, &most)) {
                 aside.push(index);
             }
             ControlFlow::Continue(())
-        });
+        };
+        let grant = match &self.drawn {
+            None => self.ledger.walk(visit),
+            Some(roles) => self.ledger.visit(roles, visit),
+        };
         self.spent = self.spent.saturating_add(questions * QUESTION_COST + aside.len() * ASIDE_COST);
         for role in aside {
             if self.is_at_limit(role) {
@@ -263,6 +290,14 @@ impl<'a> Scratch<'a> {
             }
         }
         grant
+    }
+
+    /// Draws the order of roles for the agent that is planned, if that is how they are sorted and it is not done.
+    fn draw_roles(&mut self) {
+        if self.base.options.role_sorter == Sorter::Random && self.drawn.is_none() {
+            self.drawn = Some(lots::weighted(self.lot, &self.chances));
+            self.spent = self.spent.saturating_add(self.chances.len() * QUESTION_COST);
+        }
     }
 
     /// Returns what this framework would be offered of the agent now, or what stands against it. `most` is its role's
@@ -358,7 +393,7 @@ impl<'a> Scratch<'a> {
     }
 
     fn take(&mut self, supply: &mut Supply<'_>, grant: &Grant) {
-        let counted = supply::counted(&grant.resources, &self.base.kinds);
+        let counted = supply::counted(&grant.resources, &self.base.kinds, &supply.agent.id);
         self.ledger.to_mut().charge(grant.place, &counted, 1);
         self.headroom = self.headroom.minus(&counted.unreserved);
         // What is shared stays, as it does when the offer is out: a plan may be cut here.

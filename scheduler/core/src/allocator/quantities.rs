@@ -3,6 +3,7 @@
 //! Owns the numbering of resource kinds and saturating arithmetic on amounts. Knows nothing of reservations, ranges or
 //! sets: those travel with the offer, but they never enter a share or a quota.
 
+use super::ledger::SharedAmount;
 use crate::registry::MAX_OTHER_KINDS;
 
 /// Scalar kinds that take part in shares and quotas. Agents choose the names of their resources, so there must be a bound;
@@ -81,9 +82,11 @@ impl Kinds {
 }
 
 /// What resources count for shares, and for quotas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
+    /// Without shared volumes.
     pub(crate) all: Quantities,
+    pub(crate) shared: Vec<SharedAmount>,
     /// Neither reserved nor revocable.
     pub(crate) unreserved: Quantities,
 }

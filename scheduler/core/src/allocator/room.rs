@@ -1,7 +1,8 @@
 //! When agents that nobody touched are worth another look: quotas let somebody have what they did not let them have before.
 //!
 //! An agent is planned again when something of it becomes free. With quotas that is not enough: what is kept there for a guarantee
-//! is kept no longer once the guarantee is met elsewhere, and a role below its limit again may take from any agent. All agents are
+//! is kept no longer once the guarantee is met elsewhere, a role below its guarantee again may take it, and a role below its limit again
+//! may take from any agent. All agents are
 //! looked at then, but no more often than Mesos looks at them: every second.
 
 use super::quantities::{MAX_KINDS, Quantities};
@@ -25,10 +26,11 @@ impl Room {
         (self.headroom, self.required) = (headroom, required);
     }
 
-    /// Whether more may be given away now, of what was kept at the last plan.
+    /// Whether more may be given away now, of what was kept at the last plan: there is more of it, less of it is kept, or somebody whose
+    /// guarantee was met has a right to it again.
     pub(super) fn grew(&self, headroom: &Quantities, required: &Quantities) -> bool {
         (0..MAX_KINDS).filter(|kind| self.required.get(*kind) > 0).any(|kind| {
-            headroom.get(kind) > self.headroom.get(kind) || required.get(kind) < self.required.get(kind)
+            headroom.get(kind) > self.headroom.get(kind) || required.get(kind) != self.required.get(kind)
         })
     }
 

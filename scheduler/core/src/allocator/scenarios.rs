@@ -8,8 +8,9 @@ use tepui_proto::v1::{self, FrameworkInfo};
 
 use super::explain::Reason;
 use super::state::Allocator;
-use super::{Allocation, Demand, Plan};
+use super::{Allocation, Demand, Options, Plan};
 use crate::ids::{AgentId, FrameworkId};
+use crate::testing::resources;
 
 const NOW: u64 = 1_000;
 
@@ -38,6 +39,10 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn new() -> Story {
         Story { allocator: Allocator::new(7) }
+    }
+
+    pub(super) fn with(options: Options) -> Story {
+        Story { allocator: Allocator::with(7, options) }
     }
 
     pub(super) fn agent(mut self, name: &str, resources: &str) -> Story {
@@ -78,7 +83,7 @@ impl Story {
         told
     }
 
-    fn hold(&mut self, framework: &str, role: &str, agent: &str, resources: &str) {
+    pub(super) fn hold(&mut self, framework: &str, role: &str, agent: &str, resources: &str) {
         let resources = Resources::parse(resources).unwrap();
         self.allocator.charge(&id(framework), role, &AgentId::from(agent), &resources);
         self.allocator.check_invariants();
@@ -446,6 +451,51 @@ fn a_shared_volume_alone_is_not_offered_when_a_quota_leaves_nothing_else() {
     with_shared_volume(&mut story, "a", "cpus:2");
     assert_eq!(story.told(), Vec::<String>::new());
     assert_eq!(story.reason("f", "r"), [Reason::Quota]);
+}
+
+#[test]
+fn a_shared_volume_counts_once_for_each_that_holds_it() {
+    let mut story = Story::new();
+    let capable = [Capability::SharedResources];
+    for (name, role) in [("f", "r"), ("g", "r"), ("h", "r/x")] {
+        story.allocator.set_framework(&id(name), &framework(&[role], &capable), &[], true);
+    }
+    story.set_agent("rest", "disk:90");
+    let volume = crate::testing::shared(crate::testing::volume(10, "r", "v"));
+    let copy = Resources::from_proto(std::slice::from_ref(&volume)).unwrap();
+    let all = [resources("cpus:2;mem:64"), vec![volume]].concat();
+    story.allocator.set_agent(&AgentId::from("a"), &v1::AgentInfo { resources: all, ..Default::default() });
+    let agent = AgentId::from("a");
+    let share = |story: &Story, role: &str| story.allocator.role_view(&id("f"), role, NOW).share;
+    // The volume is a tenth of all disk.
+    for (framework, role, expected) in
+        [("f", "r", 0.1), ("f", "r", 0.1), ("g", "r", 0.1), ("h", "r/x", 0.1), ("h", "r/x", 0.1)]
+    {
+        story.allocator.charge(&id(framework), role, &agent, &copy);
+        story.allocator.check_invariants();
+        assert!((share(&story, "r") - expected).abs() < 1e-9, "{framework}: {}", share(&story, "r"));
+    }
+    assert!((share(&story, "r/x") - 0.1).abs() < 1e-9);
+    // As long as somebody has a copy, the role holds it; not a moment longer.
+    for (framework, role, below, whole) in [
+        ("h", "r/x", 0.1, 0.1),
+        ("h", "r/x", 0.0, 0.1),
+        ("f", "r", 0.0, 0.1),
+        ("g", "r", 0.0, 0.1),
+        ("f", "r", 0.0, 0.0),
+        ("f", "r", 0.0, 0.0),
+    ] {
+        story.allocator.recover(&id(framework), role, &agent, &copy);
+        story.allocator.check_invariants();
+        assert!((share(&story, "r/x") - below).abs() < 1e-9 && (share(&story, "r") - whole).abs() < 1e-9);
+    }
+    // Whoever holds a volume twice holds no more than whoever holds it once: the names decide, not the copies.
+    for framework in ["f", "f", "g"] {
+        story.allocator.charge(&id(framework), "r", &agent, &copy);
+    }
+    story.allocator.suppress(&id("h"), &["r/x".into()]);
+    let offers = story.offer();
+    assert_eq!(offers[0].framework, "f", "{offers:?}");
 }
 
 #[test]

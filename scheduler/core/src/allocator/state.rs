@@ -191,7 +191,7 @@ impl Allocator {
     pub fn remove_agent(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.remove(id) else { return };
         for ((framework, role), resources) in &agent.holders {
-            self.give_back(framework, role, resources);
+            self.give_back(framework, role, id, resources);
         }
         self.totals = self.totals.minus(&agent.total_amounts);
         self.headroom = self.headroom.minus(&agent.headroom);
@@ -211,7 +211,7 @@ impl Allocator {
             return;
         }
         let place = self.place(framework, role);
-        let counted = supply::counted(&amounts, &self.kinds);
+        let counted = supply::counted(&amounts, &self.kinds, agent);
         self.ledger.charge(place, &counted, 0);
         self.hold(framework, &Arc::from(role), agent, &amounts);
     }
@@ -230,7 +230,7 @@ impl Allocator {
             *held = left;
         }
         self.edit_agent(agent, |at| at.held = at.held.saturating_sub(&returned));
-        self.give_back(framework, role, &returned);
+        self.give_back(framework, role, agent, &returned);
         self.cycle.mark(agent);
     }
 
@@ -341,8 +341,8 @@ impl Allocator {
         }
     }
 
-    fn give_back(&mut self, framework: &FrameworkId, role: &str, resources: &Resources) {
-        let counted = supply::counted(resources, &self.kinds);
+    fn give_back(&mut self, framework: &FrameworkId, role: &str, agent: &AgentId, resources: &Resources) {
+        let counted = supply::counted(resources, &self.kinds, agent);
         if let Some(place) = self.ledger.find(framework.as_str(), role) {
             self.ledger.release(place, &counted);
             self.forget_if_idle(framework, role);
@@ -359,7 +359,7 @@ impl Allocator {
                 assert!(!resources.is_empty(), "{}: {client:?} holds nothing", agent.id);
                 held += resources;
                 let sum = by_client.entry(client.clone()).or_default();
-                *sum = sum.plus(&supply::known_quantities(resources, &self.kinds));
+                *sum = sum.plus(&supply::held_quantities(resources, &self.kinds));
             }
             assert_eq!(held, agent.held, "{}: sum of what is held", agent.id);
             assert_eq!(agent.free, agent.total.less(&held), "{}: free", agent.id);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use tepui_proto::resources::{Amount, Identity, Millis, Resources, ValueKind};
 
+use super::ledger::{SharedAmount, Volume};
 use super::quantities::{Counted, Kinds, Quantities};
+use crate::ids::AgentId;
 
 /// Smallest offers by default: either suffices.
 pub(super) const MIN_CPUS: Millis = Millis(10);
@@ -119,14 +121,23 @@ pub(crate) fn known_quantities(resources: &Resources, kinds: &Kinds) -> Quantiti
     kinds.known_quantities(scalars(resources, |_| true))
 }
 
-/// What it counts for shares and quotas, without learning new kinds.
-pub(crate) fn counted(resources: &Resources, kinds: &Kinds) -> Counted {
+/// What it counts for shares and quotas, without learning new kinds. What is shared is a volume of this agent.
+pub(crate) fn counted(resources: &Resources, kinds: &Kinds, agent: &AgentId) -> Counted {
     let mut counted = Counted::default();
     for (identity, amount) in resources.iter() {
         if identity.kind() != ValueKind::Scalar {
             continue;
         }
         let Some(kind) = kinds.index_of(identity.name()) else { continue };
+        if let (true, Amount::Pieces(pieces)) = (identity.is_shared(), amount) {
+            for (size, copies) in pieces {
+                let mut amounts = Quantities::default();
+                amounts.add(kind, milli(*size));
+                let volume = Volume { agent: agent.clone(), identity: identity.clone(), size: *size };
+                counted.shared.push(SharedAmount { volume: volume.into(), copies: *copies, amounts });
+            }
+            continue;
+        }
         let milli = milli(amount.total());
         counted.all.add(kind, milli);
         if counts_for_quota(identity) {
@@ -134,6 +145,18 @@ pub(crate) fn counted(resources: &Resources, kinds: &Kinds) -> Counted {
         }
     }
     counted
+}
+
+/// Of whatever is held together: all scalars, by kind, without learning new kinds; each shared volume once.
+pub(crate) fn held_quantities(resources: &Resources, kinds: &Kinds) -> Quantities {
+    let once = |amount: &Amount| match amount {
+        Amount::Pieces(pieces) => pieces.keys().map(|size| milli(*size)).sum(),
+        _ => milli(amount.total()),
+    };
+    let scalars = resources.iter().filter(|(identity, _)| identity.kind() == ValueKind::Scalar);
+    kinds.known_quantities(scalars.map(|(identity, amount)| {
+        (identity.name(), if identity.is_shared() { once(amount) } else { milli(amount.total()) })
+    }))
 }
 
 /// What guarantees can be met from: unreserved scalars that nobody will take back.

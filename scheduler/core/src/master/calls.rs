@@ -136,6 +136,8 @@ impl Master {
         let constraints = update.offer_constraints.as_ref();
         let checked = validation::framework(new, &update.suppressed_roles, constraints, None)
             .map_err(|rejection| rejection.reason)?;
+        self.check_listed("framework_info.roles", checked.roles.iter().map(String::as_str))
+            .map_err(|rejection| rejection.reason)?;
         Ok(Operation::UpdateFramework(UpdateFramework {
             info: Some(checked.info),
             suppressed_roles: checked.suppressed_roles,

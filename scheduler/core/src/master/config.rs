@@ -1,5 +1,7 @@
 //! The settings of the core: every timer and limit is one, so that tests can run them fast.
 
+use std::collections::BTreeSet;
+
 use crate::allocator::Options;
 
 /// Settings of the core; all times in milliseconds of cluster time. See `targets.md`, *Defaults*, for the reasons.
@@ -33,6 +35,8 @@ pub struct Config {
     pub driver_lease_ms: u64,
     /// `host:port` of every master's API, comma separated: told to drivers.
     pub masters: String,
+    /// The roles that can be used; without a list, all can. `*` always can.
+    pub roles: Option<BTreeSet<String>>,
     /// Whether frameworks may run as `root`.
     pub root_submissions: bool,
     /// Whether agents without a domain are refused.
@@ -70,6 +74,7 @@ impl Default for Config {
             operation_retry_max_ms: 600_000,
             driver_lease_ms: 10_000,
             masters: String::new(),
+            roles: None,
             root_submissions: true,
             require_agent_domain: false,
             max_logged_task_bytes: 256 * 1024,

@@ -38,6 +38,8 @@ impl Master {
         self.mint = Mint::new(seed);
         let options =
             Options { region: region_of(self.identity.domain.as_ref()), ..self.config.allocator.clone() };
+        self.view.listed_roles = self.config.roles.clone().unwrap_or_default().into();
+        self.view.numbers.excluded_from_shares = options.excluded_from_shares.clone().into();
         self.allocator = Allocator::with(0, options);
         self.propose_take_lead();
     }

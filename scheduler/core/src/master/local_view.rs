@@ -1,5 +1,6 @@
 //! What only the leading master knows, for reads: a clone that costs constant time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -22,4 +23,6 @@ pub struct LocalView {
     pub inverse_statuses: OrdMap<(AgentId, FrameworkId), Arc<v1::allocator::InverseOfferStatus>>,
     pub counters: FleetCounters,
     pub numbers: Numbers,
+    /// The static list of roles; empty if all can be used.
+    pub listed_roles: Arc<BTreeSet<String>>,
 }

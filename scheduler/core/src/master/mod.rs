@@ -41,6 +41,7 @@ mod registration;
 mod registration_parts;
 mod removal;
 mod reports;
+mod role_list;
 mod settings;
 mod steps;
 mod subscribe;

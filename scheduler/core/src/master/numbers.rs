@@ -1,6 +1,7 @@
 //! Numbers of one leadership that nobody can count in the Registry: how allocation goes, what is refused for how many, what becomes of
 //! operations. For metrics; they begin at zero with the leadership and decide nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -16,6 +17,8 @@ pub struct Numbers {
     pub filters: OrdMap<Arc<str>, u64>,
     /// By the number of the operation's type on the wire.
     pub operations: OrdMap<i32, OperationNumbers>,
+    /// Kinds of resources that do not count for shares.
+    pub excluded_from_shares: Arc<BTreeSet<String>>,
 }
 
 /// A run takes all agents that wait when it begins, one slice in a turn.

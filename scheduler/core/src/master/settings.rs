@@ -15,7 +15,9 @@ use super::offers::Offered;
 use super::pipeline::Pending;
 use crate::allocator::Amounts;
 use crate::ids::OfferId;
-use crate::registry::{Capacity, Operation, Outcome, QuotaRecord, Registry, SetQuotas, SetWeights};
+use crate::registry::{
+    Capacity, Operation, Outcome, QuotaRecord, Registry, SetQuotas, SetWeights, WeightRecord,
+};
 use crate::validation;
 
 /// The settings that the allocator was told, to be compared with the Registry's.
@@ -43,7 +45,10 @@ impl Told {
 
 impl Master {
     pub(super) fn on_update_weights(&mut self, request: RequestId, infos: &[WeightInfo]) {
-        match validation::weights(infos) {
+        let listed = |weights: Vec<WeightRecord>| {
+            self.check_listed("weight_infos", weights.iter().map(|one| one.role.as_str())).map(|()| weights)
+        };
+        match validation::weights(infos).and_then(listed) {
             Err(rejection) => self.reject(request, rejection.status, rejection.reason),
             Ok(weights) if weights.is_empty() => self.reply(request, Reply::Ok),
             Ok(weights) => {
@@ -59,7 +64,10 @@ impl Master {
         force: bool,
         configs: &[quota::QuotaConfig],
     ) {
-        match validation::quotas(configs) {
+        let listed = |quotas: Vec<QuotaRecord>| {
+            self.check_listed("quota_configs", quotas.iter().map(|one| one.role.as_str())).map(|()| quotas)
+        };
+        match validation::quotas(configs).and_then(listed) {
             Err(rejection) => self.reject(request, rejection.status, rejection.reason),
             Ok(quotas) => self.set_quotas(request, force, quotas),
         }
@@ -67,7 +75,9 @@ impl Master {
 
     /// The older call: it sets what is not set yet, and guarantees as much as it limits.
     pub(super) fn on_set_quota(&mut self, request: RequestId, asked: &quota::QuotaRequest) {
-        match validation::quota_request(asked) {
+        let listed =
+            |quota: QuotaRecord| self.check_listed("quota_request", [quota.role.as_str()]).map(|()| quota);
+        match validation::quota_request(asked).and_then(listed) {
             Err(rejection) => self.reject(request, rejection.status, rejection.reason),
             Ok(quota) if self.registry.quotas.contains_key(quota.role.as_str()) => {
                 self.reject(request, 400, format!("role '{}' has a quota already", quota.role));

@@ -59,6 +59,8 @@ impl Master {
             principal,
         )
         .map_err(|rejection| rejection.reason)?;
+        self.check_listed("framework_info.roles", checked.roles.iter().map(String::as_str))
+            .map_err(|rejection| rejection.reason)?;
         let (mut info, suppressed_roles) = (checked.info, checked.suppressed_roles);
         if !self.config.root_submissions && info.user() == "root" {
             return Err(

@@ -124,11 +124,13 @@ fn allocator(
     }
     for (name, role) in roles {
         let held = scalars(role.allocated.iter().chain(&role.offered));
+        let counts_for_share = |name: &str| !numbers.excluded_from_shares.contains(name);
         let share = SCALARS
             .into_iter()
+            .filter(|(kind, _)| counts_for_share(kind))
             .map(|(_, pick)| if pick(&counts.total) > 0.0 { pick(&held) / pick(&counts.total) } else { 0.0 })
             .fold(0.0, f64::max);
-        put(&format!("allocator/mesos/roles/{name}/shares/dominant"), share);
+        put(&format!("allocator/mesos/roles/{name}/shares/dominant"), share / role.weight);
     }
 }
 

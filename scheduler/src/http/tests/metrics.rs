@@ -42,6 +42,8 @@ fn cluster() -> Harness {
         |cpus: f64| [("cpus".to_owned(), value::Scalar { value: Some(cpus) })].into_iter().collect();
     let config = QuotaConfig { role: Some("web".to_owned()), guarantees: amounts(2.0), limits: amounts(5.0) };
     harness.operator(OperatorCall::UpdateQuota { force: true, configs: vec![config] }, None);
+    let heavy = v1::WeightInfo { role: Some("web".to_owned()), weight: Some(2.0) };
+    harness.operator(OperatorCall::UpdateWeights(vec![heavy]), None);
     harness.advance(200);
     harness
 }
@@ -291,7 +293,21 @@ async fn every_name_of_the_contract_is_there_and_tells_the_truth() {
             if name == "cpus" { 1.0 + offered } else { ANY },
         );
     }
-    expect("allocator/mesos/roles/web/shares/dominant", ANY);
+    // By its weight of two. All that is not offered or held is the rest of the first agent, which was refused: all of its disk is.
+    let dominant = ["cpus", "mem", "disk"].map(|kind| {
+        let view = harness.master.local_view();
+        let offers = view.offers.values().flat_map(|offer| &offer.resources);
+        let offered: f64 = offers.filter(|one| one.name() == kind).filter_map(|one| one.scalar?.value).sum();
+        let (held, total) = match kind {
+            "cpus" => (1.0, 6.0),
+            "mem" => (64.0, 2048.0),
+            _ => (0.0, 200.0),
+        };
+        (held + offered) / total / 2.0
+    });
+    let dominant = dominant.into_iter().fold(0.0, f64::max);
+    assert!(dominant > 0.1);
+    expect("allocator/mesos/roles/web/shares/dominant", dominant);
     expect("allocator/mesos/offer_filters/roles/web/active", 1.0);
     let quota = "allocator/mesos/quota/roles/web/resources";
     expect(&format!("{quota}/cpus/guarantee"), 2.0);

@@ -21,6 +21,7 @@ struct Client {
 }
 
 /// What was taken so far on one large agent.
+#[derive(Clone, Debug)]
 struct Filling {
     cpus: f64,
     mem: f64,
@@ -31,7 +32,52 @@ struct Filling {
     full: BTreeSet<usize>,
 }
 
+/// What happens besides, each after so many tasks were started.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Weight {
+        node: usize,
+        weight: u8,
+    },
+    /// A framework's oldest task ends.
+    End {
+        nth: usize,
+    },
+}
+
+impl Client {
+    fn task(&self) -> Resources {
+        Resources::from_scalars([
+            ("cpus", Millis(i64::from(self.cpus) * 1000)),
+            ("mem", Millis(i64::from(self.mem) * 1000)),
+        ])
+    }
+}
+
 impl Filling {
+    fn happen(&mut self, story: &mut Story, turn: Turn) {
+        match turn {
+            Turn::Weight { node, weight } => {
+                story.allocator.set_weight(NODES[node], f64::from(weight)).unwrap();
+                self.weights.insert(NODES[node], f64::from(weight));
+            }
+            Turn::End { nth } => {
+                let nth = nth % self.clients.len();
+                if self.tasks[nth] == 0 {
+                    return;
+                }
+                self.tasks[nth] -= 1;
+                let (role, task) = (ROLES[self.clients[nth].role], self.clients[nth].task());
+                story.allocator.recover(&id(&format!("f{nth}")), role, &AgentId::from("big"), &task);
+                // There is room again, and all refusals are taken back.
+                self.full.clear();
+                for (nth, client) in self.clients.iter().enumerate() {
+                    story.allocator.revive(&id(&format!("f{nth}")), &[ROLES[client.role].to_owned()]);
+                }
+            }
+        }
+    }
+
     fn weight(&self, node: &str) -> f64 {
         self.weights.get(node).copied().unwrap_or(1.0)
     }
@@ -63,6 +109,33 @@ impl Filling {
         of.iter().map(one).fold(0.0, f64::max)
     }
 
+    /// Whoever is chosen is behind at every level: no sibling that could take more has less for its weight.
+    fn check_choice(&self, chosen: usize) {
+        let role = ROLES[self.clients[chosen].role];
+        let mut path: Vec<String> = role.match_indices('/').map(|(end, _)| role[..end].to_owned()).collect();
+        path.extend([role.to_owned(), format!("{role}/.")]);
+        let mut parent = "";
+        for node in &path {
+            let mine = self.share(&self.below(node)) / self.weight(node);
+            let children =
+                NODES.iter().filter(|one| one.rsplit_once('/').map_or("", |(above, _)| above) == parent);
+            let own = format!("{parent}/.");
+            for sibling in children.copied().chain((!parent.is_empty()).then_some(own.as_str())) {
+                let others = self.below(sibling);
+                if others.iter().all(|nth| self.full.contains(nth)) {
+                    continue;
+                }
+                let other = self.share(&others) / self.weight(sibling);
+                assert!(mine <= other + 1e-9, "{node} with {mine} is served before {sibling} with {other}");
+            }
+            parent = node;
+        }
+        for other in self.below(&format!("{role}/.")).into_iter().filter(|nth| !self.full.contains(nth)) {
+            let (mine, other) = (self.share(&[chosen]), self.share(&[other]));
+            assert!(mine <= other + 1e-9, "f{chosen} with {mine} is served before one with {other}");
+        }
+    }
+
     /// Siblings differ by no more than one task, as long as the one behind could take more.
     fn check(&self) {
         let mut families: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -88,7 +161,7 @@ impl Filling {
     }
 }
 
-fn fill(mut filling: Filling) {
+fn fill(mut filling: Filling, turns: &[(u8, Turn)]) {
     let mut story = Story::new().agent("big", &format!("cpus:{};mem:{}", filling.cpus, filling.mem));
     for (node, weight) in &filling.weights {
         story.allocator.set_weight(node, *weight).unwrap();
@@ -96,25 +169,34 @@ fn fill(mut filling: Filling) {
     for (nth, client) in filling.clients.iter().enumerate() {
         story = story.framework(&format!("f{nth}"), &[ROLES[client.role]]);
     }
+    let mut turns = turns.to_vec();
+    turns.sort_by_key(|(after, _)| *after);
+    let mut turns = turns.into_iter().peekable();
+    // Until the first of them, nobody is ever far behind; from then on, it is always the turn of those who are.
+    let (mut started, mut even) = (0_u32, true);
     loop {
+        while let Some((_, turn)) = turns.next_if(|(after, _)| u32::from(*after) <= started) {
+            even = false;
+            filling.happen(&mut story, turn);
+        }
         let offers = story.offer();
         let Some(offer) = offers.first() else { break };
         assert_eq!(offers.len(), 1, "one agent is one offer");
         let nth: usize = offer.framework.as_str()[1..].parse().unwrap();
-        let client = filling.clients[nth];
-        let task = Resources::from_scalars([
-            ("cpus", Millis(i64::from(client.cpus) * 1000)),
-            ("mem", Millis(i64::from(client.mem) * 1000)),
-        ]);
+        filling.check_choice(nth);
+        let task = filling.clients[nth].task();
         story.give_back(offer);
         if offer.resources.contains(&task) {
-            story.allocator.charge(&id(&format!("f{nth}")), &offer.role, &AgentId::from("big"), &task);
+            story.allocator.charge(&offer.framework, &offer.role, &AgentId::from("big"), &task);
             filling.tasks[nth] += 1;
+            started += 1;
         } else {
             assert!(filling.full.insert(nth), "refused, and offered again");
             story.allocator.refuse(&offer.framework, &offer.role, &offer.agent, &offer.resources, u64::MAX);
         }
-        filling.check();
+        if even {
+            filling.check();
+        }
     }
     // What is left is too little for anybody.
     let left = story.allocator.free(&AgentId::from("big"));
@@ -125,26 +207,44 @@ fn fill(mut filling: Filling) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        (0..NODES.len(), 1..6_u8).prop_map(|(node, weight)| Turn::Weight { node, weight }),
+        (0..7_usize).prop_map(|nth| Turn::End { nth }),
+    ]
+}
 
-    #[test]
-    fn shares_are_filled_from_below(
-        clients in prop::collection::vec((0..ROLES.len(), 1..5_u16, 32..200_u16), 2..7),
-        weights in prop::collection::btree_map(0..NODES.len(), 1..5_u8, 0..5),
-        cpus in 20..60_u16,
-        mem in 1000..3000_u16,
-    ) {
+fn filling() -> impl Strategy<Value = Filling> {
+    let clients = prop::collection::vec((0..ROLES.len(), 1..5_u16, 32..200_u16), 2..7);
+    let weights = prop::collection::btree_map(0..NODES.len(), 1..5_u8, 0..5);
+    (clients, weights, 20..60_u16, 1000..3000_u16).prop_map(|(clients, weights, cpus, mem)| {
         let clients: Vec<Client> =
             clients.into_iter().map(|(role, cpus, mem)| Client { role, cpus, mem }).collect();
-        fill(Filling {
+        Filling {
             cpus: f64::from(cpus),
             mem: f64::from(mem),
             weights: weights.into_iter().map(|(node, weight)| (NODES[node], f64::from(weight))).collect(),
             tasks: vec![0; clients.len()],
             clients,
             full: BTreeSet::new(),
-        });
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shares_are_filled_from_below(filling in filling()) {
+        fill(filling, &[]);
+    }
+
+    #[test]
+    fn those_behind_catch_up_when_weights_change_and_tasks_end(
+        filling in filling(),
+        turns in prop::collection::vec((0..40_u8, turn()), 1..12),
+    ) {
+        fill(filling, &turns);
     }
 
     /// Frameworks that never take anything are asked equally often.

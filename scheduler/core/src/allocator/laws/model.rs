@@ -73,6 +73,8 @@ pub(super) struct Model {
     pub(super) refusals: Vec<Refusal>,
     pub(super) quotas: BTreeMap<String, Quota>,
     pub(super) hosts: Option<BTreeSet<String>>,
+    /// Frameworks of a role are drawn by lot: whoever holds more may come first.
+    pub(super) drawn: bool,
 }
 
 pub(super) fn top(role: &str) -> &str {
@@ -133,15 +135,23 @@ impl Model {
         agent.active && self.hosts.as_ref().is_none_or(|hosts| hosts.contains(&agent.host))
     }
 
-    /// The part of the cluster that somebody holds, by its largest kind.
+    /// The part of the cluster that somebody holds, by its largest kind. A shared volume is held or not, however often.
     pub(super) fn dominant_share(&self, holds: impl Fn(&Allocation) -> bool) -> f64 {
+        let own: Vec<&Allocation> = self.held.iter().filter(|one| holds(one)).collect();
         let mut largest = 0.0_f64;
         for name in ["cpus", "mem", "gpus", "disk"] {
             let all: i64 = self.agents.values().map(|agent| agent.total.scalar(name).0).sum();
-            let own = self.held.iter().filter(|one| holds(one));
-            let own: i64 = own.map(|one| one.resources.scalar(name).0).sum();
+            let mut sum: i64 = own.iter().map(|one| one.resources.exclusive().scalar(name).0).sum();
+            for (id, agent) in &self.agents {
+                let volumes = agent.total.shared();
+                let held = |identity: &Identity| {
+                    let here = own.iter().filter(|one| one.agent == *id);
+                    here.clone().any(|one| one.resources.iter().any(|(part, _)| part == identity))
+                };
+                sum += volumes.filter(held).scalar(name).0;
+            }
             if all > 0 {
-                largest = largest.max(own as f64 / all as f64);
+                largest = largest.max(sum as f64 / all as f64);
             }
         }
         largest
@@ -176,7 +186,9 @@ impl Model {
         assert!(enough, "{} is not worth an offer", one.resources);
         assert!(!self.refuses(one, now_ms), "{} was refused on {}", one.resources, one.agent);
         self.judge_guarantees(one);
-        self.judge_turn(one, now_ms);
+        if !self.drawn {
+            self.judge_turn(one, now_ms);
+        }
     }
 
     fn judge_abilities(&self, framework: &Framework, agent: &Agent, one: &Allocation) {

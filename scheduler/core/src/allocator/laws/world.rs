@@ -16,7 +16,7 @@ use super::events::{Event, Extra, Kind, Machine, RACKS, ROLES, TOPS};
 use super::model::{Abilities, Agent, Framework, Model, Quota, REGION};
 use crate::allocator::explain::Reason;
 use crate::allocator::scenarios::{framework, id};
-use crate::allocator::{Allocation, Allocator, Demand, Options};
+use crate::allocator::{Allocation, Allocator, Demand, Options, Sorter};
 use crate::ids::{AgentId, FrameworkId};
 use crate::testing::{reserved, resources, shared, volume};
 
@@ -95,10 +95,12 @@ fn only(rack: &str) -> OfferConstraints {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
-        let options = Options { region: Some(REGION.to_owned()), ..Options::default() };
+    pub(super) fn new([role_sorter, framework_sorter]: [Sorter; 2]) -> Self {
+        let region = Some(REGION.to_owned());
+        let options = Options { region, role_sorter, framework_sorter, ..Options::default() };
         let allocator = Allocator::with(7, options);
-        Self { allocator, model: Model::default(), now_ms: 0, demands: Vec::new(), afresh: false }
+        let model = Model { drawn: framework_sorter == Sorter::Random, ..Model::default() };
+        Self { allocator, model, now_ms: 0, demands: Vec::new(), afresh: false }
     }
 
     /// Lets something happen, planning with slices of `budget`; returns what was allocated.

@@ -19,6 +19,7 @@ mod pipeline;
 mod reconciliation;
 mod registration;
 mod removals;
+mod role_list;
 mod settings;
 mod sizes;
 mod statuses;

@@ -222,6 +222,26 @@ fn with_a_quota_a_new_leader_waits_for_most_agents() {
     assert_eq!(h.explain(&peer).awaits_agents, Some(false));
 }
 
+#[test]
+fn a_new_leader_does_not_wait_for_agents_for_ever() {
+    let mut h = Harness::with(Config { quota_recovery_ms: 5_000, ..Config::default() });
+    let mut agents: Vec<_> = (0..5).map(|_| h.agent("cpus:1;mem:64")).collect();
+    let peer = h.framework_with(in_roles("f", &["f"]));
+    h.quota(false, vec![config_of_one("r")]);
+    h.elect();
+    let peer = h.resubscribe(&peer);
+    h.register(&mut agents[0]);
+    h.register(&mut agents[1]);
+    assert_eq!(h.offers(&peer).len(), 0);
+    h.advance(5_000);
+    let (_, offers) = h.rescinded(&peer);
+    assert_eq!(cpus(&offers), 1.0, "two of five are back, one is kept for `r`");
+}
+
+fn config_of_one(role: &str) -> quota::QuotaConfig {
+    config(role, &[("cpus", 1.0)], &[])
+}
+
 fn only_rack(role: &str, regex: &str) -> OfferConstraints {
     let matches = predicate::TextMatches { regex: Some(regex.to_owned()) };
     let constraint = AttributeConstraint {
