@@ -84,6 +84,7 @@ fn shorten(seed: u64, mut steps: Vec<Step>) -> Vec<Step> {
     steps
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says how long the walks are")]
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: '{text}' is not a number")))

@@ -73,7 +73,7 @@ impl Framework {
         let name = format!("f{kind}-{}", harness.next_id());
         let mut info = info_of(kind, &name);
         // Half of them bring an id, half are given one.
-        info.id = (kind.is_multiple_of(2)).then(|| v1::FrameworkId { value: Some(name) });
+        info.id = kind.is_multiple_of(2).then_some(v1::FrameworkId { value: Some(name) });
         let mut framework = Self {
             kind,
             info,
