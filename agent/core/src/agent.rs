@@ -7,11 +7,12 @@ use bytes::Bytes;
 use tepui_proto::tepui::agent_link::call;
 use tepui_proto::v1;
 
-use crate::checkpoint::{Kind, Record, Resources, State};
+use crate::checkpoint::{Drain, Kind, Record, Resources, State};
 use crate::executors::Executor;
 use crate::ids::Ids;
 use crate::kills::Leaving;
 use crate::link::Link;
+use crate::news::Operations;
 use crate::outbox::Outbox;
 use crate::task::{Phase, Task};
 use crate::timers::{Timer, Timers};
@@ -44,6 +45,9 @@ pub struct Agent {
     pub(crate) completed_frameworks: VecDeque<v1::FrameworkInfo>,
     /// Reservations and volumes as the cluster decided.
     pub(crate) resources: Resources,
+    /// As the cluster says; nothing here depends on it.
+    pub(crate) drain: Drain,
+    pub(crate) operations: Operations,
     pub(crate) completed_executors: VecDeque<CompletedExecutor>,
     /// Ends of executors that no master could be told of yet.
     pub(crate) unsent_ends: VecDeque<call::ExecutorExited>,
@@ -140,6 +144,8 @@ impl Agent {
             completed: VecDeque::new(),
             completed_frameworks: VecDeque::new(),
             resources: recovered.resources,
+            drain: recovered.drain,
+            operations: Operations::default(),
             completed_executors: VecDeque::new(),
             unsent_ends: VecDeque::new(),
             timers: Timers::default(),

@@ -142,6 +142,10 @@ pub enum Note {
     Resources {
         version: u64,
     },
+    /// An operator empties this agent, or it is done, or no longer wanted.
+    Drain {
+        draining: bool,
+    },
     /// The cluster does not know these volumes, so they stay where they are.
     VolumesOrphaned {
         names: String,
@@ -164,6 +168,7 @@ impl Note {
             | Self::Odd { .. } => true,
             Self::Registered { .. }
             | Self::Resources { .. }
+            | Self::Drain { .. }
             | Self::LaunchRepeated { .. }
             | Self::TaskAccepted { .. }
             | Self::TaskState { .. }
@@ -206,6 +211,10 @@ impl fmt::Display for Note {
                 )
             }
             Self::Resources { version } => write!(formatter, "resources changed, version {version}"),
+            Self::Drain { draining: true } => formatter.write_str("this agent is being drained"),
+            Self::Drain { draining: false } => {
+                formatter.write_str("this agent is not being drained any more")
+            }
             Self::VolumesOrphaned { names } => write!(formatter, "the cluster does not know volumes {names}"),
             Self::Odd { message } => formatter.write_str(message),
         }

@@ -14,6 +14,7 @@ impl Agent {
             self.completed.len() <= self.config.completed_tasks_max.max(1),
             "history grew over its bound"
         );
+        self.operations.check();
         for (key, task) in &self.tasks {
             assert_eq!(*key, task.key);
             assert!(task.launch_seq <= self.taken_launch_seq, "task {key} was never accepted");

@@ -28,6 +28,7 @@ mod invariants;
 mod kills;
 mod launches;
 mod link;
+mod news;
 mod outbox;
 mod reconciliation;
 mod recovery;

@@ -125,6 +125,10 @@ impl Agent {
             Type::UpdateResources => {
                 self.on_update_resources(turn, event.update_resources.unwrap_or_default())
             }
+            Type::UpdateDrain => self.on_update_drain(turn, event.update_drain.unwrap_or_default()),
+            Type::UpdateOperations => {
+                self.on_update_operations(turn, event.update_operations.unwrap_or_default())
+            }
             Type::Message => self.on_framework_message(turn, event.message.unwrap_or_default()),
             // The first two are taken care of before; an unknown order is of a newer master and can only be left undone.
             Type::Registered | Type::Shutdown | Type::Unknown => turn.odd("event of an unknown type"),

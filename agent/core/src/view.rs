@@ -1,8 +1,11 @@
 //! What others may see of an agent. Owns no state; changes nothing.
 
+use std::sync::Arc;
+
 use tepui_proto::v1;
 
 use crate::agent::Agent;
+use crate::checkpoint::Drain;
 use crate::executors;
 use crate::link::LinkState;
 use crate::task::Phase;
@@ -109,6 +112,17 @@ impl Agent {
     /// Returns volumes that are here although the cluster does not know them.
     pub fn orphaned_volumes(&self) -> &[v1::Resource] {
         &self.resources.orphaned
+    }
+
+    /// Returns how this agent is being drained, as far as it knows: also after a restart, and while no master leads.
+    pub fn drain(&self) -> Option<&Drain> {
+        Some(&self.drain).filter(|drain| drain.config.is_some())
+    }
+
+    /// Returns the operations on this agent's resources whose frameworks have not said that they know what became of them, by
+    /// framework and id; none after a restart until a master says which.
+    pub fn operations(&self) -> impl Iterator<Item = &Arc<v1::Operation>> {
+        self.operations.iter()
     }
 
     pub fn is_registered(&self) -> bool {

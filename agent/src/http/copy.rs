@@ -209,6 +209,7 @@ impl<'a> Copy<'a> {
             registered: agent.is_registered(),
             resources: total(&info.resources, agent.made_resources()),
             info,
+            drain: agent.drain().copied(),
             frameworks,
             completed_frameworks,
         }

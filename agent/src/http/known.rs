@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tepui_agent_core::checkpoint::Drain;
 use tepui_proto::v1;
 
 use super::Inner;
@@ -19,6 +20,8 @@ pub(super) struct Known {
     pub(super) info: v1::AgentInfo,
     /// Reservations and volumes included.
     pub(super) resources: Vec<v1::Resource>,
+    /// If it is being drained.
+    pub(super) drain: Option<Drain>,
     /// With an executor that is not completed.
     pub(super) frameworks: Vec<Framework>,
     pub(super) completed_frameworks: Vec<Framework>,
@@ -116,7 +119,23 @@ pub(super) async fn look(app: &Arc<Inner>) -> Result<Known, Refusal> {
     app.handle.look(move |agent| copy(&layout, agent)).await.ok_or_else(Refusal::unavailable)
 }
 
+/// Asks the core for the operations on this agent's resources that are not acknowledged.
+///
+/// # Errors
+/// The agent is going down.
+pub(super) async fn operations(app: &Arc<Inner>) -> Result<Vec<v1::Operation>, Refusal> {
+    let look = app.handle.look(|agent| agent.operations().cloned().collect::<Vec<_>>());
+    let shared = look.await.ok_or_else(Refusal::unavailable)?;
+    Ok(shared.iter().map(|operation| v1::Operation::clone(operation)).collect())
+}
+
 impl Known {
+    /// When the drain began, in whole seconds since 1970, as Mesos counts here.
+    pub(super) fn drain_start_seconds(&self) -> Option<i64> {
+        let start_ms = self.drain.as_ref()?.start_wall_ms;
+        i64::try_from(start_ms / 1_000).ok()
+    }
+
     /// All executors that are not completed, with their frameworks.
     pub(super) fn executors(&self) -> impl Iterator<Item = (&Framework, &Executor)> {
         self.frameworks

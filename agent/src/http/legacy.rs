@@ -77,6 +77,9 @@ fn render(app: &Inner, known: &Known) -> Value {
     add(&mut shown, "master_hostname", host.map(|(host, _)| json!(host)));
     let log_dir = app.facts.log_file.as_deref().and_then(|path| path.parent());
     add(&mut shown, "log_dir", log_dir.map(|path| json!(path.display().to_string())));
+    let drain = known.drain.as_ref().and_then(|drain| drain.config.as_ref());
+    add(&mut shown, "drain_config", drain.map(|config| json!(config)));
+    add(&mut shown, "estimated_drain_start_time_seconds", known.drain_start_seconds().map(|at| json!(at)));
     let domain = info.domain.as_ref().map(|domain| json!(domain));
     add(&mut shown, "domain", domain);
     shown

@@ -13,6 +13,7 @@ use v1::agent::{Call, Response as Answer, call, response};
 use super::admission::{self, Admitted, Form};
 use super::error::Refusal;
 use super::files::{self, Entry};
+use super::known::Known;
 use super::{Inner, answer, containers, known, logging, metrics, tasks};
 use crate::{MESOS_VERSION, PRODUCT_VERSION};
 
@@ -114,10 +115,12 @@ async fn reply(app: &Arc<Inner>, call: Call) -> Result<Reply, Refusal> {
         Type::GetTasks | Type::GetExecutors | Type::GetFrameworks | Type::GetState | Type::GetAgent => {
             read_state(app, call.r#type()).await
         }
-        // The Registry has them; agents carry operations out without keeping any.
-        Type::GetOperations => message(response::Type::GetOperations, |answer| {
-            answer.get_operations = Some(response::GetOperations::default());
-        }),
+        Type::GetOperations => {
+            let operations = known::operations(app).await?;
+            message(response::Type::GetOperations, |answer| {
+                answer.get_operations = Some(response::GetOperations { operations });
+            })
+        }
         Type::GetResourceProviders => message(response::Type::GetResourceProviders, |answer| {
             answer.get_resource_providers = Some(response::GetResourceProviders::default());
         }),
@@ -144,10 +147,17 @@ async fn read_state(app: &Arc<Inner>, kind: call::Type) -> Result<Reply, Refusal
         call::Type::GetState => message(response::Type::GetState, |answer| {
             answer.get_state = Some(tasks::get_state(&known));
         }),
-        _ => message(response::Type::GetAgent, |answer| {
-            answer.get_agent =
-                Some(response::GetAgent { agent_info: Some(known.info), ..Default::default() });
-        }),
+        _ => message(response::Type::GetAgent, |answer| answer.get_agent = Some(get_agent(known))),
+    }
+}
+
+fn get_agent(known: Known) -> response::GetAgent {
+    let start = known.drain_start_seconds();
+    let nanoseconds = |seconds: i64| Some(seconds.saturating_mul(1_000_000_000));
+    response::GetAgent {
+        estimated_drain_start_time: start.map(|seconds| v1::TimeInfo { nanoseconds: nanoseconds(seconds) }),
+        drain_config: known.drain.and_then(|drain| drain.config),
+        agent_info: Some(known.info),
     }
 }
 

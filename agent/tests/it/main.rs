@@ -11,6 +11,7 @@ mod hostile;
 mod kills;
 mod links;
 mod master;
+mod news;
 mod operator;
 mod restarts;
 mod rig;

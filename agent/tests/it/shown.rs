@@ -19,7 +19,7 @@ use crate::rig::{Rig, lines, wait_for};
 /// Lives until it is told to end by a file, or killed.
 const LINGER: &str = "echo started > started; until [ -e go ]; do sleep 0.02; done; exit 3";
 
-async fn ask(rig: &Rig, call: Value) -> Value {
+pub(crate) async fn ask(rig: &Rig, call: Value) -> Value {
     let kind = call["type"].as_str().unwrap().to_lowercase();
     let request = rig.client.post(format!("http://{}/api/v1", rig.address));
     let request = request.header("content-type", "application/json").body(call.to_string()).send();

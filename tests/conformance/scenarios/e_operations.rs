@@ -2,11 +2,13 @@
 
 use tepui_proto::v1;
 use tepui_proto::v1::OperationState;
+use tepui_proto::v1::agent::call::Type;
 use tepui_proto::v1::framework_info::capability::Type::ReservationRefinement;
 
 use super::f_fates::renew;
 use super::f_partitions::active_agents;
 use super::g_failover::{kill_leader, resubscribe};
+use super::h_agent_endpoints::ask_agent;
 use crate::conformance::Context;
 use crate::conformance::wire::Framework;
 use crate::conformance::wire::messages::{Named, able, accept, in_roles, lasting, mark_gone};
@@ -21,6 +23,18 @@ async fn ask(framework: &mut Framework, id: &str, agent: &str) -> anyhow::Result
     let status = framework.operation(id, known).await?;
     anyhow::ensure!(status.uuid.is_none(), "an answer with a uuid: {status:?}");
     Ok(status)
+}
+
+/// Waits until the agent shows these operations.
+async fn shown_by_agent(cx: &Context, index: usize, expected: &[&v1::OperationStatus]) -> anyhow::Result<()> {
+    cx.eventually("the agent's list of operations", async || {
+        let shown = ask_agent(cx, index, Type::GetOperations).await.ok()?.get_operations?.operations;
+        let statuses: Vec<_> = shown.iter().filter_map(|one| one.latest_status.as_ref()).collect();
+        let ids = shown.iter().map(|one| one.info.as_ref()?.id.clone());
+        let same = statuses == expected && ids.eq(expected.iter().map(|status| status.operation_id.clone()));
+        (same && shown.iter().all(|one| one.uuid.is_some() && one.framework_id.is_some())).then_some(())
+    })
+    .await
 }
 
 async fn expect(framework: &mut Framework, agent: &str, state: OperationState) -> anyhow::Result<()> {
@@ -53,6 +67,7 @@ pub(crate) async fn reconcile(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(pending.state() == OperationPending, "{pending:?}");
     let told = framework.operation("one", 1).await?;
     anyhow::ensure!(told.state() == OperationFinished && told.uuid.is_some(), "{told:?}");
+    shown_by_agent(cx, index, &[&told]).await?;
     let status = ask(&mut framework, "one", &agent).await?;
     anyhow::ensure!(status.state() == OperationFinished, "{status:?}");
     expect(&mut framework, &agent, OperationUnknown).await?;
@@ -64,12 +79,18 @@ pub(crate) async fn reconcile(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(again == told, "{again:?} instead of {told:?}");
     let shown = cx.ask(v1::master::call::Type::GetOperations).await?.get_operations.unwrap_or_default();
     anyhow::ensure!(shown.operations.len() == 1, "{shown:?}");
+    // Its agent is told again when it is back, with this leader or after a restart of its own.
+    active_agents(cx, 2).await?;
+    cx.cluster.kill_agent(index);
+    cx.cluster.start_agent(index)?;
+    shown_by_agent(cx, index, &[&again]).await?;
     framework.call(acknowledge_operation(&again)).await?;
     cx.eventually("the end of the operation", async || {
         let shown = cx.ask(v1::master::call::Type::GetOperations).await.ok()?.get_operations?;
         shown.operations.is_empty().then_some(())
     })
     .await?;
+    shown_by_agent(cx, index, &[]).await?;
     expect(&mut framework, "nobody", OperationUnknown).await?;
     // An agent that does not answer is unreachable after a while.
     active_agents(cx, 2).await?;

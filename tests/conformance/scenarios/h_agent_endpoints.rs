@@ -30,7 +30,7 @@ async fn place(cx: &Context) -> anyhow::Result<(Framework, Place)> {
     let agent = framework.run(vec![task("t", &line)]).await?;
     cx.written("written").await?;
     let index = cx.agent_index(&agent).await?;
-    let address = cx.cluster.agents().into_iter().nth(index).context("an agent")?;
+    let address = agent_address(cx, index)?;
     let run = format!("/frameworks/{}/executors/t/runs/latest", framework.id);
     let place = Place { address, index, framework: framework.id.clone(), run };
     Ok((framework, place))
@@ -39,6 +39,16 @@ async fn place(cx: &Context) -> anyhow::Result<(Framework, Place)> {
 fn call(kind: Type) -> Call {
     let get_metrics = (kind == Type::GetMetrics).then(Default::default);
     Call { r#type: Some(kind.into()), get_metrics, ..Default::default() }
+}
+
+pub(super) fn agent_address(cx: &Context, index: usize) -> anyhow::Result<String> {
+    cx.cluster.agents().into_iter().nth(index).context("an agent")
+}
+
+/// Makes an operator call of an agent; returns its answer.
+pub(super) async fn ask_agent(cx: &Context, index: usize, kind: Type) -> anyhow::Result<Response> {
+    let address = agent_address(cx, index)?;
+    cx.http.post(&address, "/api/v1", &[], &call(kind)).await?.expect(200)?.message(cx.media)
 }
 
 pub(crate) async fn operator_api(cx: &mut Context) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ mod record;
 mod state;
 
 pub use record::{
-    Accepted, AcceptedGroup, Acknowledged, DecodeError, ExecutorEnded, ExecutorLaunched, FORMAT, Forgotten,
-    Kind, Record, Registered, Resources, Updated,
+    Accepted, AcceptedGroup, Acknowledged, DecodeError, Drain, ExecutorEnded, ExecutorLaunched, FORMAT,
+    Forgotten, Kind, Record, Registered, Resources, Updated,
 };
 pub use state::{ExecutorRecord, State, TaskRecord};

@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33, 50")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33, 50, 51")]
     pub kind: Option<Kind>,
 }
 
@@ -66,6 +66,20 @@ pub enum Kind {
     /// Replaces what was known of the updates that an executor has sent.
     #[prost(message, tag = "50")]
     Seen(Seen),
+    /// Replaces what was known of a drain.
+    #[prost(message, tag = "51")]
+    Drain(Drain),
+}
+
+/// Whether this agent is being drained.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Drain {
+    /// Absent: it is not.
+    #[prost(message, optional, tag = "1")]
+    pub config: Option<v1::DrainConfig>,
+    /// When it began, by the masters' clocks; milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub start_wall_ms: u64,
 }
 
 /// What the cluster made of this agent's resources.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tepui_proto::v1;
 
 use super::record::{
-    Accepted, Acknowledged, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources, Seen,
-    Updated,
+    Accepted, Acknowledged, Drain, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources,
+    Seen, Updated,
 };
 use crate::task::SEEN_MAX;
 use crate::{ExecutorKey, TaskKey};
@@ -28,6 +28,7 @@ pub struct State {
     pub tasks: BTreeMap<TaskKey, TaskRecord>,
     pub resources: Resources,
     pub executors: BTreeMap<ExecutorKey, ExecutorRecord>,
+    pub drain: Drain,
 }
 
 /// An executor that has not ended.
@@ -103,6 +104,7 @@ impl State {
                 }
             }
             Kind::Resources(resources) => self.resources.clone_from(resources),
+            Kind::Drain(drain) => self.drain = *drain,
             Kind::Forgotten(forgotten) => {
                 self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
                 self.forget_framework_without_use(&forgotten.framework_id);
@@ -123,6 +125,9 @@ impl State {
         kinds.push(Kind::LaunchSeq(self.accepted_launch_seq));
         if self.resources != Resources::default() {
             kinds.push(Kind::Resources(self.resources.clone()));
+        }
+        if self.drain != Drain::default() {
+            kinds.push(Kind::Drain(self.drain));
         }
         kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
         kinds.extend(self.executors.iter().map(|(key, executor)| executor.launched(key)));

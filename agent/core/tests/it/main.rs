@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod executors;
+mod news;
 mod random;
 mod resources;
 mod rig;

@@ -9,7 +9,9 @@ use super::input::ConnectionId;
 use super::pipeline::Pending;
 use super::timers::Timer;
 use crate::ids::{AgentId, FrameworkId};
-use crate::registry::{DisconnectAgent, MarkUnreachable, Operation, Outcome, RemoveAgent, Reregistered};
+use crate::registry::{
+    DisconnectAgent, DrainRecord, MarkUnreachable, Operation, Outcome, RemoveAgent, Reregistered,
+};
 
 /// After a leader change, agents that did not come back are given up one after the other, this far apart.
 const UNREACHABLE_SPACING_MS: u64 = 100;
@@ -23,13 +25,22 @@ pub(super) struct AgentSession {
     pub(super) registered: bool,
     /// How its word differs from the Registry's, as far as it is committed before the registration is complete.
     pub(super) difference: Reregistered,
+    /// The drain that it was last told of; nothing if of none, or of its end.
+    pub(super) told_drain: Option<DrainRecord>,
     /// Pings since it last said anything.
     unanswered: u32,
 }
 
 impl AgentSession {
     pub(super) fn new(connection: ConnectionId, stream_id: String) -> Self {
-        Self { connection, stream_id, registered: false, difference: Reregistered::default(), unanswered: 0 }
+        Self {
+            connection,
+            stream_id,
+            registered: false,
+            difference: Reregistered::default(),
+            told_drain: None,
+            unanswered: 0,
+        }
     }
 
     /// Returns the stream, once orders may be sent on it.

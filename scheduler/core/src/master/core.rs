@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 
+use super::agent_news::News;
 use super::agents::AgentSession;
 use super::config::Config;
 use super::drivers::Supervisor;
@@ -72,6 +73,8 @@ pub struct Master {
     pub(super) view: LocalView,
     /// Pause after which each told operation was last repeated.
     pub(super) operation_pauses: BTreeMap<OperationKey, u64>,
+    /// What agents are told so that they can show it.
+    pub(super) news: News,
     pub(super) allocation_armed: bool,
     pub(super) run: Run,
     pub(super) reports_armed: bool,
@@ -114,6 +117,7 @@ impl Master {
             large_tasks: BTreeMap::new(),
             view: LocalView::default(),
             operation_pauses: BTreeMap::new(),
+            news: News::default(),
             allocation_armed: false,
             run: Run::default(),
             reports_armed: false,

@@ -95,6 +95,7 @@ impl Master {
             return;
         }
         self.registry = registry;
+        self.see_operations();
         for (proposal, outcome) in outcomes {
             let Some(pending) = self.pipeline.take(proposal) else { continue };
             if let Outcome::Stale { epoch } = outcome {
@@ -112,6 +113,7 @@ impl Master {
             self.sync_settings();
             self.supervise(|supervisor, cx| supervisor.applied(cx));
             self.settle_drains();
+            self.tell_agents_of_operations();
         }
     }
 

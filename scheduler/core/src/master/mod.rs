@@ -11,6 +11,7 @@
 mod accept;
 mod acknowledge;
 mod agent_calls;
+mod agent_news;
 mod agents;
 mod calls;
 mod config;

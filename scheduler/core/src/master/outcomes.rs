@@ -139,5 +139,6 @@ impl Master {
         for id in unknown {
             self.tell_allocator_agent(&id);
         }
+        self.settle_doubtful_drains();
     }
 }

@@ -214,6 +214,9 @@ impl Master {
         self.send_resources(id);
         self.note_orphans(id);
         self.arm_ping(connection);
+        if matches!(outcome, Outcome::Reregistered(_)) {
+            self.tell_agent_everything(id);
+        }
         if let Outcome::Reregistered(mut difference) = outcome {
             difference.missing.extend(earlier.missing);
             difference.foreign.extend(earlier.foreign);

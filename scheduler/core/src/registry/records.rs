@@ -388,6 +388,18 @@ impl OperationRecord {
         super::tables::OperationKey::new(self.framework_id.as_str(), id.map_or("", v1::OperationId::value))
     }
 
+    /// Returns it as masters and agents show it.
+    pub fn shown(&self) -> v1::Operation {
+        v1::Operation {
+            framework_id: Some(FrameworkId::from(self.framework_id.as_str()).to_proto()),
+            agent_id: Some(AgentId::from(self.agent_id.as_str()).to_proto()),
+            info: self.info.clone(),
+            latest_status: self.status.clone(),
+            statuses: self.status.clone().into_iter().collect(),
+            uuid: Some(v1::Uuid { value: Some(self.uuid.clone()) }),
+        }
+    }
+
     /// Returns what an acknowledgement has to name.
     pub fn status_uuid(&self) -> &[u8] {
         let uuid = self.status.as_ref().and_then(|status| status.uuid.as_ref());

@@ -7,6 +7,7 @@ use prost::Message;
 use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 
+use super::shown::Shown;
 use crate::master::{
     Config, ConnectionId, Effect, Input, Master, MasterIdentity, Note, Now, OperatorCall, ProposalId, Reply,
     RequestId,
@@ -34,6 +35,7 @@ pub struct Harness {
     pub domain: Option<v1::DomainInfo>,
     pub(super) to_frameworks: BTreeMap<ConnectionId, VecDeque<v1::scheduler::Event>>,
     pub(super) to_agents: BTreeMap<ConnectionId, VecDeque<agent_link::Event>>,
+    pub(super) shown: Shown,
     pub(super) closed: BTreeSet<ConnectionId>,
     /// Proposals that are too long for the log.
     too_long: Vec<(ProposalId, usize)>,
@@ -69,6 +71,7 @@ impl Harness {
             domain: None,
             to_frameworks: BTreeMap::new(),
             to_agents: BTreeMap::new(),
+            shown: Shown::default(),
             closed: BTreeSet::new(),
             too_long: Vec::new(),
             replies: BTreeMap::new(),
@@ -136,6 +139,7 @@ impl Harness {
             if !self.held && !self.queue.is_empty() {
                 inputs.push_back(self.apply_all());
             }
+            self.check_shown();
         }
     }
 
@@ -153,7 +157,7 @@ impl Harness {
             Effect::ToAgent { connection, event } => {
                 assert_eq!(event.format, Some(1), "an order without format");
                 assert!(event.epoch.is_some_and(|epoch| epoch > 0), "an order without epoch");
-                if !self.closed.contains(&connection) {
+                if !self.closed.contains(&connection) && !self.shown.take(connection, &event) {
                     self.to_agents.entry(connection).or_default().push_back(event);
                 }
             }

@@ -10,6 +10,7 @@ mod builders;
 mod frameworks;
 mod harness;
 mod operations;
+mod shown;
 
 pub use agents::AgentPeer;
 pub use builders::{
@@ -21,3 +22,4 @@ pub use harness::{Harness, LONGEST_COMMAND};
 pub use operations::{
     create, destroy, grow, named, operation, reserve, reserved, shared, shrink, unreserve, volume,
 };
+pub use shown::AgentShown;

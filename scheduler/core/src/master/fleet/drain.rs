@@ -76,6 +76,7 @@ impl Master {
     pub(super) fn activation_changed(&mut self, id: &AgentId) {
         self.withdraw_offers_of_agent(id);
         self.tell_allocator_agent(id);
+        self.tell_agent_of_drain(id);
         self.changed(LocalChange::Agent(id.clone()));
     }
 
@@ -150,12 +151,28 @@ impl Master {
         self.settle_drains();
     }
 
+    /// A drain whose outcome nobody heard of may be committed after all, or undone: agents hear of it late, but they do.
+    pub(in super::super) fn settle_doubtful_drains(&mut self) {
+        let agents = self.registry.agents.iter();
+        let draining = agents.filter(|(_, record)| record.drain.as_ref().is_some_and(|one| !one.drained));
+        let unseen: Vec<AgentId> =
+            draining.map(|(id, _)| id).filter(|id| !self.fleet.draining.contains(*id)).cloned().collect();
+        for id in unseen {
+            self.drain_began(&id);
+        }
+        let here: Vec<AgentId> = self.agents.keys().cloned().collect();
+        for id in here {
+            self.tell_agent_of_drain(&id);
+        }
+    }
+
     pub(super) fn drain_ended(&mut self, id: &AgentId, outcome: &Outcome) {
         self.fleet.finishing.remove(id);
         let drained = self.registry.agents.get(id).and_then(|record| record.drain.as_ref());
         if drained.is_none_or(|drain| drain.drained) {
             self.fleet.draining.remove(id);
         }
+        self.tell_agent_of_drain(id);
         if *outcome == Outcome::Done {
             self.note(Level::Info, "agent is drained", vec![("agent_id", id.to_string())]);
             self.changed(LocalChange::Agent(id.clone()));

@@ -3,6 +3,7 @@
 mod absences;
 mod accept;
 mod admission;
+mod agent_news;
 mod agents;
 mod drains;
 mod executors;
