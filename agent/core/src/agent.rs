@@ -9,6 +9,7 @@ use tepui_proto::v1;
 
 use crate::checkpoint::{Drain, Kind, Record, Resources, State};
 use crate::executors::Executor;
+use crate::history::History;
 use crate::ids::Ids;
 use crate::kills::Leaving;
 use crate::link::Link;
@@ -16,7 +17,6 @@ use crate::news::Operations;
 use crate::outbox::Outbox;
 use crate::task::{Phase, Task};
 use crate::timers::{Timer, Timers};
-use crate::view::{CompletedExecutor, CompletedTask};
 use crate::{Config, Effect, ExecutorKey, Input, Note, Now, TaskKey};
 
 /// What an agent knows and decides.
@@ -40,15 +40,13 @@ pub struct Agent {
     pub(crate) executors: BTreeMap<ExecutorKey, Executor>,
     /// Updates about tasks that this agent does not have; they live as long as the registration.
     pub(crate) answers: BTreeMap<TaskKey, Outbox>,
-    pub(crate) completed: VecDeque<CompletedTask>,
-    /// Frameworks without tasks, for those who ask about the past; the oldest first.
-    pub(crate) completed_frameworks: VecDeque<v1::FrameworkInfo>,
+    /// For those who ask about the past.
+    pub(crate) history: History,
     /// Reservations and volumes as the cluster decided.
     pub(crate) resources: Resources,
     /// As the cluster says; nothing here depends on it.
     pub(crate) drain: Drain,
     pub(crate) operations: Operations,
-    pub(crate) completed_executors: VecDeque<CompletedExecutor>,
     /// Ends of executors that no master could be told of yet.
     pub(crate) unsent_ends: VecDeque<call::ExecutorExited>,
     pub(crate) timers: Timers,
@@ -91,6 +89,7 @@ impl Agent {
     /// Starts from what a former run left; `State::default()` for a new agent.
     pub fn new(config: Config, recovered: State) -> Self {
         let ids = Ids::new(config.seed);
+        let history = History::new(&config);
         let tasks: BTreeMap<TaskKey, Task> = recovered
             .tasks
             .into_iter()
@@ -141,12 +140,10 @@ impl Agent {
             tasks,
             executors,
             answers: BTreeMap::new(),
-            completed: VecDeque::new(),
-            completed_frameworks: VecDeque::new(),
+            history,
             resources: recovered.resources,
             drain: recovered.drain,
             operations: Operations::default(),
-            completed_executors: VecDeque::new(),
             unsent_ends: VecDeque::new(),
             timers: Timers::default(),
             ids,

@@ -32,8 +32,14 @@ pub struct Config {
     pub executor_shutdown_grace_ms: u64,
     /// Pause between two HEARTBEAT events of an executor's stream.
     pub executor_heartbeat_ms: u64,
-    /// How many forgotten tasks stay visible.
+    /// How many forgotten tasks of each executor stay visible.
     pub completed_tasks_max: usize,
+    /// How many ended executors of each framework stay visible, with their tasks; commands count as executors.
+    pub completed_executors_max: usize,
+    /// How many frameworks without tasks and executors stay visible, with what they had.
+    pub completed_frameworks_max: usize,
+    /// Bytes that all of this may take; the oldest goes first.
+    pub completed_bytes_max: usize,
     /// How many tasks (running, or waiting for an acknowledgement) an agent holds before it refuses launches.
     pub tasks_max: usize,
 }
@@ -57,6 +63,9 @@ impl Config {
             executor_shutdown_grace_ms: 5_000,
             executor_heartbeat_ms: 1_800_000,
             completed_tasks_max: 200,
+            completed_executors_max: 150,
+            completed_frameworks_max: 50,
+            completed_bytes_max: 64 << 20,
             tasks_max: 10_000,
         }
     }

@@ -7,18 +7,12 @@ use crate::TaskKey;
 use crate::agent::{Agent, Turn};
 use crate::checkpoint::Kind;
 
-/// Frameworks without tasks that stay visible, as in Mesos.
-const COMPLETED_FRAMEWORKS_MAX: usize = 50;
-
 impl Agent {
     /// Moves a framework to the history.
     fn forget_framework(&mut self, framework_id: &str) {
         let Some(info) = self.frameworks.remove(framework_id) else { return };
-        self.completed_frameworks.retain(|known| known.id != info.id);
-        while self.completed_frameworks.len() >= COMPLETED_FRAMEWORKS_MAX {
-            self.completed_frameworks.pop_front();
-        }
-        self.completed_frameworks.push_back(info);
+        let known = &self.frameworks;
+        self.history.add_framework(info, |id| known.contains_key(id));
     }
 
     pub(crate) fn on_update_framework(&mut self, turn: &mut Turn<'_>, info: v1::FrameworkInfo) {

@@ -10,10 +10,11 @@ impl Agent {
             self.accepted_launch_seq <= self.taken_launch_seq,
             "told the master of a launch that may be lost"
         );
-        assert!(
-            self.completed.len() <= self.config.completed_tasks_max.max(1),
-            "history grew over its bound"
-        );
+        let goes_on = |framework: &str, container: &str| {
+            let mut executors = self.executors.values();
+            executors.any(|one| one.key.framework_id == framework && one.container_id == container)
+        };
+        self.history.check(goes_on, |framework| self.frameworks.contains_key(framework));
         self.operations.check();
         for (key, task) in &self.tasks {
             assert_eq!(*key, task.key);

@@ -22,6 +22,7 @@ mod executor_key;
 mod executors;
 mod exits;
 mod frameworks;
+mod history;
 mod ids;
 mod input;
 mod invariants;

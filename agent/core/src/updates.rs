@@ -127,20 +127,26 @@ impl Agent {
         self.timers.cancel(&Timer::MaxCompletion(key.clone()));
         let forgotten = Forgotten { framework_id: key.framework_id.clone(), task_id: key.task_id.clone() };
         self.checkpoint(turn, Kind::Forgotten(forgotten));
-        self.forget_framework_without_use(&key.framework_id);
         if task.executor.is_none() {
             turn.push(Effect::Forgotten { task: key.clone(), container_id: task.container_id.clone() });
         }
-        while self.completed.len() >= self.config.completed_tasks_max.max(1) {
-            self.completed.pop_front();
+        let executor = task.executor.as_ref().and_then(|key| self.executors.get(key));
+        let goes_on = executor.is_some_and(|executor| executor.container_id == task.container_id);
+        let mut info = task.info;
+        // Nobody is shown them, and they may be long.
+        info.data = None;
+        if let Some(executor) = &mut info.executor {
+            executor.data = None;
         }
-        self.completed.push_back(CompletedTask {
+        let done = CompletedTask {
             key: task.key,
-            info: task.info,
+            info,
             executor: task.executor,
             container_id: task.container_id,
             latest: task.outbox.latest().cloned(),
             wait_status: task.wait_status,
-        });
+        };
+        self.history.add_task(done, goes_on);
+        self.forget_framework_without_use(&key.framework_id);
     }
 }

@@ -141,7 +141,7 @@ impl Agent {
                 .and_then(|id| id.value.as_ref())
                 .is_none_or(|id| !self.frameworks.contains_key(id))
         };
-        self.completed_frameworks.iter().filter(gone)
+        self.history.frameworks().filter(gone)
     }
 
     pub fn tasks(&self) -> impl Iterator<Item = TaskView<'_>> {
@@ -175,7 +175,7 @@ impl Agent {
 
     /// Returns executors that have ended, oldest first.
     pub fn completed_executors(&self) -> impl Iterator<Item = &CompletedExecutor> {
-        self.completed_executors.iter()
+        self.history.executors()
     }
 
     /// Returns whether the processes of the checkpoint are known, so that executors may be answered.
@@ -185,6 +185,6 @@ impl Agent {
 
     /// Returns forgotten tasks, oldest first.
     pub fn completed_tasks(&self) -> impl Iterator<Item = &CompletedTask> {
-        self.completed.iter()
+        self.history.tasks()
     }
 }

@@ -148,41 +148,41 @@ async fn emptied(cx: &mut Context) -> anyhow::Result<()> {
     framework.tear_down().await
 }
 
+/// Waits until an agent says that it is being drained, with so many seconds of grace, or that it is not.
+async fn agent_tells(cx: &Context, index: usize, grace_s: Option<i64>) -> anyhow::Result<()> {
+    cx.eventually(&format!("an agent that is drained within {grace_s:?}"), async || {
+        let shown = ask_agent(cx, index, Type::GetAgent).await.ok()?.get_agent?;
+        let plain = cx.http.get_json(&agent_address(cx, index).ok()?, "/state").await.ok()?;
+        let Some(config) = shown.drain_config else {
+            let none = shown.estimated_drain_start_time.is_none() && plain.get("drain_config").is_none();
+            return (none && grace_s.is_none()).then_some(());
+        };
+        let nanoseconds = config.max_grace_period.and_then(|grace| grace.nanoseconds);
+        let start = shown.estimated_drain_start_time?.nanoseconds() / 1_000_000_000;
+        let agree = plain["drain_config"]["max_grace_period"]["nanoseconds"].as_i64() == nanoseconds
+            && plain["drain_config"]["mark_gone"] == false
+            && plain["estimated_drain_start_time_seconds"].as_i64() == Some(start);
+        (agree && start > 1_000_000_000 && nanoseconds == grace_s.map(|s| s * 1_000_000_000)).then_some(())
+    })
+    .await
+}
+
 /// The agent says of itself that it is being drained, also after a restart, until nothing is left on it.
 async fn shown_by_the_agent(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("moves")).await?;
     let agent = framework.run(vec![stubborn(cx, "u")]).await?;
     deaf(cx, "u").await?;
     let index = cx.agent_index(&agent).await?;
-    let told = async |grace_s: Option<i64>| {
-        let what = format!("an agent that is drained within {grace_s:?}");
-        cx.eventually(&what, async || {
-            let shown = ask_agent(cx, index, Type::GetAgent).await.ok()?.get_agent?;
-            let plain = cx.http.get_json(&agent_address(cx, index).ok()?, "/state").await.ok()?;
-            let Some(config) = shown.drain_config else {
-                let none = shown.estimated_drain_start_time.is_none() && plain.get("drain_config").is_none();
-                return (none && grace_s.is_none()).then_some(());
-            };
-            let nanoseconds = config.max_grace_period.and_then(|grace| grace.nanoseconds);
-            let start = shown.estimated_drain_start_time?.nanoseconds() / 1_000_000_000;
-            let agree = plain["drain_config"]["max_grace_period"]["nanoseconds"].as_i64() == nanoseconds
-                && plain["drain_config"]["mark_gone"] == false
-                && plain["estimated_drain_start_time_seconds"].as_i64() == Some(start);
-            (agree && start > 1_000_000_000 && nanoseconds == grace_s.map(|s| s * 1_000_000_000))
-                .then_some(())
-        })
-        .await
-    };
-    told(None).await?;
+    agent_tells(cx, index, None).await?;
     cx.operate(&drain(&agent, Some(50.0), false)).await?.expect(200)?.empty()?;
-    told(Some(50)).await?;
+    agent_tells(cx, index, Some(50)).await?;
     cx.cluster.kill_agent(index);
     cx.cluster.start_agent(index)?;
-    told(Some(50)).await?;
+    agent_tells(cx, index, Some(50)).await?;
     cx.operate(&drain(&agent, Some(0.2), false)).await?.expect(200)?.empty()?;
     framework.state("u", TaskState::TaskKilled).await?;
     drained(cx, &agent).await?;
-    told(None).await?;
+    agent_tells(cx, index, None).await?;
     cx.operate(&reactivate(&agent)).await?.expect(200)?.empty()?;
     framework.tear_down().await
 }

@@ -122,16 +122,13 @@ impl Agent {
         let status = seen.unwrap_or(UNKNOWN_STATUS);
         let container_id = executor.container_id.clone();
         self.await_record(record, Awaiting::ExecutorEnded { executor: key.clone(), container_id, status });
-        self.forget_framework_without_use(&key.framework_id);
-        while self.completed_executors.len() >= self.config.completed_tasks_max.max(1) {
-            self.completed_executors.pop_front();
-        }
-        self.completed_executors.push_back(CompletedExecutor {
+        self.history.add_executor(CompletedExecutor {
             key: key.clone(),
             info: v1::ExecutorInfo { data: None, ..executor.info },
             container_id: executor.container_id,
             status: seen,
         });
+        self.forget_framework_without_use(&key.framework_id);
     }
 
     fn end_of_task(&self, executor: &Executor, task: &Task, end: &End) -> News {

@@ -27,6 +27,8 @@ pub(crate) struct Rig {
 pub(crate) fn config(start: u8) -> Config {
     let mut config = Config::new(v1::AgentInfo::default(), "10.0.0.1", [start; 32]);
     config.completed_tasks_max = 3;
+    config.completed_executors_max = 2;
+    config.completed_frameworks_max = 2;
     config
 }
 

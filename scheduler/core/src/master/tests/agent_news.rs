@@ -72,7 +72,7 @@ fn an_agent_hears_of_operations_until_they_are_acknowledged() {
         Some(OperationState::OperationFinished)
     );
     assert_eq!(shown.latest_status, Some(status.clone()));
-    assert_eq!(shown.statuses, [status.clone()]);
+    assert_eq!((shown.statuses.len(), shown.statuses.first()), (1, Some(&status)));
     assert_eq!(shown.framework_id, Some(peer.id.to_proto()));
     assert_eq!(shown.agent_id, Some(agent.id.to_proto()));
     assert_eq!(shown.uuid.as_ref().and_then(|uuid| uuid.value.as_ref()).map(|uuid| uuid.len()), Some(16));

@@ -284,6 +284,8 @@ impl World {
             }
             Order::UpdateFramework | Order::Message | Order::ShutdownExecutor => {}
             Order::Shutdown => self.leave(agent),
+            // The harness keeps these apart, and compares them with what the leader knows after every input.
+            Order::UpdateDrain | Order::UpdateOperations => panic!("no order: {order:?}"),
             Order::Unknown => panic!("unexpected {order:?}"),
         }
     }
