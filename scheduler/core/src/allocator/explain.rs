@@ -29,6 +29,12 @@ pub enum Reason {
     Suppressed,
     /// The agent is not connected.
     AgentNotConnected,
+    /// An operator wants nothing of the agent to be offered.
+    AgentDeactivated,
+    /// An operator has the agent emptied.
+    AgentDraining,
+    /// The agent was emptied, and stays so until an operator reactivates it.
+    AgentDrained,
     /// The agent has graphics processors and the framework does not say that it wants any.
     GpuAgent,
     /// The agent stands in another region than the masters, and the framework does not know regions.
@@ -59,6 +65,9 @@ impl Reason {
             Self::NotConnected => "NOT_CONNECTED",
             Self::Suppressed => "SUPPRESSED",
             Self::AgentNotConnected => "AGENT_NOT_CONNECTED",
+            Self::AgentDeactivated => "AGENT_DEACTIVATED",
+            Self::AgentDraining => "AGENT_DRAINING",
+            Self::AgentDrained => "AGENT_DRAINED",
             Self::GpuAgent => "GPU_AGENT",
             Self::OtherRegion => "OTHER_REGION",
             Self::NotListed => "NOT_LISTED",
@@ -80,6 +89,11 @@ impl Reason {
             Self::NotConnected => "the framework is not connected",
             Self::Suppressed => "the framework suppressed this role; REVIVE ends that",
             Self::AgentNotConnected => "the agent is not connected",
+            Self::AgentDeactivated => {
+                "an operator deactivated the agent; `tepui agents reactivate` ends that"
+            }
+            Self::AgentDraining => "an operator has the agent drained, and it is not empty yet",
+            Self::AgentDrained => "the agent is drained; `tepui agents reactivate` brings it back",
             Self::GpuAgent => "the agent has GPUs and the framework lacks the capability GPU_RESOURCES",
             Self::OtherRegion => {
                 "the agent is in another region and the framework lacks the capability REGION_AWARE"
@@ -131,8 +145,15 @@ pub struct RoleView {
 }
 
 impl Allocator {
-    /// Tells what stands against offers to this framework in this role.
-    pub fn explain(&self, framework: &FrameworkId, role: &str, now_ms: u64) -> Explanation {
+    /// Tells what stands against offers to this framework in this role. `inactive` says why nothing of an agent is planned: the
+    /// planner knows only that it is so.
+    pub fn explain(
+        &self,
+        framework: &FrameworkId,
+        role: &str,
+        now_ms: u64,
+        inactive: impl Fn(&AgentId) -> Reason,
+    ) -> Explanation {
         let mut explanation = Explanation::default();
         let Some(known) = self.frameworks.get(framework) else {
             explanation.framework.push(Reason::UnknownFramework);
@@ -155,7 +176,7 @@ impl Allocator {
         for agent in self.agents.values() {
             let supply = Supply::new(self, agent);
             let reason = if !agent.active {
-                Reason::AgentNotConnected
+                inactive(&agent.id)
             } else if !agent.listed {
                 Reason::NotListed
             } else {

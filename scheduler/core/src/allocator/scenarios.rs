@@ -90,7 +90,7 @@ impl Story {
     }
 
     fn reason(&self, framework: &str, role: &str) -> Vec<Reason> {
-        let explanation = self.allocator.explain(&id(framework), role, NOW);
+        let explanation = self.allocator.explain(&id(framework), role, NOW, |_| Reason::AgentNotConnected);
         explanation.framework.into_iter().chain(explanation.agents.into_keys()).collect()
     }
 }
@@ -533,7 +533,7 @@ fn an_explanation_counts_agents_and_names_a_few() {
     for agent in 0..9 {
         story.set_agent(&format!("a{agent}"), "cpus:1;mem:64");
     }
-    let explanation = story.allocator.explain(&id("f"), "*", NOW);
+    let explanation = story.allocator.explain(&id("f"), "*", NOW, |_| Reason::AgentNotConnected);
     let group = &explanation.agents[&Reason::Waiting];
     assert_eq!((group.agents, group.examples.len()), (9, 5));
     assert_eq!(story.reason("nobody", "*"), [Reason::UnknownFramework]);

@@ -32,9 +32,21 @@ impl Master {
         self.reply(request, Reply::Operator(response));
     }
 
+    /// Says why nothing of an agent is offered to anybody: who is away, is away whatever operators want of it.
+    fn why_inactive(&self, id: &AgentId) -> Reason {
+        let is_here = self.agents.get(id).is_some_and(|session| session.registered().is_some());
+        let record = self.registry.agents.get(id).filter(|_| is_here);
+        match record.map(|record| (&record.drain, record.deactivated)) {
+            Some((Some(drain), _)) if drain.drained => Reason::AgentDrained,
+            Some((Some(_), _)) => Reason::AgentDraining,
+            Some((None, true)) => Reason::AgentDeactivated,
+            Some((None, false)) | None => Reason::AgentNotConnected,
+        }
+    }
+
     fn explain_role(&self, id: &FrameworkId, role: String) -> RoleOffers {
         let now_ms = self.now.cluster_ms;
-        let explanation = self.allocator.explain(id, &role, now_ms);
+        let explanation = self.allocator.explain(id, &role, now_ms, |agent| self.why_inactive(agent));
         let RoleView { weight, share, consumed, minimum, largest, filters, filters_end_ms } =
             self.allocator.role_view(id, &role, now_ms);
         let counts = self.offers.counts(id, &role);

@@ -375,7 +375,8 @@ impl World {
     fn judge_silence(&self) {
         for (framework, known) in &self.model.frameworks {
             for role in &known.roles {
-                let explanation = self.allocator.explain(framework, role, self.now_ms);
+                let explanation =
+                    self.allocator.explain(framework, role, self.now_ms, |_| Reason::AgentNotConnected);
                 let waiting = explanation.agents.get(&Reason::Waiting);
                 assert!(waiting.is_none(), "{framework} waits in {role} for {waiting:?}");
             }

@@ -8,7 +8,7 @@ use tepui_proto::v1::{self, TaskState};
 
 use super::running;
 use crate::ids::AgentId;
-use crate::master::{FleetCall, OperatorCall, Reply};
+use crate::master::{FleetCall, Input, OperatorCall, Reply};
 use crate::testing::{AgentPeer, FrameworkPeer, Harness, framework_info, launch, task, uuid};
 
 /// Makes a call; returns its status.
@@ -341,4 +341,27 @@ fn a_driver_is_no_worse_for_a_drain() {
     let mut other = harness.agent("cpus:4;mem:1024");
     harness.advance(100);
     harness.take_launch(&mut other);
+}
+
+#[test]
+fn an_explanation_tells_what_operators_did_from_an_agent_that_is_away() {
+    fn why(harness: &mut Harness, peer: &FrameworkPeer) -> String {
+        let explained = harness.operate(OperatorCall::ExplainOffers(peer.id.clone()), None);
+        let role = &explained.explain_offers.unwrap().roles[0];
+        assert_eq!(role.obstacles.len(), 1, "{:?}", role.obstacles);
+        role.obstacles[0].reason().to_owned()
+    }
+    let (mut harness, mut agent, peer) = aware_running();
+    assert_eq!(order(&mut harness, FleetCall::Deactivate(agent.id.clone())), 200);
+    assert_eq!(why(&mut harness, &peer), "AGENT_DEACTIVATED");
+    assert_eq!(reactivate(&mut harness, &agent), 200);
+    assert_eq!(drain(&mut harness, &agent, None, false), 200);
+    assert_eq!(why(&mut harness, &peer), "AGENT_DRAINING");
+    harness.report(&mut agent, "t", TaskState::TaskKilled, uuid(2));
+    let status = harness.update(&peer);
+    harness.acknowledge(&peer, &status);
+    harness.advance(200);
+    assert_eq!(why(&mut harness, &peer), "AGENT_DRAINED");
+    harness.input(Input::ConnectionClosed { connection: agent.connection });
+    assert_eq!(why(&mut harness, &peer), "AGENT_NOT_CONNECTED");
 }
