@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Reserves disk, makes a volume of it and has a task write into it, in one ACCEPT; acknowledges what became of the operations; then
-# takes volume and reservation back and leaves. Speaks the v1 API with curl and jq alone: bash examples/volume.sh 127.0.0.1:5050
+# takes volume and reservation back and leaves. Speaks the v1 API with curl and jq alone: bash examples/volume.sh, with TEPUI_MASTERS set
+# as `tepui local` prints it, or bash examples/volume.sh HOST:PORT
 set -euo pipefail
-master=${1:-127.0.0.1:5050}
+masters=${1:-${TEPUI_MASTERS:-127.0.0.1:5050}}
+stream=
 folder=$(mktemp -d)
-trap 'kill "$stream" 2>/dev/null || true; rm -rf "$folder"' EXIT
+trap '[ -z "$stream" ] || kill "$stream" 2>/dev/null || true; rm -rf "$folder"' EXIT
 
 json=(-sS -H 'Content-Type: application/json')
-master=$(curl -sS -o /dev/null -w '%{redirect_url}' "http://$master/redirect")  # whoever leads
+master=
+for one in ${masters//,/ }; do  # whoever leads, says the first that knows
+  master=$(curl -s -o /dev/null -w '%{redirect_url}' "http://$one/redirect") && [ -n "$master" ] && break || master=
+done
+[ -n "$master" ] || { echo "no master at $masters knows who leads; set TEPUI_MASTERS to what \`tepui local\` printed" >&2; exit 1; }
+master=${master%/}
 curl "${json[@]}" -N -D "$folder/head" -o "$folder/stream" "$master/api/v1/scheduler" -d '{
   "type": "SUBSCRIBE", "subscribe": {"framework_info": {
     "user": "nobody", "name": "volume", "roles": ["web"], "failover_timeout": 60,

@@ -1,6 +1,6 @@
 //! A whole framework on one screen: takes the first offer, runs `echo hello` on it, waits for the end, and leaves.
 //!
-//! `cargo run -p tepui-sdk --example hello -- 127.0.0.1:5050`
+//! `cargo run -p tepui-sdk --example hello`, with `TEPUI_MASTERS` set to where the masters are, or that list behind `--`
 
 use anyhow::Context;
 use tepui_sdk::scheduler::{Driver, Event, Events, Handle};
@@ -9,7 +9,8 @@ use tepui_sdk::v1;
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "an example talks to people")]
 async fn main() -> anyhow::Result<()> {
-    let masters = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5050".to_owned());
+    let masters = std::env::args().nth(1).or_else(|| std::env::var("TEPUI_MASTERS").ok());
+    let masters = masters.unwrap_or_else(|| "127.0.0.1:5050".to_owned());
     let state = run(&masters).await?;
     println!("the task ended as {}", state.as_str_name());
     Ok(())
