@@ -30,7 +30,7 @@ pub struct Agent {
     pub(crate) taken_launch_seq: u64,
     /// Highest one that is durable: what the master is told.
     pub(crate) accepted_launch_seq: u64,
-    last_record: u64,
+    pub(crate) last_record: u64,
     pub(crate) durable_record: u64,
     /// What follows once a record is durable, in the order of records.
     awaiting: VecDeque<(u64, Awaiting)>,
@@ -58,11 +58,30 @@ pub struct Agent {
 
 /// What follows a record.
 pub(crate) enum Awaiting {
-    Accepted { task: TaskKey, launch_seq: u64 },
-    Updated { task: TaskKey },
-    Resources { version: u64 },
-    ExecutorUpdate { executor: ExecutorKey, task_id: v1::TaskId, uuid: Bytes },
-    ExecutorEnded { executor: ExecutorKey, container_id: String, status: i32 },
+    Accepted {
+        task: TaskKey,
+        launch_seq: u64,
+    },
+    Updated {
+        task: TaskKey,
+    },
+    Resources {
+        version: u64,
+    },
+    ExecutorUpdate {
+        executor: ExecutorKey,
+        task_id: v1::TaskId,
+        uuid: Bytes,
+    },
+    ExecutorEnded {
+        executor: ExecutorKey,
+        container_id: String,
+        status: i32,
+    },
+    /// A launch was refused that would have brought this executor.
+    ExecutorRefused {
+        executor: ExecutorKey,
+    },
 }
 
 /// One call of `handle`: the time, and where effects go.
@@ -225,6 +244,9 @@ impl Agent {
                 Some((_, Awaiting::ExecutorEnded { executor, container_id, status })) => {
                     self.tell_of_end(turn, &executor, status);
                     turn.push(Effect::ExecutorForgotten { executor, container_id });
+                }
+                Some((_, Awaiting::ExecutorRefused { executor })) => {
+                    self.tell_of_no_executor(turn, &executor);
                 }
                 None => break,
             }

@@ -49,7 +49,7 @@ impl Agent {
         if let Some(refusal) = refusal {
             turn.note(Note::TaskRefused { task: key.clone(), message: refusal.message.clone() });
             self.report(turn, &key, News::agent(refusal.state, refusal.reason, refusal.message));
-            self.tell_of_no_executor(turn, executor);
+            self.executor_refused(executor);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::agent::{Agent, Turn};
 use crate::checkpoint::Kind;
 use crate::checkpoint::Registered;
 use crate::timers::Timer;
-use crate::{Effect, LINK_FORMAT, Note, told};
+use crate::{Effect, ExecutorKey, LINK_FORMAT, Note, told};
 
 /// What applies until the master names its own values.
 const DEFAULT_PING_INTERVAL_MS: u64 = 5_000;
@@ -114,7 +114,15 @@ impl Agent {
             Type::RunTask => self.on_run_task(turn, event.run_task.unwrap_or_default()),
             Type::KillTask => self.on_kill_task(turn, event.kill_task.unwrap_or_default()),
             Type::Acknowledge => self.on_acknowledge(turn, event.acknowledge.unwrap_or_default()),
-            Type::ShutdownFramework => self.on_shutdown_framework(turn, event.shutdown_framework.as_ref()),
+            Type::ShutdownFramework => {
+                self.on_shutdown_framework(turn, event.shutdown_framework.as_ref());
+                for executor in event.charged_executors {
+                    let named = ExecutorKey::from_ids(event.shutdown_framework.as_ref(), Some(&executor));
+                    if let Some(key) = named {
+                        self.tell_of_no_executor(turn, &key);
+                    }
+                }
+            }
             Type::ShutdownExecutor => {
                 self.on_shutdown_executor(turn, event.shutdown_executor.unwrap_or_default())
             }

@@ -256,7 +256,51 @@ async fn crash(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(failure.executor_id == executor_id("e"), "{failure:?}");
     anyhow::ensure!(failure.status == Some(7 << 8), "{failure:?}");
     let agent = failure.agent_id.named();
-    framework.wait("the whole agent", |this| (free(this, agent) >= AGENT.0).then_some(())).await
+    framework.wait("the whole agent", |this| (free(this, agent) >= AGENT.0).then_some(())).await?;
+    Box::pin(cx.mend()).await?;
+    Box::pin(refused(cx)).await
+}
+
+/// The part of 57 that concerns executors that an agent cannot start: nothing of them stays on the books.
+async fn refused(cx: &mut Context) -> anyhow::Result<()> {
+    let mut framework = cx.subscribe(lasting("refused")).await?;
+    let offer = framework.offer().await?;
+    let agent = offer.agent_id.named().to_owned();
+    let mut fetching = executor("fetching", WAITS);
+    let uri = v1::command_info::Uri { value: Some("http://x.example/y".to_owned()), ..Default::default() };
+    fetching.command.get_or_insert_default().uris.push(uri);
+    let mut contained = executor("contained", WAITS);
+    contained.container = Some(v1::ContainerInfo {
+        r#type: Some(v1::container_info::Type::Docker as i32),
+        docker: Some(v1::container_info::DockerInfo { image: Some("i".to_owned()), ..Default::default() }),
+        ..Default::default()
+    });
+    let grouped = v1::ExecutorInfo {
+        r#type: Some(v1::executor_info::Type::Default as i32),
+        command: None,
+        ..executor("grouped", "")
+    };
+    let operations = vec![
+        messages::launch(on(&offer, vec![with("a", &fetching), with("b", &contained)])),
+        group(&grouped, vec![member("c"), member("d")], &offer),
+    ];
+    framework.call(accept(&[&offer], operations)).await?;
+    for id in ["a", "b", "c", "d"] {
+        let failed = framework.state(id, TaskState::TaskFailed).await?;
+        anyhow::ensure!(failed.reason() == Reason::ContainerLaunchFailed, "{failed:?}");
+    }
+    framework
+        .wait("a FAILURE of each", |this| {
+            let failures = this.heard.iter().filter_map(|event| event.failure.as_ref());
+            let failed =
+                failures.filter(|failure| failure.status == Some(-1) && failure.executor_id.is_some());
+            (failed.count() == 3).then_some(())
+        })
+        .await?;
+    framework.wait("the whole agent", |this| (free(this, &agent) >= AGENT.0).then_some(())).await?;
+    let executors = cx.ask(v1::master::call::Type::GetExecutors).await?.get_executors.unwrap_or_default();
+    anyhow::ensure!(executors.executors.is_empty(), "{executors:?}");
+    framework.tear_down().await
 }
 
 pub(crate) async fn labels(cx: &mut Context) -> anyhow::Result<()> {
@@ -330,22 +374,31 @@ pub(crate) async fn timeouts(cx: &mut Context) -> anyhow::Result<()> {
     Box::pin(shut_down(cx)).await
 }
 
+/// The tasks, on the agent of this offer.
+fn on(offer: &v1::Offer, mut tasks: Vec<v1::TaskInfo>) -> Vec<v1::TaskInfo> {
+    for task in &mut tasks {
+        task.agent_id.clone_from(&offer.agent_id);
+    }
+    tasks
+}
+
+fn group(executor: &v1::ExecutorInfo, tasks: Vec<v1::TaskInfo>, offer: &v1::Offer) -> v1::offer::Operation {
+    v1::offer::Operation {
+        r#type: Some(v1::offer::operation::Type::LaunchGroup as i32),
+        launch_group: Some(v1::offer::operation::LaunchGroup {
+            executor: Some(executor.clone()),
+            task_group: Some(v1::TaskGroupInfo { tasks: on(offer, tasks) }),
+        }),
+        ..Default::default()
+    }
+}
+
+fn member(id: &str) -> v1::TaskInfo {
+    v1::TaskInfo { command: None, ..task(id, "") }
+}
+
 pub(crate) async fn group_validation(cx: &mut Context) -> anyhow::Result<()> {
     let mut framework = cx.subscribe(lasting("groups")).await?;
-    let group = |executor: &v1::ExecutorInfo, mut tasks: Vec<v1::TaskInfo>, agent: &v1::Offer| {
-        for task in &mut tasks {
-            task.agent_id.clone_from(&agent.agent_id);
-        }
-        v1::offer::Operation {
-            r#type: Some(v1::offer::operation::Type::LaunchGroup as i32),
-            launch_group: Some(v1::offer::operation::LaunchGroup {
-                executor: Some(executor.clone()),
-                task_group: Some(v1::TaskGroupInfo { tasks }),
-            }),
-            ..Default::default()
-        }
-    };
-    let member = |id: &str| v1::TaskInfo { command: None, ..task(id, "") };
     let offer = framework.offer().await?;
     let mut diskless = executor("small", WAITS);
     diskless.resources.retain(|resource| resource.name() != "disk");

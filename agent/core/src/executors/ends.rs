@@ -179,10 +179,18 @@ impl Agent {
         self.unsent_ends.push_back(exited);
     }
 
-    /// A launch was refused whose executor the master counts since then: it must not count it for ever.
-    pub(crate) fn tell_of_no_executor(&mut self, turn: &mut Turn<'_>, key: Option<ExecutorKey>) {
-        if let Some(key) = key.filter(|key| !self.executors.contains_key(key)) {
-            self.tell_of_end(turn, &key, UNKNOWN_STATUS);
+    /// A launch was refused whose executor the master counts since then: it must not count it for ever. It hears of that
+    /// once the refused launch counts as accepted; before, it would keep the executor for that very launch.
+    pub(crate) fn executor_refused(&mut self, executor: Option<ExecutorKey>) {
+        if let Some(executor) = executor.filter(|key| !self.executors.contains_key(key)) {
+            self.await_record(self.last_record, Awaiting::ExecutorRefused { executor });
+        }
+    }
+
+    /// The master charges an executor that this agent may not have.
+    pub(crate) fn tell_of_no_executor(&mut self, turn: &mut Turn<'_>, key: &ExecutorKey) {
+        if !self.executors.contains_key(key) {
+            self.tell_of_end(turn, key, UNKNOWN_STATUS);
         }
     }
 

@@ -66,7 +66,7 @@ impl Agent {
                 let news = News::agent(refusal.state, refusal.reason, refusal.message.clone());
                 self.report(turn, &key, news);
             }
-            self.tell_of_no_executor(turn, executor);
+            self.executor_refused(executor);
         }
     }
 

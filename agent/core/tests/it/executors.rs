@@ -245,6 +245,51 @@ fn the_end_of_an_executor_is_the_end_of_its_tasks() {
 }
 
 #[test]
+fn the_end_of_a_refused_executor_covers_the_launch_that_would_have_brought_it() {
+    let refused = |task: &str| {
+        let mut info = executor_task(task, "e");
+        let uri = v1::command_info::Uri { value: Some("http://x/y".to_owned()), ..Default::default() };
+        info.executor.as_mut().unwrap().command.get_or_insert_default().uris.push(uri);
+        info
+    };
+    for group in [false, true] {
+        let mut rig = Rig::registered();
+        rig.slow_disk = true;
+        rig.run_with("t", 1, |run| {
+            run.task = (!group).then(|| refused("t"));
+            run.task_group = group.then(|| v1::TaskGroupInfo { tasks: vec![refused("t"), refused("u")] });
+        });
+        assert!(rig.exits().is_empty(), "the launch does not count as accepted yet");
+        rig.sync(usize::MAX);
+        let tasks = if group { 2 } else { 1 };
+        assert_eq!(rig.reasons(), vec![(State::TaskFailed, Reason::ContainerLaunchFailed); tasks]);
+        let end = rig.sent.iter().position(|call| call.executor_exited.is_some()).unwrap();
+        assert_eq!(rig.sent[end].accepted_launch_seq, Some(tasks as u64));
+        assert!(rig.sent[end..].iter().all(|call| call.update.is_none()), "after the word of its tasks");
+        assert_eq!(rig.exits(), [-1]);
+        // A launch that came meanwhile brings the executor.
+        rig.run_with("v", 3, |run| run.task = Some(refused("v")));
+        rig.run_executor("w", "e", 4);
+        rig.sync(usize::MAX);
+        assert_eq!((rig.exits(), rig.agent.executors().count()), (vec![-1], 1));
+    }
+}
+
+#[test]
+fn an_executor_that_only_the_master_knows_ends_with_its_framework() {
+    let mut rig = Rig::registered();
+    rig.with_executor("t", "e");
+    let named = ["e", "phantom"].map(|name| v1::ExecutorId { value: Some(name.to_owned()) });
+    rig.event(link_event::Type::ShutdownFramework, |event| {
+        event.shutdown_framework = framework_id();
+        event.charged_executors = named.to_vec();
+    });
+    let ends = rig.sent.iter().filter_map(|call| call.executor_exited.clone());
+    let ends: Vec<String> = ends.filter_map(|end| end.executor_id.and_then(|id| id.value)).collect();
+    assert_eq!(ends, ["phantom"], "the other one still runs");
+}
+
+#[test]
 fn an_end_that_no_master_heard_of_is_told_to_the_next() {
     let mut rig = Rig::registered();
     rig.with_executor("t", "e");

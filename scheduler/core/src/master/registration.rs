@@ -9,7 +9,6 @@ use super::effect::{Level, LocalChange};
 use super::input::ConnectionId;
 use super::pipeline::Pending;
 use super::registration_parts;
-use super::removal::shutdown_framework;
 use super::timers::Timer;
 use crate::ids::{self, AgentId, FrameworkId, TaskKey};
 use crate::registry::{AdmitAgent, Operation, Outcome, ReregisterAgent, Reregistered, TaskRecord};
@@ -277,7 +276,7 @@ impl Master {
         let executors = self.registry.executors_on(id).map(|(key, _)| &key.framework);
         gone.extend(executors.filter(|id| !self.registry.frameworks.contains_key(*id)).cloned());
         for framework in gone {
-            self.send_to_agent(id, shutdown_framework(&framework));
+            self.shut_framework_down(id, &framework);
         }
     }
 

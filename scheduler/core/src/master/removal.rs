@@ -48,7 +48,7 @@ impl Master {
         self.offers.forget_counts(id);
         self.allocator.remove_framework(id);
         for agent in self.agents_running(id) {
-            self.send_to_agent(&agent, shutdown_framework(id));
+            self.shut_framework_down(&agent, id);
             self.holdings.touch(&agent);
         }
         self.touch_all_holding(id);
@@ -81,13 +81,18 @@ impl Master {
             self.holdings.touch(&agent);
         }
     }
-}
 
-/// Tells an agent to end everything of a framework.
-pub(super) fn shutdown_framework(id: &FrameworkId) -> Event {
-    Event {
-        r#type: Some(event::Type::ShutdownFramework as i32),
-        shutdown_framework: Some(id.to_proto()),
-        ..Default::default()
+    /// Tells an agent to end everything of a framework. It is told what is charged to it too: an executor that it does not
+    /// have would never end.
+    pub(super) fn shut_framework_down(&mut self, agent: &AgentId, id: &FrameworkId) {
+        let charged = self.registry.executors_on(agent).map(|(key, _)| key);
+        let charged = charged.filter(|key| key.framework == *id).map(|key| key.executor.to_proto()).collect();
+        let order = Event {
+            r#type: Some(event::Type::ShutdownFramework as i32),
+            shutdown_framework: Some(id.to_proto()),
+            charged_executors: charged,
+            ..Default::default()
+        };
+        self.send_to_agent(agent, order);
     }
 }

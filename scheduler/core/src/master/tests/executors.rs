@@ -163,6 +163,31 @@ fn an_executor_without_tasks_ends_with_its_framework() {
 }
 
 #[test]
+fn a_refused_launch_leaves_no_executor() {
+    for teardown in [false, true] {
+        let mut harness = Harness::new();
+        let (mut agent, peer) = peers(&mut harness);
+        let offer = harness.offer(&peer);
+        harness.accept(&peer, &[&offer], vec![on(&agent, "a")]);
+        harness.take_launch(&mut agent);
+        harness.report(&mut agent, "a", TaskState::TaskFailed, uuid(1));
+        harness.advance(200);
+        let charged = harness.registry.executors.len();
+        assert_eq!((charged, executors(&harness)), (1, 1), "only the agent knows that there is none");
+        if teardown {
+            harness.bare(&peer, v1::scheduler::call::Type::Teardown);
+            let orders = harness.orders(&agent);
+            let named = orders.iter().flat_map(|order| &order.charged_executors);
+            assert_eq!(named.map(v1::ExecutorId::value).collect::<Vec<_>>(), ["e"], "so it can say so");
+        }
+        harness.executor_exits(&mut agent, &peer.id, "e", -1);
+        harness.advance(200);
+        assert!(harness.registry.executors.is_empty() && harness.registry.charges.is_empty());
+        assert_eq!(executors(&harness), 0);
+    }
+}
+
+#[test]
 fn an_agent_that_was_away_hears_at_its_return_of_executors_without_framework() {
     let mut harness = Harness::new();
     let (mut agent, peer) = idle(&mut harness);
