@@ -44,7 +44,7 @@ pub(crate) enum Happening {
     Subscribe,
     Hear { connection: u64, told: Box<Told> },
     Closed { connection: u64 },
-    TaskEnds { task: String, state: v1::TaskState, code: i32 },
+    TaskEnds { task: String, state: v1::TaskState },
     End { status: i32 },
     LookIdle,
 }
@@ -111,7 +111,7 @@ impl World {
                 }
                 Ok(())
             }
-            Happening::TaskEnds { task, state, code } => self.executor_task_ends(number, &task, state, code),
+            Happening::TaskEnds { task, state } => self.executor_task_ends(number, &task, state),
             Happening::End { status } => self.executor_ends(number, status),
             Happening::LookIdle => {
                 let found = &self.executors[number];
@@ -211,15 +211,23 @@ impl World {
                 let task = told.kill.and_then(|kill| kill.task_id).map(|id| id.value().to_owned());
                 let task = task.unwrap_or_default();
                 let delay = self.chance.between(0, 500) * MS;
-                let what = Happening::TaskEnds { task, state: v1::TaskState::TaskKilled, code: 0 };
+                let what = Happening::TaskEnds { task, state: v1::TaskState::TaskKilled };
                 self.after(delay, Event::Executor { number, what });
             }
             event::Type::Acknowledged => {
                 let acknowledged = told.acknowledged.unwrap_or_default();
                 let found = &mut self.executors[number];
-                found.unacknowledged.retain(|status| status.uuid != acknowledged.uuid);
                 let task = acknowledged.task_id.as_ref().map_or("", v1::TaskId::value);
                 found.unacknowledged_tasks.remove(task);
+                let told = |status: &v1::TaskStatus| status.uuid == acknowledged.uuid;
+                let Some(at) = found.unacknowledged.iter().position(told) else { return Ok(()) };
+                // From now on the agent knows how the task ended. Of an executor that dies before, it can only say that it failed.
+                let status = match found.unacknowledged.remove(at).state() {
+                    v1::TaskState::TaskFinished => 0,
+                    v1::TaskState::TaskFailed => 1 << 8,
+                    _ => return Ok(()),
+                };
+                self.ledger.ends.insert((found.key.framework_id.clone(), task.to_owned()), status);
             }
             event::Type::Shutdown => {
                 let delay = self.chance.between(0, 2_000) * MS;
@@ -242,27 +250,17 @@ impl World {
         found.unacknowledged_tasks.insert(task.clone(), info);
         if let Behaviour::Run { ms, code } = behaviour {
             let state = if code == 0 { v1::TaskState::TaskFinished } else { v1::TaskState::TaskFailed };
-            let what = Happening::TaskEnds { task: task.clone(), state, code };
+            let what = Happening::TaskEnds { task: task.clone(), state };
             self.after(ms * MS, Event::Executor { number, what });
         }
         self.executor_updates(number, &task, v1::TaskState::TaskRunning)
     }
 
-    fn executor_task_ends(
-        &mut self,
-        number: usize,
-        task: &str,
-        state: v1::TaskState,
-        code: i32,
-    ) -> Result<(), String> {
+    fn executor_task_ends(&mut self, number: usize, task: &str, state: v1::TaskState) -> Result<(), String> {
         if self.executors[number].tasks.remove(task).is_none() {
             return Ok(());
         }
         self.executors[number].idle_since = self.now;
-        if state != v1::TaskState::TaskKilled {
-            let name = (self.executors[number].key.framework_id.clone(), task.to_owned());
-            self.ledger.ends.insert(name, code << 8);
-        }
         self.executor_updates(number, task, state)
     }
 
