@@ -1,6 +1,8 @@
-//! The environment of a command or an executor, on top of what it inherits from the agent. Owns the names that Mesos promises
-//! and ours.
+//! The environment of a command or an executor. Owns the names that Mesos promises and ours, and what of the agent's own environment
+//! is passed on.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use tepui_proto::{duration, v1};
@@ -12,6 +14,16 @@ use crate::supervise::processes::CONTAINER_VARIABLE;
 
 /// How long executors wait at most between two attempts to subscribe; they are told, the agent does not care.
 const SUBSCRIPTION_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Variables of the agent that are for itself: its settings, and the secret of whoever started it.
+const PRIVATE: [&[u8]; 3] = [b"LIBPROCESS_", b"MESOS_", b"TEPUI_"];
+
+/// Returns what a container inherits of the agent's environment, as from Mesos' agents: all but what is for the agent itself.
+pub(super) fn inherited(
+    own: impl Iterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (OsString, OsString)> {
+    own.filter(|(name, _)| !PRIVATE.iter().any(|prefix| name.as_bytes().starts_with(prefix)))
+}
 
 /// Returns the variables in their order; a later one of the same name wins.
 pub(super) fn variables(settings: &Settings, start: &Start, sandbox: &str) -> Vec<(String, String)> {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Settings;
-use super::environment::{marks, variables};
+use super::environment::{inherited, marks, variables};
 use super::isolators::Isolator;
 use super::start::Start;
 use crate::supervise::records::{self, Spec};
@@ -89,6 +89,8 @@ fn spawn(settings: &Settings, container_id: &str, folder: &Path) -> io::Result<C
     Command::new(program)
         .args(arguments)
         .arg(folder)
+        .env_clear()
+        .envs(inherited(std::env::vars_os()))
         .envs(marks(settings, container_id))
         .current_dir(settings.layout.work_dir())
         .stdin(Stdio::null())

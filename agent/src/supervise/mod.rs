@@ -8,6 +8,7 @@
 //! Owns the wait for the command and the end of everything that it started. Synchronous, no network. It refuses
 //! to start a command twice: the lock and the exit record in its folder are the proof.
 
+mod descriptors;
 pub(crate) mod processes;
 pub(crate) mod records;
 mod run;

@@ -14,8 +14,8 @@ use nix::unistd::{Pid, getpgid, setsid};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, wait};
 
-use super::processes;
 use super::records::{self, ExitRecord, Spec, Started};
+use super::{descriptors, processes};
 use crate::gc;
 
 /// Exit codes of the supervising process itself; the agent reads the exit record, these are for people.
@@ -53,6 +53,7 @@ pub(super) fn run(folder: &Path) -> i32 {
 /// Starts the command and waits for its end. An error means that it was not started.
 fn supervise(folder: &Path) -> io::Result<ExitRecord> {
     let spec = records::read_spec(folder)?;
+    descriptors::keep_from_children()?;
     // Fails only for a leader of a process group, and then this process is apart from the agent already.
     let _already_apart = setsid();
     prctl::set_child_subreaper(true)?;

@@ -8,6 +8,7 @@ mod endpoints;
 mod executor;
 mod executors;
 mod hostile;
+mod inherited;
 mod kills;
 mod links;
 mod master;
