@@ -171,7 +171,7 @@ impl Server {
             (Err(_), _) => Err(Error::Ended("event loop")),
             (Ok(Err(error)), _) => Err(error),
             (Ok(Ok(Some(message))), _) => {
-                tracing::info!(message, "agent leaves: it was told to");
+                tracing::info!(reason = message, "agent leaves, as its master said");
                 Ok(())
             }
             (Ok(Ok(None)), _) => Ok(()),

@@ -5,7 +5,7 @@
 //!   ▲                  │ no answer               │ silence, stale epoch, foreign cluster, LinkDown
 //!   └──────────────────┴─────────────────────────┘
 //! ```
-//! Refuses events of an epoch below the highest seen, of another format, of another cluster, and any on a link that is down.
+//! An agent that was told to leave does not register again. Refuses events of an epoch below the highest seen, of another format, of another cluster, and any on a link that is down.
 
 use tepui_proto::tepui::agent_link::{Call, Event, call, event};
 
@@ -48,6 +48,10 @@ impl Agent {
             return;
         }
         self.on_link_down();
+        if self.leaving.is_some() {
+            // It would be offered, and lost as soon as its tasks have ended.
+            return;
+        }
         self.link.state = LinkState::Registering;
         self.timers.set(Timer::Link, turn.now.mono_ms.saturating_add(self.config.register_timeout_ms));
         let register = self.register();

@@ -331,6 +331,25 @@ fn shutdown_waits_for_the_tasks_but_not_for_ever() {
 }
 
 #[test]
+fn a_leaving_agent_says_what_it_can_but_does_not_register_again() {
+    let mut rig = Rig::registered();
+    rig.running("t", 1);
+    rig.running("u", 2);
+    rig.event(event::Type::Shutdown, |_| {});
+    rig.exit("t", 15);
+    assert_eq!(rig.updates().last().map(|(task, _)| task.as_str()), Some("t"), "while the master listens");
+    rig.input(Input::LinkDown);
+    rig.sent.clear();
+    rig.input(Input::LinkUp);
+    rig.wait(10);
+    assert!(rig.sent.is_empty(), "{:?}", rig.sent);
+    let left = |rig: &Rig| rig.effects.iter().any(|effect| matches!(effect, Effect::Shutdown { .. }));
+    assert!(!left(&rig));
+    rig.exit("u", 15);
+    assert!(left(&rig) && rig.sent.is_empty());
+}
+
+#[test]
 fn what_cannot_run_here_is_refused_with_its_reason_and_stays_refused() {
     let mut rig = Rig::registered();
     rig.run_with("t", 1, |run| run.task.as_mut().unwrap().executor = Some(v1::ExecutorInfo::default()));
