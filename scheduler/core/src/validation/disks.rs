@@ -6,6 +6,9 @@ use tepui_proto::v1::{Resource, volume};
 
 use super::Rejection;
 
+/// Longest name of a folder, as file systems have it.
+const MAX_PART_BYTES: usize = 255;
+
 /// Checks the disks of a list, in either form of reservations.
 ///
 /// # Errors
@@ -55,6 +58,27 @@ pub(super) fn volumes(field: &str, list: &[Resource]) -> Result<(), Rejection> {
         if disk.volume.as_ref().is_none_or(|mount| mount.mode() != volume::Mode::Rw) {
             return bad("whose 'disk.volume.mode' is not RW");
         }
+    }
+    Ok(())
+}
+
+/// Checks where a new volume is to appear: in a sandbox and below its top, or no task could ever use it.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(super) fn place(container_path: &str) -> Result<(), &'static str> {
+    if container_path.starts_with('/') {
+        return Err("is absolute: it must be relative to the sandbox");
+    }
+    let parts = || container_path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    if parts().next().is_none() {
+        return Err("names nothing in the sandbox");
+    }
+    if parts().any(|part| part == "..") {
+        return Err("has a '..'");
+    }
+    if container_path.contains('\0') || parts().any(|part| part.len() > MAX_PART_BYTES) {
+        return Err("is no path: it has a zero byte or a part of more than 255 bytes");
     }
     Ok(())
 }
@@ -122,6 +146,32 @@ mod tests {
         let mut cpus = resources("cpus:1");
         cpus[0].revocable = Some(RevocableInfo {});
         assert_eq!(disks("f", &cpus), Ok(()));
+    }
+
+    #[test]
+    fn a_place_is_inside_the_sandbox() {
+        for good in ["data", "./data", "a/b/", "a//b", "..a/b..", "a/./b", "..."] {
+            assert_eq!(place(good), Ok(()), "{good}");
+        }
+        let long = "x".repeat(256);
+        let bad = [
+            "",
+            ".",
+            "./",
+            "./.",
+            "/",
+            "/etc/x",
+            "//data",
+            "..",
+            "../../etc",
+            "a/../../b",
+            "a/..",
+            "a\0b",
+            &long,
+        ];
+        for bad in bad {
+            assert!(place(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

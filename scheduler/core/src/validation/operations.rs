@@ -170,8 +170,8 @@ fn create(list: &[Resource], asker: Asker<'_>) -> Result<CheckedOperation, Rejec
         if mount.image.is_some() || mount.source.is_some() {
             return bad("whose 'disk.volume' has an image or a source");
         }
-        if mount.container_path().is_empty() {
-            return bad("whose 'disk.volume.container_path' is empty");
+        if let Err(problem) = disks::place(mount.container_path()) {
+            return bad(&format!("whose 'disk.volume.container_path' {problem}"));
         }
         if one.shared.is_some() && asker.lacks(Capability::SharedResources) {
             return bad("that is shared, for a framework without SHARED_RESOURCES");

@@ -46,6 +46,16 @@ fn volumes_are_refused_for_every_flaw() {
         reason(with(&|one| one.revocable = Some(tepui_proto::v1::resource::RevocableInfo {})))
             .contains("revocable")
     );
+    for place in ["", ".", "/etc/x", "../../etc", "a/../../b"] {
+        let refused = reason(with(&|one| {
+            one.disk.as_mut().unwrap().volume.as_mut().unwrap().container_path = Some(place.to_owned());
+        }));
+        assert!(refused.contains("volume.container_path"), "{place}: {refused}");
+    }
+    // One that was made when this was not checked can be destroyed.
+    let mut old = volume(10, "web", "v");
+    old.disk.as_mut().unwrap().volume.as_mut().unwrap().container_path = Some("/etc/x".to_owned());
+    assert!(operator(&destroy(vec![old])).is_ok());
     let twice = create(vec![volume(10, "web", "v"), volume(20, "web", "v")]);
     assert!(reason(operator(&twice)).contains("twice"));
 }
