@@ -192,6 +192,9 @@ impl Master {
         fold.remaining = fold.remaining.less(&checked.resources);
         fold.amounts.push(checked.resources.unallocated());
         let info = checked.info;
+        for reason in validation::ineffective(&info) {
+            self.warn(reason);
+        }
         let key = TaskKey { framework: fold.framework.clone(), task: ids::of(info.task_id.as_ref()) };
         let mut view = task_view(&info, &fold.framework.to_proto());
         view.user = view.user.or_else(|| fold.record.info.as_ref().and_then(|info| info.user.clone()));

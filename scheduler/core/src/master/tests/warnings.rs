@@ -141,6 +141,33 @@ fn an_executor_with_hardly_anything_is_launched_and_said() {
 }
 
 #[test]
+fn a_task_that_asks_for_what_agents_do_not_do_is_launched_and_said() {
+    for user in [None, Some("nobody".to_owned())] {
+        let mut harness = Harness::new();
+        let at = harness.agent("cpus:4;mem:1024");
+        let peer = harness.framework("f");
+        let offer = harness.offer(&peer);
+        let tasks = ["t", "u"].map(|id| {
+            let mut info = crate::testing::task(id, "cpus:1;mem:64");
+            info.agent_id = Some(at.id.to_proto());
+            info.command.as_mut().unwrap().user.clone_from(&user);
+            info
+        });
+        let accept = call::Accept {
+            offer_ids: offer.id.into_iter().collect(),
+            operations: vec![crate::testing::launch(tasks.to_vec())],
+            ..Default::default()
+        };
+        let text = warning(&mut harness, &peer, Call { accept: Some(accept), ..of(call::Type::Accept) });
+        assert_eq!(text.is_some(), user.is_some(), "{text:?}");
+        let once =
+            |text: String| text.matches("'command.user'").count() == 1 && text.contains("no effect yet");
+        assert!(text.is_none_or(once));
+        assert_eq!(harness.registry.tasks.len(), 2);
+    }
+}
+
+#[test]
 fn a_refusal_that_lasts_otherwise_than_asked_is_said() {
     let mut harness = Harness::new();
     harness.agent("cpus:1;mem:64");
