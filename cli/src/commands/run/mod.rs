@@ -22,6 +22,7 @@ use tepui_sdk::transport::Transport;
 use tepui_sdk::v1;
 
 use crate::args::ClientArgs;
+use crate::output::note;
 use request::Request;
 pub(super) use request::command;
 use runner::Runner;
@@ -58,7 +59,7 @@ pub struct RunArgs {
     /// Role in which to ask for offers.
     #[arg(long, default_value = "*")]
     role: String,
-    /// User to run as; the one of this process if not given.
+    /// User to show for the task; the one of this process if not given. It has no effect yet: agents run tasks as their own user.
     #[arg(long)]
     user: Option<String>,
     /// Variable for the task; may be repeated.
@@ -80,6 +81,9 @@ pub struct RunArgs {
 /// When no leading master is found, or the cluster refuses or loses the task.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let request = Request::new(&args)?;
+    if let Some(text) = request::in_vain(&args) {
+        note(&text);
+    }
     let framework = v1::FrameworkInfo {
         user: Some(request.user.clone()),
         name: Some(format!("tepui run {}", request.name)),

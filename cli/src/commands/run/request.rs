@@ -65,6 +65,12 @@ impl Request {
     }
 }
 
+/// Returns what was asked for in vain, if anything was.
+pub(super) fn in_vain(args: &RunArgs) -> Option<String> {
+    let user = args.user.as_ref()?;
+    Some(format!("--user {user} has no effect yet: the task runs as the user of its agent"))
+}
+
 fn amount(flag: &str, value: f64) -> anyhow::Result<Millis> {
     let millis = Millis::from_f64(value).filter(|_| value >= 0.0);
     millis.with_context(|| format!("{flag} {value} is not an amount"))
@@ -123,6 +129,19 @@ mod tests {
         let variables = program.command.environment.clone().unwrap().variables;
         assert_eq!((variables[0].name(), variables[0].value()), ("A", "b=c"));
         assert_eq!(program.name, "ls");
+    }
+
+    #[test]
+    fn a_user_is_asked_for_in_vain() {
+        let told = |line: &[&str]| {
+            let line = ["tepui", "run"].iter().chain(line).map(Into::into);
+            let Command::Run(args) = crate::settings::parse(line).unwrap().command else {
+                panic!("not a run")
+            };
+            in_vain(&args)
+        };
+        assert_eq!(told(&["true"]), None);
+        assert!(told(&["--user", "nobody", "true"]).unwrap().contains("--user nobody has no effect yet"));
     }
 
     #[test]
