@@ -190,7 +190,7 @@ async fn a_local_cluster_ends_with_everything_on_it() {
         .spawn()
         .expect("it runs");
     read_until(&mut task, "begin\n");
-    let markers = [("TEPUI_CLUSTER", dir.as_path())];
+    let markers = [("LOCAL_TEPUI_CLUSTER", dir.as_path())];
     assert!(find_processes(&markers).len() >= 4, "master, agent, supervisor, task");
     interrupt(&local);
     let status = tokio::task::spawn_blocking(move || local.wait()).await.expect("it ends").expect("it ends");
@@ -202,5 +202,5 @@ async fn a_local_cluster_ends_with_everything_on_it() {
 
 fn left_over(dir: &Path) -> Vec<String> {
     let line = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    find_processes(&[("TEPUI_CLUSTER", dir)]).into_iter().map(line).collect()
+    find_processes(&[("LOCAL_TEPUI_CLUSTER", dir)]).into_iter().map(line).collect()
 }

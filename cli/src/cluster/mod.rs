@@ -16,10 +16,11 @@ use anyhow::Context;
 pub use processes::{Process, find as find_processes};
 use processes::{pause, resume, sweep};
 
-/// Environment variable by which every process of a cluster is found again: the cluster's folder.
-pub const CLUSTER_VARIABLE: &str = "TEPUI_CLUSTER";
+/// Environment variable by which every process of a cluster is found again, tasks included: the cluster's folder. Agents keep what
+/// begins with `TEPUI_` from their tasks.
+pub const CLUSTER_VARIABLE: &str = "LOCAL_TEPUI_CLUSTER";
 /// Environment variable naming the work folder of the server whose descendant a process is.
-pub const NODE_VARIABLE: &str = "TEPUI_NODE";
+pub const NODE_VARIABLE: &str = "LOCAL_TEPUI_NODE";
 
 /// What kind of cluster is wanted.
 #[derive(Clone, Debug)]
