@@ -18,7 +18,7 @@ impl Master {
             Pending::FrameworkChange { framework, request } => {
                 self.framework_changed(&framework, request, &outcome);
             }
-            Pending::Settings { request } => self.settings_changed(request, &outcome),
+            Pending::Settings { request, exceeding } => self.settings_changed(request, exceeding, &outcome),
             Pending::FrameworkRemoval { framework, request } => {
                 self.framework_removed(&framework, request, &outcome);
             }
@@ -72,7 +72,7 @@ impl Master {
             }
             Pending::Launch(launch) => self.launch_failed(launch, reason),
             Pending::Subscription(subscription) => self.subscription_failed(&subscription),
-            Pending::FrameworkChange { request, .. } | Pending::Settings { request } => {
+            Pending::FrameworkChange { request, .. } | Pending::Settings { request, .. } => {
                 self.reject(request, 503, format!("the change was not committed: {reason}"));
             }
             Pending::FrameworkRemoval { framework, request } => {

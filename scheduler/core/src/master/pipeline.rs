@@ -30,6 +30,8 @@ pub(super) enum Pending {
     /// Weights or quotas, set by an operator.
     Settings {
         request: RequestId,
+        /// What is to be said if guarantees turn out to exceed what the cluster has.
+        exceeding: Option<String>,
     },
     FrameworkRemoval {
         framework: FrameworkId,

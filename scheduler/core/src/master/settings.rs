@@ -16,7 +16,7 @@ use super::pipeline::Pending;
 use crate::allocator::Amounts;
 use crate::ids::OfferId;
 use crate::registry::{
-    Capacity, Operation, Outcome, QuotaRecord, Registry, SetQuotas, SetWeights, WeightRecord,
+    Capacity, Operation, Outcome, QuotaRecord, Refusal, Registry, SetQuotas, SetWeights, WeightRecord,
 };
 use crate::validation;
 
@@ -53,7 +53,7 @@ impl Master {
             Ok(weights) if weights.is_empty() => self.reply(request, Reply::Ok),
             Ok(weights) => {
                 let operation = Operation::SetWeights(SetWeights { weights });
-                self.propose(operation, Pending::Settings { request });
+                self.propose(operation, Pending::Settings { request, exceeding: None });
             }
         }
     }
@@ -100,16 +100,43 @@ impl Master {
             self.reply(request, Reply::Ok);
             return;
         }
-        let mut capacity = None;
+        let (mut capacity, mut exceeding) = (None, None);
         if !force {
             self.settle_holdings();
             if let Some(reason) = quotas.iter().find_map(|quota| self.limit_is_passed(quota)) {
                 self.reject(request, 400, format!("{reason}; 'force' sets it nevertheless"));
                 return;
             }
-            capacity = Some(Capacity { amounts: self.allocator.cluster() });
+            let amounts = self.allocator.cluster();
+            exceeding = self.guarantee_that_exceeds(&quotas, &amounts);
+            capacity = Some(Capacity { amounts });
         }
-        self.propose(Operation::SetQuotas(SetQuotas { quotas, capacity }), Pending::Settings { request });
+        let pending = Pending::Settings { request, exceeding };
+        self.propose(Operation::SetQuotas(SetQuotas { quotas, capacity }), pending);
+    }
+
+    /// Says which guarantee takes what all roles are promised beyond what there is. Only for the refusal's text: what decides is
+    /// the sum when the quotas are applied.
+    fn guarantee_that_exceeds(&self, quotas: &[QuotaRecord], has: &Amounts) -> Option<String> {
+        let units = |milli: u64| milli as f64 / 1000.0;
+        let guarantees = quotas.iter().flat_map(|quota| quota.guarantees.iter().map(move |one| (quota, one)));
+        guarantees.into_iter().find_map(|(quota, (name, amount))| {
+            let amount_of = |quota: &QuotaRecord| quota.guarantees.get(name).copied().unwrap_or_default();
+            let is_set = |role: &str| quotas.iter().any(|one| one.role == role);
+            let kept = self.registry.quotas.values().filter(|one| !is_set(&one.role));
+            let others = kept.map(|one| amount_of(one)).chain(
+                quotas.iter().filter(|one| one.role != quota.role).map(amount_of),
+            );
+            let others = others.fold(0, u64::saturating_add);
+            let has = has.get(name).copied().unwrap_or_default();
+            (others.saturating_add(*amount) > has).then(|| {
+                format!(
+                    "guarantees exceed what the cluster has: {} of '{name}' for role '{}' and {} for other roles, of {} in all; \
+                     'force' sets it nevertheless",
+                    units(*amount), quota.role, units(others), units(has)
+                )
+            })
+        })
     }
 
     /// Says which limit lies below what the role uses now, offers apart: those can be taken back.
@@ -132,9 +159,17 @@ impl Master {
         })
     }
 
-    pub(super) fn settings_changed(&mut self, request: RequestId, outcome: &Outcome) {
+    pub(super) fn settings_changed(
+        &mut self,
+        request: RequestId,
+        exceeding: Option<String>,
+        outcome: &Outcome,
+    ) {
         match outcome {
-            Outcome::Refused(refusal) => self.reject(request, 400, format!("{refusal}")),
+            Outcome::Refused(refusal) => {
+                let named = exceeding.filter(|_| *refusal == Refusal::Overcommitted);
+                self.reject(request, 400, named.unwrap_or_else(|| refusal.to_string()));
+            }
             _ => self.reply(request, Reply::Ok),
         }
     }

@@ -352,6 +352,18 @@ fn hosts_that_are_not_listed_are_not_offered() {
 }
 
 #[test]
+fn a_guarantee_that_is_too_much_is_named() {
+    let mut h = Harness::new();
+    h.agent("cpus:4;mem:64");
+    assert_eq!(h.quota(false, vec![config("a", &[("cpus", 3.0)], &[])]), 200);
+    let configs = vec![config("c", &[("mem", 64.0)], &[]), config("b", &[("cpus", 2.0)], &[])];
+    let refused = h.operator(OperatorCall::UpdateQuota { force: false, configs }, None);
+    let Some(Reply::Rejected { status: 400, reason }) = refused else { panic!("{refused:?}") };
+    let named = "2 of 'cpus' for role 'b' and 3 for other roles, of 4 in all";
+    assert!(reason.contains("guarantees exceed") && reason.contains(named), "{reason}");
+}
+
+#[test]
 fn settings_of_the_cluster_reach_the_allocator() {
     let mut config = Config::default();
     config.allocator.filter_gpus = false;
