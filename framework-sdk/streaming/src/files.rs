@@ -26,6 +26,12 @@ pub enum FileFault {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} does not hold what was written: {detail}", path.display())]
     Corrupt { path: PathBuf, detail: String },
+    #[error(
+        "{} was committed by this job and is gone: it is neither in {} nor staged there. Put it back; or, to begin the job afresh, \
+         submit it under another `name`, with empty folders in `sink.path` and `checkpoint.path`",
+        path.display(), root.display()
+    )]
+    Lost { path: PathBuf, root: PathBuf },
 }
 
 impl FileFault {

@@ -20,7 +20,7 @@ use super::masters_register::MastersRegister;
 use super::pool::{self, Gate, Listener, PoolSlots, Roster};
 use super::probe::NoProbe;
 use crate::environment;
-use crate::files::Disk;
+use crate::files::{Disk, FileFault};
 use crate::job::Job;
 use crate::wire::auth::JobKey;
 
@@ -166,6 +166,7 @@ fn exit_code(end: Result<(), EngineError>) -> u8 {
     match error {
         EngineError::Fenced { .. } | EngineError::Superseded { .. } => EXIT_REPLACED,
         EngineError::OtherTopology { .. } | EngineError::OtherJob(_) => EXIT_DATA,
+        EngineError::File(FileFault::Lost { .. }) => EXIT_DATA,
         EngineError::Source(source) if !source.is_transient() => EXIT_DATA,
         EngineError::Slot(slot) if !slot.transient => EXIT_DATA,
         _ => EXIT_FAILED,

@@ -85,6 +85,9 @@ impl FileSink {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.verify(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => self.verify(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.staging.is_dir() => {
+                return Err(FileFault::Lost { path: target, root: self.root.clone() });
+            }
             Err(error) => return Err(FileFault::io("publish", &target)(error)),
         }
         self.disk.sync_folder(folder)?;
@@ -151,7 +154,12 @@ mod tests {
         let sink = sink(folder.path());
         let mut file = sink.stage(1, 1, 0, &rows("a")).unwrap().unwrap();
         fs::remove_file(sink.staging().join(&file.staged)).unwrap();
-        assert!(sink.publish(&file).is_err());
+        assert!(matches!(sink.publish(&file), Err(FileFault::Lost { .. })));
+        // Somebody emptied the output folder, and the job is submitted again.
+        fs::remove_dir_all(folder.path()).unwrap();
+        sink.prepare().unwrap();
+        let lost = sink.publish(&file).unwrap_err().to_string();
+        assert!(lost.contains(folder.path().to_str().unwrap()) && lost.contains("another `name`"), "{lost}");
         file.published = "../part".into();
         assert!(sink.publish(&file).unwrap_err().to_string().contains("outside"));
     }
