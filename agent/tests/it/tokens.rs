@@ -75,7 +75,9 @@ async fn an_executor_speaks_for_itself_alone_and_goes_on_after_a_restart() {
         }
     };
     refused(&executor, [401; 3]).await;
-    executor.token = Some(format!("{}A", &token[..token.len() - 1]));
+    // One in sixteen tokens ends with an A by itself.
+    let last = if token.ends_with('A') { 'Q' } else { 'A' };
+    executor.token = Some(format!("{}{last}", &token[..token.len() - 1]));
     refused(&executor, [401; 3]).await;
     executor.token = Some(others.clone());
     refused(&executor, [403, 403, 202]).await;
