@@ -30,6 +30,11 @@ impl Agent {
         }
     }
 
+    /// Returns whether what a framework runs here outlives the agent.
+    pub(crate) fn checkpoints(&self, framework_id: &str) -> bool {
+        self.frameworks.get(framework_id).is_some_and(v1::FrameworkInfo::checkpoint)
+    }
+
     pub(crate) fn has_capability(&self, key: &TaskKey, wanted: v1::framework_info::capability::Type) -> bool {
         self.frameworks
             .get(&key.framework_id)

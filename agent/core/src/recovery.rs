@@ -1,5 +1,5 @@
 //! What becomes of the tasks in the checkpoint when an agent starts again. Owns honesty: a task runs on, or its end is
-//! reported; none is started a second time.
+//! reported; none is started a second time. Those of frameworks without checkpointing do not survive their agent.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,11 @@ impl Agent {
         }
         let keys: Vec<TaskKey> = self.tasks.keys().cloned().collect();
         for key in keys {
+            if !self.checkpoints(&key.framework_id) {
+                // The agent's death ended it, and its framework was told so by the master: there is nothing more to say.
+                self.forget(turn, &key);
+                continue;
+            }
             let Some(task) = self.tasks.get(&key) else { continue };
             match task.phase {
                 // Its executor ended, and the agent stopped before it could say so of the task.

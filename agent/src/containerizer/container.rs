@@ -197,7 +197,7 @@ impl Shared {
 
     /// Returns the supervising process of a command that runs.
     async fn start(self: &Arc<Self>, start: Start) -> Result<Child, Stopped> {
-        let container_id = start.container_id.clone();
+        let (container_id, tied) = (start.container_id.clone(), start.ends_with_agent());
         let permit = tokio::select! {
             permit = self.starts.acquire() => permit.map_err(|_| Stopped::AgentLeaves)?,
             () = self.stop.cancelled() => return Err(Stopped::AgentLeaves),
@@ -212,7 +212,7 @@ impl Shared {
         }
         let timeout = self.settings.timers.launch_timeout;
         let started = tokio::select! {
-            started = launcher::start(&self.settings, &container_id, timeout) => started,
+            started = launcher::start(&self.settings, &container_id, tied, timeout) => started,
             () = self.stop.cancelled() => return Err(Stopped::AgentLeaves),
         };
         drop(permit);
@@ -231,6 +231,8 @@ impl Shared {
     }
 
     async fn watch(self: Arc<Self>, owner: Owner, container_id: String, mut child: Child) {
+        // Waiting would close it, and with it a container that ends with the agent.
+        let _tie = child.stdin.take();
         let ended = tokio::select! {
             ended = child.wait() => ended,
             () = self.stop.cancelled() => return,

@@ -34,6 +34,7 @@ pub(super) fn prepare(settings: &Settings, isolators: &[Box<dyn Isolator>], star
         arguments: Vec::new(),
         environment: Vec::new(),
         grace_ms: start.grace_ms,
+        ends_with_agent: start.ends_with_agent(),
     };
     if command.shell() {
         spec.program = "/bin/sh".to_owned();
@@ -54,17 +55,19 @@ pub(super) fn prepare(settings: &Settings, isolators: &[Box<dyn Isolator>], star
     records::write_spec(&folder, &spec)
 }
 
-/// Starts the supervising process of a prepared container and waits until it runs the command.
+/// Starts the supervising process of a prepared container and waits until it runs the command. If it is `tied`, it ends the
+/// command as soon as its standard input is closed: the caller keeps that open, and the kernel closes it when the agent ends.
 ///
 /// # Errors
 /// The message says why there is no command. If the process is returned with it, it may still have to be ended.
 pub(super) async fn start(
     settings: &Settings,
     container_id: &str,
+    tied: bool,
     timeout: Duration,
 ) -> Result<Child, (String, Option<Child>)> {
     let folder = settings.layout.container(container_id);
-    let mut child = spawn(settings, container_id, &folder)
+    let mut child = spawn(settings, container_id, &folder, tied)
         .map_err(|error| (format!("start the supervising process: {error}"), None))?;
     let Some(stdout) = child.stdout.take() else {
         return Err(("the supervising process has no voice".to_owned(), Some(child)));
@@ -82,10 +85,10 @@ pub(super) async fn start(
     }
 }
 
-fn spawn(settings: &Settings, container_id: &str, folder: &Path) -> io::Result<Child> {
+fn spawn(settings: &Settings, container_id: &str, folder: &Path, tied: bool) -> io::Result<Child> {
     let empty = OsString::new();
     let (program, arguments) = settings.supervisor_command.split_first().unwrap_or((&empty, &[]));
-    // It goes into a session of its own by itself; nothing here kills it when the agent goes.
+    // It goes into a session of its own by itself; nothing here kills it when the agent goes, but it may see that by its input.
     Command::new(program)
         .args(arguments)
         .arg(folder)
@@ -93,7 +96,7 @@ fn spawn(settings: &Settings, container_id: &str, folder: &Path) -> io::Result<C
         .envs(inherited(std::env::vars_os()))
         .envs(marks(settings, container_id))
         .current_dir(settings.layout.work_dir())
-        .stdin(Stdio::null())
+        .stdin(if tied { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(false)

@@ -61,6 +61,7 @@ pub(crate) fn recover(layout: &Layout, state: &State) -> Result<Recovered, Error
     for (task, record) in &state.tasks {
         // Those of executors share their fate.
         if record.info.executor.is_some()
+            || !state.outlives_agent(&task.framework_id)
             || record.latest.as_ref().is_some_and(|status| status.state().is_terminal())
         {
             continue;
@@ -68,12 +69,12 @@ pub(crate) fn recover(layout: &Layout, state: &State) -> Result<Recovered, Error
         let found = look(Owner::Task(task.clone()), &record.container_id)?;
         processes.push((task.clone(), found));
     }
-    end_strangers(layout, state).map_err(Error::file("clean up", &layout.containers()))?;
+    end_strangers(layout, state, rebooted).map_err(Error::file("clean up", &layout.containers()))?;
     Ok(Recovered { processes, executors, adopted })
 }
 
 fn surviving(state: &State) -> impl Iterator<Item = (&ExecutorKey, &ExecutorRecord)> {
-    state.executors.iter().filter(|(key, _)| state.outlives_agent(key))
+    state.executors.iter().filter(|(key, _)| state.outlives_agent(&key.framework_id))
 }
 
 /// Returns whether the host was started anew since the last call.
@@ -127,21 +128,30 @@ fn await_started(folder: &Path) -> io::Result<Started> {
     }
 }
 
-/// Ends containers that the checkpoint does not know: nobody would ever hear of them.
-fn end_strangers(layout: &Layout, state: &State) -> io::Result<()> {
-    let tasks = state.tasks.values().filter(|task| task.info.executor.is_none());
+/// Ends containers that nobody would ever hear of: the checkpoint does not know them, or their framework does not want them
+/// to outlive the agent.
+fn end_strangers(layout: &Layout, state: &State, rebooted: bool) -> io::Result<()> {
+    let tasks = state.tasks.iter().filter(|(_, task)| task.info.executor.is_none());
+    let tasks = tasks.filter(|(key, _)| state.outlives_agent(&key.framework_id));
+    let tasks = tasks.map(|(_, task)| task.container_id.as_str());
     let executors = surviving(state).map(|(_, executor)| executor.container_id.as_str());
-    let known: BTreeSet<&str> = tasks.map(|task| task.container_id.as_str()).chain(executors).collect();
+    let known: BTreeSet<&str> = tasks.chain(executors).collect();
     for entry in fs::read_dir(layout.containers())? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(container_id) = name.to_str().filter(|id| !known.contains(id)) else { continue };
         let folder = entry.path();
-        if records::try_lock(&folder)?.is_none() {
-            tracing::warn!(container_id, "ending a container that is not in the checkpoint");
+        let lock = records::try_lock(&folder)?;
+        if lock.is_none() {
+            tracing::warn!(container_id, "ending a container that the agent does not keep");
             let started = await_started(&folder)?;
             processes::signal(started.pid, Signal::SIGKILL);
             watch::kill_leftovers(container_id, Some(started));
+            watch::restart_age(&folder);
+        } else if !rebooted && !matches!(records::read_exit(&folder), Ok(Some(_))) {
+            // Whoever supervised it is gone and did not see its end.
+            watch::kill_leftovers(container_id, records::read_started(&folder).ok().flatten());
+            watch::restart_age(&folder);
         }
         fs::remove_dir_all(&folder)?;
     }

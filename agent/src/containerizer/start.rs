@@ -61,6 +61,13 @@ pub(crate) struct Start {
     pub(crate) is_built_in: bool,
 }
 
+impl Start {
+    /// What a framework without checkpointing runs does not outlive the agent.
+    pub(super) fn ends_with_agent(&self) -> bool {
+        !self.framework.checkpoint()
+    }
+}
+
 impl From<Launch> for Start {
     fn from(launch: Launch) -> Self {
         Self {

@@ -227,6 +227,8 @@ mod tests {
             ..Default::default()
         };
         let mut state = State::default();
+        let framework = v1::FrameworkInfo { checkpoint: Some(true), ..Default::default() };
+        state.frameworks.insert("f".to_owned(), framework);
         for number in 0..config.tasks_max {
             let record = TaskRecord {
                 unacknowledged: VecDeque::from([status.clone()]),

@@ -1,8 +1,8 @@
-//! The small process that stands between the agent and one command, and outlives the agent.
+//! The small process that stands between the agent and one command, and outlives the agent unless it is told not to.
 //!
 //! ```text
 //! agent ──spawn──► supervise <folder> ──lock, started──► command (process group of its own, in the sandbox)
-//!         SIGTERM ─► TERM to the group, after the grace KILL ─┘
+//!         SIGTERM, or the end of an agent that it must not outlive ─► TERM to the group, after the grace KILL ─┘
 //!                                      └── exit (whole, durable) when nothing of the command is left
 //! ```
 //! Owns the wait for the command and the end of everything that it started. Synchronous, no network. It refuses

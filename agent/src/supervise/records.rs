@@ -31,6 +31,9 @@ pub(crate) struct Spec {
     /// Added to what the supervising process itself has.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) grace_ms: u64,
+    /// It is to end when the agent ends: the supervising process finds that out by the end of its standard input.
+    #[serde(default)]
+    pub(crate) ends_with_agent: bool,
 }
 
 /// The supervising process. Written by it before it starts the command.

@@ -27,6 +27,9 @@ const NOT_MINE: i32 = 3;
 /// How long killed processes may take to disappear (one that waits for a disk may take for ever).
 const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Of the thread that waits for the end of the agent.
+const TIE_STACK_BYTES: usize = 128 << 10;
+
 pub(super) fn run(folder: &Path) -> i32 {
     // Held until the very end: whoever gets the lock knows that nobody supervises any more.
     let _lock = match records::try_lock(folder) {
@@ -62,6 +65,9 @@ fn supervise(folder: &Path) -> io::Result<ExitRecord> {
     // Whoever reads the record may send a signal at once: it must be waited for by then, and not end this process.
     let signals = block_signals()?;
     records::write_started(folder, Started { pid: own, start_time })?;
+    if spec.ends_with_agent {
+        end_with_agent(own)?;
+    }
     let child = command(&spec)?.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("start {} in {}: {error}", spec.program, spec.sandbox))
     })?;
@@ -98,6 +104,16 @@ fn block_signals() -> io::Result<SigSet> {
     }
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
     Ok(signals)
+}
+
+/// Asks this process to end its command as soon as the agent is gone. Signals must be blocked already.
+fn end_with_agent(own: i32) -> io::Result<()> {
+    let watch = move || {
+        // The agent never writes: whatever this returns means that the other end is closed.
+        let _closed = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        processes::signal(own, Signal::SIGTERM);
+    };
+    thread::Builder::new().stack_size(TIE_STACK_BYTES).spawn(watch).map(drop)
 }
 
 fn command(spec: &Spec) -> io::Result<Command> {

@@ -324,10 +324,10 @@ async fn without_checkpointing_it_ends_with_its_agent() {
     executor.next(event::Type::Launch).await;
     executor.report("t1", State::TaskRunning).await;
     rig.stop_agent().await;
+    wait_for("the end of the executor", || rig.processes().is_empty().then_some(())).await;
     rig.start_agent(|_| {}).await;
     let registered = master.registration(2).await;
     assert!(registered.tasks.is_empty() && registered.executors.is_empty(), "{registered:?}");
-    wait_for("the end of the executor", || rig.processes().is_empty().then_some(())).await;
 }
 
 /// Some frameworks ship their whole environment that way.

@@ -19,3 +19,4 @@ mod rig;
 mod sdk_executor;
 mod shown;
 mod tokens;
+mod unchecked;

@@ -74,10 +74,23 @@ async fn without_checkpoint(cx: &mut Context) -> anyhow::Result<()> {
     }
     let tasks = cx.tasks_of(&aware.id).await?;
     anyhow::ensure!(tasks.tasks.is_empty() && tasks.unreachable_tasks.is_empty(), "{tasks:?}");
-    aware.tear_down().await?;
-    plain.tear_down().await?;
+    // What was called lost has ended, although nobody could say goodbye to it, and does not come back.
+    for id in [aware.id.clone(), plain.id.clone()] {
+        cx.eventually("the end of the processes", async || {
+            let found = tepui::cluster::find_processes(&[("MESOS_FRAMEWORK_ID", std::path::Path::new(&id))]);
+            found.is_empty().then_some(())
+        })
+        .await?;
+    }
     cx.cluster.start_agent(index)?;
-    active_agents(cx, 2).await
+    active_agents(cx, 2).await?;
+    for framework in [&mut aware, &mut plain] {
+        let known = framework.updates.len();
+        framework.listen(Duration::from_millis(200)).await?;
+        anyhow::ensure!(framework.updates.len() == known, "{:?}", &framework.updates[known..]);
+        framework.tear_down().await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn lost_launch(cx: &mut Context) -> anyhow::Result<()> {

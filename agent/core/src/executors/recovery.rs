@@ -10,9 +10,9 @@ use crate::timers::Timer;
 use crate::{ExecutorKey, Exit, Found, TaskKey};
 
 impl State {
-    /// Returns whether an executor outlives its agent: its framework asked for checkpointing.
-    pub fn outlives_agent(&self, key: &ExecutorKey) -> bool {
-        self.frameworks.get(&key.framework_id).is_some_and(|framework| framework.checkpoint())
+    /// Returns whether the tasks and executors of this framework outlive their agent: it asked for checkpointing.
+    pub fn outlives_agent(&self, framework_id: &str) -> bool {
+        self.frameworks.get(framework_id).is_some_and(|framework| framework.checkpoint())
     }
 }
 
@@ -34,8 +34,7 @@ impl Executor {
 
 impl Agent {
     pub(crate) fn recover_executor(&mut self, turn: &mut Turn<'_>, key: &ExecutorKey, found: Option<Found>) {
-        let framework = self.frameworks.get(&key.framework_id);
-        if framework.is_none_or(|framework| !framework.checkpoint()) {
+        if !self.checkpoints(&key.framework_id) {
             self.forget_executor(turn, key);
             return;
         }

@@ -16,14 +16,12 @@ fn key(executor: &str) -> ExecutorKey {
 impl Rig {
     pub(crate) fn run_executor(&mut self, task: &str, executor: &str, seq: u64) {
         self.run_with(task, seq, |run| {
-            run.framework.as_mut().unwrap().checkpoint = Some(true);
             run.task = Some(executor_task(task, executor));
         });
     }
 
     fn run_group(&mut self, tasks: &[&str], executor: &str, seq: u64) {
         self.run_with("", seq, |run| {
-            run.framework.as_mut().unwrap().checkpoint = Some(true);
             run.task = None;
             let tasks = tasks.iter().map(|task| executor_task(task, executor)).collect();
             run.task_group = Some(v1::TaskGroupInfo { tasks });
@@ -449,13 +447,27 @@ fn what_ended_while_the_agent_was_away_is_told() {
 #[test]
 fn without_checkpointing_nothing_is_left_after_a_restart() {
     let mut rig = Rig::registered();
-    rig.run_with("t", 1, |run| run.task = Some(executor_task("t", "e")));
+    let unchecked = |run: &mut link_event::RunTask| run.framework.as_mut().unwrap().checkpoint = None;
+    rig.run_with("t", 1, |run| {
+        unchecked(run);
+        run.task = Some(executor_task("t", "e"));
+    });
     rig.started("e");
     rig.subscribe("e", 1, &[]);
-    rig.restart(Vec::new());
+    // Commands likewise: one that runs, one whose end nobody acknowledged, one that is still being accepted.
+    for (seq, task) in (2..).zip(["runs", "ended"]) {
+        rig.run_with(task, seq, unchecked);
+        rig.input(Input::Launched { task: crate::rig::key(task), pid: 7 });
+    }
+    rig.exit("ended", 0);
+    rig.run_with("late", 4, unchecked);
+    rig.sent.clear();
+    // Whatever the shell says of them.
+    let found = ["runs", "late"].map(|task| (crate::rig::key(task), Found::Running { pid: 7 }));
+    rig.restart(found.to_vec());
     assert_eq!((rig.agent.tasks().count(), rig.agent.executors().count()), (0, 0));
     rig.register();
-    assert!(rig.last_register().tasks.is_empty());
+    assert!(rig.last_register().tasks.is_empty() && rig.updates().is_empty());
     assert_eq!(rig.disk.records().len(), 3, "identity, epoch and launch sequence: {:?}", rig.disk);
 }
 

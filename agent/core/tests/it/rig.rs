@@ -121,7 +121,11 @@ impl Rig {
 
     pub(crate) fn run_with(&mut self, task: &str, seq: u64, change: impl FnOnce(&mut event::RunTask)) {
         let mut run = event::RunTask {
-            framework: Some(v1::FrameworkInfo { id: framework_id(), ..Default::default() }),
+            framework: Some(v1::FrameworkInfo {
+                id: framework_id(),
+                checkpoint: Some(true),
+                ..Default::default()
+            }),
             task: Some(v1::TaskInfo {
                 task_id: task_id(task),
                 command: Some(v1::CommandInfo { value: Some("true".to_owned()), ..Default::default() }),

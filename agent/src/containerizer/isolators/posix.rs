@@ -75,6 +75,7 @@ mod tests {
                     arguments: Vec::new(),
                     environment: Vec::new(),
                     grace_ms: 0,
+                    ends_with_agent: false,
                 };
                 let prepared = Posix.prepare(&layout, &Start::from(launch), &mut spec);
                 let failed = match prepared.and_then(|()| fs::metadata(runs.join("latest"))) {
