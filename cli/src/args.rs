@@ -128,13 +128,13 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the asynchronous runtime")?;
-    let result = runtime.block_on(perform(cli.command));
+    let result = runtime.block_on(perform(cli.command, cli.config));
     // Reads of standard input and the like may never end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn perform(command: Command) -> anyhow::Result<ExitCode> {
+async fn perform(command: Command, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let verbosity = match &command {
         Command::Master(args) => args.log.start(SERVER_LOG)?,
         Command::Agent(args) => args.log.start(SERVER_LOG)?,
@@ -158,7 +158,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tasks(args) => Box::pin(commands::tasks::run(args)).await,
         Command::Logs(args) => Box::pin(commands::logs::run(args)).await,
         Command::Raft(args) => Box::pin(commands::raft::run(args)).await,
-        Command::Config(args) => commands::config::run(args),
+        Command::Config(args) => commands::config::run(args, config),
         Command::Supervise(args) => Ok(commands::supervise::run(args)),
         Command::StreamDriver(_) => Box::pin(commands::stream::driver()).await,
         Command::StreamExecutor(_) => Box::pin(commands::stream::executor()).await,

@@ -224,3 +224,25 @@ async fn help_has_examples() {
         assert!(text(&output.stdout).contains("tepui "), "{command} has no example");
     }
 }
+
+#[tokio::test]
+async fn config_show_reads_the_file_wherever_the_flag_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "[master]\nport = 7123\n").expect("the file is written");
+    let path = path.to_str().expect("a path of text");
+    for arguments in [
+        ["--config", path, "config", "show", "master"],
+        ["config", "show", "master", "--config", path],
+        ["config", "--config", path, "show", "master"],
+        ["config", "show", "master", "--file", path],
+    ] {
+        let output = tepui("", &arguments).await;
+        let shown = text(&output.stdout);
+        let line = shown.lines().find(|line| line.starts_with("port ")).unwrap_or_default();
+        assert!(line.contains("7123") && line.ends_with("file"), "{arguments:?}: {shown}");
+    }
+    let output = tepui("", &["config", "show", "master", "--", "--port", "many"]).await;
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: invalid value") && output.status.code() == Some(2), "{said}");
+}

@@ -18,7 +18,7 @@ enum ConfigCommand {
     /// Show what a server would be started with, and where each value comes from.
     #[command(after_help = "Examples:
   tepui config show master
-  tepui config show agent --file tepui.toml
+  tepui config show agent --config tepui.toml
   tepui config show master -- --node-id 1 --port 5051")]
     Show(ShowArgs),
 }
@@ -28,8 +28,8 @@ struct ShowArgs {
     /// Which server.
     #[arg(value_parser = settings::SERVERS)]
     server: String,
-    /// The settings file that the server would get as --config.
-    #[arg(long, env = "TEPUI_CONFIG", value_name = "FILE")]
+    /// The same as --config.
+    #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// What to print.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
@@ -39,13 +39,14 @@ struct ShowArgs {
     further: Vec<String>,
 }
 
-/// Shows settings.
+/// Shows settings; `config` is the file that every command may be given.
 ///
 /// # Errors
 /// When the settings file is wrong.
-pub fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: ConfigArgs, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let ConfigCommand::Show(args) = args.command;
-    let settings = settings::explain(&args.server, args.file.as_ref(), &args.further)?;
+    let file = args.file.or(config);
+    let settings = settings::explain(&args.server, file.as_ref(), &args.further)?;
     output::print(args.output, &settings, || {
         let mut table = Table::new(["SETTING", "VALUE", "FROM"], "no settings");
         for setting in &settings {
