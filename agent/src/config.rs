@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_proto::connections::Bounds;
+use tepui_proto::origin::Origin;
 
 /// More connections are of use to nobody.
 const CONNECTIONS_MAX: usize = 4096;
@@ -153,6 +154,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// Lets operators change how much is logged; without it they are told that they cannot.
     pub log_level: Option<LogLevel>,
+    /// Which commit the executable was built from.
+    pub origin: Origin,
     /// Connections that may be open to the agent's endpoints, or half of the files that it may open, if that is less.
     pub connections_max: usize,
     pub timers: Timers,
@@ -177,6 +180,7 @@ impl Config {
             supervisor_command: None,
             log_file: None,
             log_level: None,
+            origin: Origin::default(),
             connections_max: CONNECTIONS_MAX,
             timers: Timers::default(),
         }

@@ -71,6 +71,7 @@ impl Server {
             layout: layout.clone(),
             address: advertised,
             flags: flags::flags(&config, address),
+            origin: config.origin,
             log_file: config.log_file.clone(),
             log_level: config.log_level.clone(),
             gc_delay: config.timers.gc_delay,

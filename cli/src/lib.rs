@@ -22,6 +22,15 @@ mod settings;
 
 use std::process::ExitCode;
 
+use tepui_proto::origin::Origin;
+
+/// Which commit this is, as far as the build script knew.
+pub(crate) const ORIGIN: Origin = Origin {
+    git_sha: option_env!("TEPUI_GIT_SHA"),
+    git_branch: option_env!("TEPUI_GIT_BRANCH"),
+    git_tag: option_env!("TEPUI_GIT_TAG"),
+};
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

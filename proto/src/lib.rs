@@ -22,6 +22,7 @@ pub mod ids;
 pub mod json;
 pub mod lines;
 pub mod media_type;
+pub mod origin;
 pub mod payload;
 pub mod plain;
 pub mod recordio;

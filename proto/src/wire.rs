@@ -84,6 +84,22 @@ pub fn decode<M: WireMessage>(media: MediaType, body: &[u8]) -> Result<M, Decode
     }
 }
 
+/// Says which type a call named, if it is one that is not known here: such a field counts as absent, which helps nobody who
+/// misspelt it. Only JSON has names.
+pub fn unknown_type(media: MediaType, body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        r#type: Option<String>,
+    }
+    const SHOWN: usize = 64;
+    if media != MediaType::Json {
+        return None;
+    }
+    let named = serde_json::from_slice::<Typed>(body).ok()?.r#type?;
+    let shown: String = named.chars().take(SHOWN).collect();
+    Some(format!("expecting 'type' to be that of a call, but {shown:?} is not known"))
+}
+
 /// Writes one message.
 #[must_use]
 pub fn encode<M: WireMessage>(media: MediaType, message: &M) -> Bytes {

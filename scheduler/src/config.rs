@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
+use tepui_proto::origin::Origin;
 use tepui_raft_store::{NodeId, Timing};
 use tepui_scheduler_core::allocator::{Minimums, Sorter};
 use tepui_scheduler_core::rate_limits::RateLimits;
@@ -289,6 +290,8 @@ pub struct Config {
     pub log: Log,
     /// Whether `/metrics/snapshot` has numbers for each framework.
     pub per_framework_metrics: bool,
+    /// Which commit the executable was built from.
+    pub origin: Origin,
     /// Name of the cluster, for display.
     pub cluster: Option<String>,
     /// Region and zone of this master.
@@ -350,6 +353,7 @@ impl Config {
             root_submissions: true,
             log: Log::default(),
             per_framework_metrics: true,
+            origin: Origin::default(),
             cluster: None,
             domain: None,
             require_agent_domain: false,

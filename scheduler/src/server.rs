@@ -295,6 +295,7 @@ fn info(config: &Config, addresses: &Addresses) -> Info {
         port: addresses.api.port(),
         api_address: addresses.advertised.clone(),
         cluster: config.cluster.clone(),
+        origin: config.origin,
         started_wall_ms: timers::wall_ms(),
         log_file: config.log.file.clone(),
         flags: settings::flags(config),

@@ -45,6 +45,11 @@ pub(super) async fn handle(
     // Its share of the memory is held until the call is handed over.
     let body = app.bodies.read(body, BODY_BYTES_MAX).await?;
     let call: Call = wire::decode(media, &body.bytes)?;
+    if call.r#type.is_none()
+        && let Some(reason) = wire::unknown_type(media, &body.bytes)
+    {
+        return Err(Refusal::bad_request(reason));
+    }
     let kind = call.r#type();
     let checked = check_call(&call).map_err(Refusal::bad_request);
     checked.inspect_err(|_| count_refused(app, kind))?;
@@ -93,19 +98,29 @@ async fn admit(
         (agent.executor_standing(&wanted), agent.awaits_executors(), proven, room)
     });
     let (standing, recovering, proven, room) = looked.await.ok_or_else(Refusal::unavailable)?;
-    refuse(standing, recovering, proven, kind)?;
+    refuse(key, standing, recovering, proven, kind)?;
     if room { Ok(()) } else { Err(Refusal::too_many("too many updates of the task wait for the scheduler")) }
 }
 
 /// `recovering`: some executors of an earlier run may still come back; until they do only those that did are heard.
-fn refuse(standing: Standing, recovering: bool, proven: bool, kind: Type) -> Result<(), Refusal> {
+fn refuse(
+    key: &ExecutorKey,
+    standing: Standing,
+    recovering: bool,
+    proven: bool,
+    kind: Type,
+) -> Result<(), Refusal> {
     match standing {
         Standing::Subscribed if proven => Ok(()),
         other if other != Standing::Subscribed && recovering && kind != Type::Subscribe => {
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not finished recovery"))
         }
-        Standing::UnknownFramework => Err(Refusal::bad_request("framework cannot be found")),
-        Standing::UnknownExecutor => Err(Refusal::bad_request("executor cannot be found")),
+        Standing::UnknownFramework => {
+            Err(Refusal::bad_request(format!("framework {} cannot be found", key.framework_id)))
+        }
+        Standing::UnknownExecutor => {
+            Err(Refusal::bad_request(format!("executor {} cannot be found", key.executor_id)))
+        }
         _ if !proven => {
             let reason = "the token was given to another framework, executor or container";
             Err(Refusal::new(StatusCode::FORBIDDEN, reason))

@@ -14,21 +14,22 @@ use super::values::{add, allocation_role, attributes, reserved_and_not, resource
 use super::{Inner, json};
 use crate::{MESOS_VERSION, PRODUCT_VERSION};
 
-/// What this build understands of what Mesos' agents announce.
-const CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"];
-
-pub(super) fn version(query: &Query) -> Response {
-    json(&build(), query)
+pub(super) fn version(app: &Inner, query: &Query) -> Response {
+    json(&build(app), query)
 }
 
-fn build() -> Value {
-    json!({
+fn build(app: &Inner) -> Value {
+    let mut shown = json!({
         "version": MESOS_VERSION,
         "build_date": "",
         "build_time": 0.0,
         "build_user": "",
         "tepui_version": PRODUCT_VERSION,
-    })
+    });
+    if let Some(object) = shown.as_object_mut() {
+        app.facts.origin.add_to(object);
+    }
+    shown
 }
 
 pub(super) fn flags(app: &Inner, query: &Query) -> Response {
@@ -47,14 +48,14 @@ pub(super) async fn state(app: &Arc<Inner>, query: &Query) -> Result<Response, R
 fn render(app: &Inner, known: &Known) -> Value {
     let info = &known.info;
     let start_time = app.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let mut shown = build();
+    let mut shown = build(app);
     let members = json!({
         "id": known.agent_id,
         "pid": format!("slave(1)@{}", app.facts.address),
         "hostname": info.hostname(),
         "start_time": start_time,
         "registered": known.registered,
-        "capabilities": CAPABILITIES,
+        "capabilities": tepui_proto::origin::AGENT_CAPABILITIES.map(|one| one.as_str_name()),
         "resources": resources(&known.resources),
         "attributes": attributes(&info.attributes),
         "flags": flag_object(app),

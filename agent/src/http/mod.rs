@@ -48,6 +48,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tepui_proto::origin::Origin;
 use tepui_proto::plain;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,6 +77,7 @@ pub(crate) struct Facts {
     /// Where others reach the agent.
     pub(crate) address: SocketAddr,
     pub(crate) flags: Vec<(String, String)>,
+    pub(crate) origin: Origin,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) gc_delay: Duration,
@@ -150,7 +152,7 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
     };
     match route {
         Route::Health => return Ok(empty(StatusCode::OK)),
-        Route::Version => return Ok(legacy::version(&query)),
+        Route::Version => return Ok(legacy::version(&app, &query)),
         _ if !app.observed.is_recovered() => return Err(Refusal::recovering()),
         _ => {}
     }

@@ -29,9 +29,9 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
     let call: Call = match content {
         Form::Whole(media) => {
             let body = app.bodies.read(body, admission::BODY_BYTES_MAX).await?;
-            wire::decode(media, &body.bytes)?
+            read(media, &body.bytes)?
         }
-        Form::Records(media) => wire::decode(media, &admission::first_record(&app.bodies, body).await?)?,
+        Form::Records(media) => read(media, &admission::first_record(&app.bodies, body).await?)?,
     };
     check_forms(&call, content, form)?;
     let media = match form {
@@ -40,6 +40,14 @@ pub(super) async fn handle(app: &Arc<Inner>, request: Request) -> Result<Respons
     match reply(app, call).await? {
         Reply::Message(message) => Ok(whole(media, &message)),
         Reply::Plain(response) => Ok(response),
+    }
+}
+
+fn read(media: MediaType, body: &[u8]) -> Result<Call, Refusal> {
+    let call: Call = wire::decode(media, body)?;
+    match call.r#type.is_none().then(|| wire::unknown_type(media, body)).flatten() {
+        Some(reason) => Err(Refusal::bad_request(reason)),
+        None => Ok(call),
     }
 }
 
@@ -81,11 +89,12 @@ async fn reply(app: &Arc<Inner>, call: Call) -> Result<Reply, Refusal> {
             answer.get_health = Some(response::GetHealth { healthy: Some(true) });
         }),
         Type::GetVersion => message(response::Type::GetVersion, |answer| {
-            let version_info = v1::VersionInfo {
+            let mut version_info = v1::VersionInfo {
                 version: Some(MESOS_VERSION.to_owned()),
                 build_user: Some(format!("tepui {PRODUCT_VERSION}")),
                 ..Default::default()
             };
+            app.facts.origin.add_to_info(&mut version_info);
             answer.get_version = Some(response::GetVersion { version_info: Some(version_info) });
         }),
         Type::GetFlags => message(response::Type::GetFlags, |answer| {

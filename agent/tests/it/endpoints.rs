@@ -23,10 +23,14 @@ async fn with_task() -> (Master, Rig) {
 async fn the_agent_describes_itself() {
     let (_master, rig) = with_task().await;
     assert_eq!(rig.get("/health").await.0, 200);
-    assert_eq!(rig.get_json("/version").await["version"], "1.11.0");
+    let version = rig.get_json("/version").await;
+    assert_eq!((&version["version"], &version["git_sha"]), (&json!("1.11.0"), &json!("c0ffee")));
     for path in ["/state", "/state.json", "/slave(1)/state", "/slave%281%29/state.json", "/state/more"] {
         let state = rig.get_json(path).await;
         assert_eq!(state["id"], "master-S0");
+        assert_eq!((&state["git_sha"], state.get("git_tag")), (&json!("c0ffee"), None));
+        let capabilities = state["capabilities"].as_array().unwrap();
+        assert!(capabilities.len() == 7 && capabilities.contains(&json!("AGENT_DRAINING")), "{state}");
         assert_eq!(state["pid"], format!("slave(1)@{}", rig.address));
         assert_eq!(state["resources"]["cpus"], 4.0);
         assert_eq!(state["resources"]["ports"], "[31000-32000]");
@@ -49,6 +53,23 @@ async fn the_agent_describes_itself() {
     assert_eq!(rig.get_json("/metrics/snapshot").await["slave/tasks_running"], 1.0);
     let endpoint = std::fs::read_to_string(rig.work_dir().join("endpoint.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&endpoint).unwrap()["api"], rig.address);
+}
+
+#[tokio::test]
+async fn a_refused_call_is_told_what_is_not_known() {
+    let (_master, rig) = with_task().await;
+    let ids = r#""framework_id":{"value":"f-9"},"executor_id":{"value":"e"}"#;
+    for (path, body, named) in [
+        ("/api/v1", r#"{"type":"FOO"}"#.to_owned(), "\"FOO\" is not known"),
+        ("/api/v1/executor", format!(r#"{{"type":"FOO",{ids}}}"#), "\"FOO\" is not known"),
+        ("/api/v1/executor", format!(r#"{{"type":"SUBSCRIBE","subscribe":{{}},{ids}}}"#), "framework f-9"),
+    ] {
+        let request = rig.client.post(format!("http://{}{path}", rig.address));
+        let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        let status = response.status();
+        let reason = response.text().await.unwrap();
+        assert!(status == 400 && reason.contains(named), "{path}: {status} {reason}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ impl Rig {
         config.resources = Some("cpus:4;mem:1024;disk:1024;ports:[31000-32000]".to_owned());
         config.attributes = Some("rack:a;zone:3".to_owned());
         config.executable = Some("/bin/true".into());
+        config.origin.git_sha = Some("c0ffee");
         config.supervisor_command =
             Some(vec![env!("CARGO_BIN_EXE_tepui-agent-test").into(), "supervise".into()]);
         config.timers.reconnect_max = Duration::from_millis(200);

@@ -126,6 +126,7 @@ fn config(args: &AgentArgs) -> anyhow::Result<Config> {
     config.jwt_secret_key.clone_from(&args.jwt_secret_key);
     config.authenticate_http_executors = args.authenticate_http_executors;
     config.log_file.clone_from(&args.log.log_file);
+    config.origin = crate::ORIGIN;
     let set = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
     set(&mut config.timers.reconnect_max, args.timers.registration_backoff_max);
     set(&mut config.timers.update_retry_min, args.timers.update_retry_min);

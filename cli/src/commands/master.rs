@@ -155,6 +155,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
     config.masters = args.masters.clone();
     config.bootstrap = args.bootstrap;
     config.cluster = args.cluster.clone();
+    config.origin = crate::ORIGIN;
     config.secret = match &args.secret_file {
         Some(path) => {
             let text = std::fs::read_to_string(path)

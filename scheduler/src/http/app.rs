@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tepui_proto::origin::Origin;
 use tepui_raft_store::NodeId;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ pub(crate) struct Info {
     /// `host:port` under which clients reach this master.
     pub(crate) api_address: String,
     pub(crate) cluster: Option<String>,
+    pub(crate) origin: Origin,
     pub(crate) started_wall_ms: u64,
     /// Where the process writes its log, if into a file.
     pub(crate) log_file: Option<PathBuf>,

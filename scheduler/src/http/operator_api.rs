@@ -37,7 +37,10 @@ pub(crate) async fn handle(
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
     let Some(number) = call.r#type else {
-        return Err(Refusal::bad_request("expecting 'type' to be present"));
+        let unknown = wire::unknown_type(admitted.media, &admitted.body);
+        return Err(Refusal::bad_request(
+            unknown.unwrap_or_else(|| "expecting 'type' to be present".to_owned()),
+        ));
     };
     let kind = Type::try_from(number).unwrap_or(Type::Unknown);
     if kind == Type::Unknown {
@@ -105,8 +108,10 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
             get_flags: Some(response::GetFlags { flags: flags(app) }),
             ..of(Answer::GetFlags)
         },
-        Type::GetVersion => |_, _| Message {
-            get_version: Some(response::GetVersion { version_info: Some(view::master::version_info()) }),
+        Type::GetVersion => |app, _| Message {
+            get_version: Some(response::GetVersion {
+                version_info: Some(view::master::version_info(app.info.origin)),
+            }),
             ..of(Answer::GetVersion)
         },
         Type::GetMetrics => |app, view| Message {

@@ -44,7 +44,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         Route::Resources(endpoint) => resources::handle(app, endpoint, request, principal).await,
         Route::Events => events::handle(app, &request),
         Route::Health => Ok(empty(StatusCode::OK)),
-        Route::Version => Ok(legacy::version(&request)),
+        Route::Version => Ok(legacy::version(app, &request)),
         Route::Redirect => Ok(redirect::endpoint(&app.role.borrow(), &app.info.api_address)),
         Route::Metrics => {
             let (text, _) = apart::render(app, |app, view| app.metrics.render(app, view)).await?;

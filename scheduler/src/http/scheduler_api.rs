@@ -23,6 +23,11 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     }
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
+    if call.r#type.is_none()
+        && let Some(reason) = wire::unknown_type(admitted.media, &admitted.body)
+    {
+        return Err(Refusal::bad_request(reason));
+    }
     validation::call(&call)?;
     validation::principal(&call, principal.as_deref())?;
 

@@ -23,6 +23,11 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     let uri = request.uri().clone();
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body)?;
+    if call.r#type.is_none()
+        && let Some(reason) = wire::unknown_type(admitted.media, &admitted.body)
+    {
+        return Err(Refusal::bad_request(reason));
+    }
     let media = admission::accepted(&admitted.parts.headers)?;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
     let change = match kind {

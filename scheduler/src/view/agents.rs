@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tepui_proto::ids::AgentId;
+use tepui_proto::origin::AGENT_CAPABILITIES;
 use tepui_proto::v1::agent_info::capability::Type as CapabilityType;
 use tepui_proto::v1::master::response::{GetAgents, get_agents::Agent};
 use tepui_proto::v1::{self, Resource};
@@ -67,7 +68,7 @@ pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRe
         total_resources: record.total().to_vec(),
         allocated_resources: allocated(registry, &id),
         offered_resources: offered.get(id.as_str()).cloned().unwrap_or_default(),
-        capabilities: CAPABILITIES
+        capabilities: AGENT_CAPABILITIES
             .iter()
             .map(|kind| v1::agent_info::Capability { r#type: Some(*kind as i32) })
             .collect(),
@@ -78,20 +79,9 @@ pub(crate) fn agent(registry: &Registry, offered: &Offered, record: &Arc<AgentRe
     }
 }
 
-/// What every agent of this version can do; the agent link carries no list of its own.
-const CAPABILITIES: [CapabilityType; 7] = [
-    CapabilityType::MultiRole,
-    CapabilityType::HierarchicalRole,
-    CapabilityType::ReservationRefinement,
-    CapabilityType::ResizeVolume,
-    CapabilityType::AgentOperationFeedback,
-    CapabilityType::AgentDraining,
-    CapabilityType::TaskResourceLimits,
-];
-
 /// The names of what agents can do.
 pub(crate) fn capabilities() -> impl Iterator<Item = &'static str> {
-    CAPABILITIES.iter().map(CapabilityType::as_str_name)
+    AGENT_CAPABILITIES.iter().map(CapabilityType::as_str_name)
 }
 
 /// What live tasks hold on an agent.

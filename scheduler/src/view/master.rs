@@ -1,5 +1,6 @@
 //! The master itself as the operator API shows it.
 
+use tepui_proto::origin::Origin;
 use tepui_proto::v1::VersionInfo;
 use tepui_proto::v1::master_info::capability;
 pub(crate) use tepui_scheduler_core::master::view::{CAPABILITIES, master_info};
@@ -16,10 +17,12 @@ pub(crate) fn capabilities() -> impl Iterator<Item = &'static str> {
 }
 
 /// GET_VERSION.
-pub(crate) fn version_info() -> VersionInfo {
-    VersionInfo {
+pub(crate) fn version_info(origin: Origin) -> VersionInfo {
+    let mut info = VersionInfo {
         version: Some(MESOS_VERSION.to_owned()),
         build_user: Some(format!("tepui {PRODUCT_VERSION}")),
         ..Default::default()
-    }
+    };
+    origin.add_to_info(&mut info);
+    info
 }

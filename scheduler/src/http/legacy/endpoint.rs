@@ -23,14 +23,17 @@ use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION};
 const PAGE: usize = 100;
 
 /// `/version`, from every master.
-pub(crate) fn version(request: &Request) -> Response {
-    let version = json!({
+pub(crate) fn version(app: &App, request: &Request) -> Response {
+    let mut version = json!({
         "version": MESOS_VERSION,
         "build_date": "",
         "build_time": 0.0,
         "build_user": "",
         "tepui_version": PRODUCT_VERSION,
     });
+    if let Some(object) = version.as_object_mut() {
+        app.info.origin.add_to(object);
+    }
     plain::json(request.uri().query(), bytes(&version))
 }
 

@@ -24,6 +24,12 @@ pub(super) struct State<'a> {
     build_date: &'static str,
     build_time: f64,
     build_user: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git_sha: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git_branch: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git_tag: Option<&'static str>,
     start_time: f64,
     elected_time: f64,
     id: &'a str,
@@ -94,6 +100,9 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
         build_date: "",
         build_time: 0.0,
         build_user: "",
+        git_sha: app.info.origin.git_sha,
+        git_branch: app.info.origin.git_branch,
+        git_tag: app.info.origin.git_tag,
         start_time: seconds(app.info.started_wall_ms),
         elected_time: leader.map_or(0.0, |leader| seconds(leader.elected_wall_ms)),
         id: leader.map_or("", |leader| leader.master_id.as_str()),

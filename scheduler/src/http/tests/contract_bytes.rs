@@ -271,6 +271,17 @@ async fn operator_calls_without_what_they_need_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_type_that_is_not_known_is_named() {
+    let leader = Fixture::leading();
+    for path in ["/api/v1", "/api/v1/scheduler", "/tepui/v1/operator"] {
+        let answer = leader.post_json(path, r#"{"type":"FOO"}"#).await;
+        assert_eq!(answer.status().as_u16(), 400, "{path}");
+        let reason = text(answer).await;
+        assert!(reason.contains("'type'") && reason.contains("\"FOO\" is not known"), "{path}: {reason}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_paths_are_a_404_in_plain_text_on_every_master() {
     for fixture in [Fixture::leading(), Fixture::standby(Some("b:1")), Fixture::standby(None)] {
         for path in ["/nothing", "/api", "/api/v2", "/master/nothing", "/redirect/x", "/tepui/v1/nothing"] {

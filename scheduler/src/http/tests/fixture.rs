@@ -230,6 +230,7 @@ fn info() -> Info {
         port: 1,
         api_address: "a:1".into(),
         cluster: None,
+        origin: tepui_proto::origin::Origin { git_sha: Some("c0ffee"), ..Default::default() },
         started_wall_ms: 1000,
         log_file: None,
         flags: vec![("port".into(), "1".into())],

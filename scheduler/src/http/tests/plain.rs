@@ -109,6 +109,11 @@ async fn agents_are_shown_with_whole_resources_and_chosen_by_id() {
     let none = json(leader.get("/slaves?slave_id=a-2").await).await;
     assert_eq!(none["slaves"], serde_json::json!([]));
     let state = json(leader.get("/state").await).await;
+    let version = json(leader.get("/version").await).await;
+    let asked = operator(&leader, r#"{"type":"GET_VERSION"}"#).await;
+    for told in [&state, &version, &asked["get_version"]["version_info"]] {
+        assert_eq!((&told["git_sha"], told.get("git_tag")), (&"c0ffee".into(), None), "{told}");
+    }
     assert!(state["slaves"][0].get("unreserved_resources_full").is_none(), "/state is long enough");
 }
 
