@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 type Cuts = BTreeSet<(usize, usize)>;
 
 /// One gateway for each master.
-pub(super) struct Gateways {
+#[derive(Debug)]
+pub(crate) struct Gateways {
     listeners: Vec<TcpListener>,
     cuts: watch::Sender<Cuts>,
     work: JoinSet<()>,
@@ -30,7 +31,7 @@ impl Gateways {
     ///
     /// # Errors
     /// When there are no free ports.
-    pub(super) async fn listen(masters: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn listen(masters: usize) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
         for _ in 0..masters {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.context("listen between the masters")?);
@@ -42,12 +43,12 @@ impl Gateways {
     ///
     /// # Errors
     /// When the system does not tell.
-    pub(super) fn ports(&self) -> anyhow::Result<Vec<u16>> {
+    pub(crate) fn ports(&self) -> anyhow::Result<Vec<u16>> {
         self.listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
     }
 
     /// Begins to carry connections to these ports; the folders of the masters tell who is who.
-    pub(super) fn open(&mut self, targets: &[u16], folders: &[&Path]) {
+    pub(crate) fn open(&mut self, targets: &[u16], folders: &[&Path]) {
         let folders: Arc<Vec<String>> =
             Arc::new(folders.iter().map(|folder| folder.display().to_string()).collect());
         for (to, (listener, target)) in self.listeners.drain(..).zip(targets.iter().copied()).enumerate() {
@@ -67,12 +68,12 @@ impl Gateways {
     }
 
     /// Cuts these ways and no others.
-    pub(super) fn cut(&self, ways: impl IntoIterator<Item = (usize, usize)>) {
+    pub(crate) fn cut(&self, ways: impl IntoIterator<Item = (usize, usize)>) {
         self.cuts.send_replace(ways.into_iter().collect());
     }
 
     /// Lets everything through again, first of all what was held up.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.cut([]);
     }
 }

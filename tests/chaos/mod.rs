@@ -12,7 +12,7 @@
 
 mod drivers;
 mod faults;
-mod gateways;
+pub(crate) mod gateways;
 mod ledger;
 mod run;
 mod tasks;

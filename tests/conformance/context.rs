@@ -19,6 +19,7 @@ use super::wire::messages::{Named, reactivate, subscribe};
 use super::wire::operations::undo;
 use super::wire::{Answer, Framework, Http, SCHEDULER, Stream, next_in_time};
 use super::{Needs, PATIENCE};
+use crate::chaos::gateways::Gateways;
 
 /// Heartbeats of the masters under test come this often.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -75,6 +76,8 @@ fn mixed_agents(resources: &str) -> Vec<(String, Vec<String>)> {
 #[derive(Debug)]
 pub struct Context {
     pub(crate) cluster: LocalCluster,
+    /// Between the three masters of [`Needs::Trio`].
+    pub(crate) gateways: Gateways,
     pub(crate) http: Http,
     /// The scenario's encoding.
     pub(crate) media: MediaType,
@@ -143,9 +146,22 @@ impl Context {
                 options.agent_args = ["--update-retry-min", "1secs"].map(str::to_owned).to_vec();
             }
         }
-        let cluster = LocalCluster::start(options)?;
+        let mut gateways = Gateways::listen(options.masters).await?;
+        if needs == Needs::Trio {
+            options.peer_gateways = gateways.ports()?;
+        }
+        let (masters, agents) = (options.masters, options.agents);
+        let mut cluster = LocalCluster::prepare(options)?;
+        let folders: Vec<&Path> = (0..masters).map(|index| cluster.master_dir(index)).collect();
+        gateways.open(&cluster.peer_ports(), &folders);
+        for index in 0..masters {
+            cluster.start_master(index)?;
+        }
+        for index in 0..agents {
+            cluster.start_agent(index)?;
+        }
         let scratch = folder.path().join("scratch");
-        let context = Context { cluster, http, media: MediaType::Json, scratch, _folder: folder };
+        let context = Context { cluster, gateways, http, media: MediaType::Json, scratch, _folder: folder };
         context.settled().await.with_context(|| context.cluster.tails())?;
         Ok(context)
     }
@@ -166,6 +182,7 @@ impl Context {
         if self.whitelist_path().exists() {
             self.whitelist(&MIXED_HOSTS)?;
         }
+        self.gateways.heal();
         for index in 0..self.cluster.masters().len() {
             self.cluster.resume_master(index);
             if self.cluster.master_pid(index).is_none() {

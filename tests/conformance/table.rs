@@ -160,7 +160,7 @@ static TABLE: &[Scenario] = &[
     built!("95", "killed_after_accept", Trio, Json, g_failover::killed_after_accept),
     built!("96", "killed_during_acknowledgement", Trio, Json, g_failover::killed_during_acknowledgement),
     built!("97", "exact_agents_after_failover", Trio, Json, g_leaders::exact_agents),
-    built!("98", "former_leader", Trio, Json, g_leaders::former_leader, "masters are paused, not cut off"),
+    built!("98", "former_leader", Trio, Json, g_leaders::former_leader),
     built!("99", "absent_framework_is_torn_down", Trio, Json, g_leaders::absent_framework),
     built!("100", "failover_deadline_survives", Trio, Json, g_failover::deadline_survives),
     // H: what operators use.

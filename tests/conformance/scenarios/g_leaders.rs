@@ -1,5 +1,6 @@
 //! Scenarios 97–99: what a new leader knows, what a former one may still do, and frameworks that do not come back.
 
+use anyhow::Context as _;
 use tepui_proto::v1;
 use tepui_proto::v1::TaskState;
 use tepui_proto::v1::framework_info::capability::Type::PartitionAware;
@@ -9,10 +10,10 @@ use tepui_proto::v1::scheduler::{Call, call};
 use super::f_partitions::active_agents;
 use super::g_failover::{agent_ids, kill_leader, resubscribe};
 use crate::conformance::Context;
-use crate::conformance::wire::SCHEDULER;
 use crate::conformance::wire::messages::{
     Named, able, framework_id, info, lasting, of, reconcile, revive, sleeper, task,
 };
+use crate::conformance::wire::{Framework, SCHEDULER};
 
 pub(crate) async fn exact_agents(cx: &mut Context) -> anyhow::Result<()> {
     let before = agent_ids(cx).await?;
@@ -79,17 +80,40 @@ pub(crate) async fn former_leader(cx: &mut Context) -> anyhow::Result<()> {
         moved.updates_of("t").all(|status| status.state() == TaskState::TaskRunning),
         "t was disturbed"
     );
-    // A follower that was away catches up.
-    let follower =
-        (0..3).find(|one| cx.cluster.masters()[*one] != leader && *one != index).unwrap_or_default();
-    cx.cluster.pause_master(follower);
-    moved.run(vec![sleeper("meanwhile")]).await?;
-    cx.cluster.resume_master(follower);
+    cut_off(cx, &leader, &mut moved).await
+}
+
+/// A follower that nobody hears sends everybody away and gives nothing out; when it is heard again it catches up.
+async fn cut_off(cx: &mut Context, leader: &str, framework: &mut Framework) -> anyhow::Result<()> {
+    let follower = (0..3).find(|one| cx.cluster.masters()[*one] != leader).context("a follower")?;
     let address = cx.cluster.masters()[follower].clone();
+    let others = (0..3).filter(|one| *one != follower);
+    cx.gateways.cut(others.flat_map(|other| [(follower, other), (other, follower)]));
+    framework.run(vec![sleeper("meanwhile")]).await?;
+    let subscribe = Call {
+        r#type: Some(call::Type::Subscribe as i32),
+        subscribe: Some(call::Subscribe { framework_info: Some(lasting("lost")), ..Default::default() }),
+        ..Default::default()
+    };
+    // Until long after it has noticed.
+    cx.eventually("503 from a master that knows of no leader", async || {
+        let answer = cx.http.post(&address, SCHEDULER, &[], &subscribe).await.ok()?;
+        assert!([307, 503].contains(&answer.status), "{} from a follower that is cut off", answer.status);
+        (answer.status == 503).then_some(())
+    })
+    .await?;
+    let path = "/tasks?task_id=meanwhile&tepui_read=local";
+    let shown = cx.http.get_json(&address, path).await?;
+    anyhow::ensure!(shown["tasks"][0].is_null(), "it is not cut off: {shown}");
+    cx.gateways.heal();
     cx.eventually("the task at the follower", async || {
-        let path = "/tasks?task_id=meanwhile&tepui_read=local";
         let shown = cx.http.get_json(&address, path).await.ok()?;
         (shown["tasks"][0]["id"] == "meanwhile").then_some(())
+    })
+    .await?;
+    cx.eventually("a redirect from the follower", async || {
+        let answer = cx.http.post(&address, SCHEDULER, &[], &subscribe).await.ok()?;
+        (answer.status == 307).then_some(())
     })
     .await
 }
