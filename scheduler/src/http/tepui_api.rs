@@ -7,7 +7,7 @@ use tepui_proto::MediaType;
 use tepui_proto::tepui::operator::call::{StateGet, Type};
 use tepui_proto::tepui::operator::response::{self, Type as Answer};
 use tepui_proto::tepui::operator::{Call, Response as Message};
-use tepui_proto::wire;
+use tepui_proto::wire::{self, DecodeError};
 use tepui_scheduler_core::OperatorCall;
 use tepui_scheduler_core::master::drivers;
 
@@ -22,12 +22,11 @@ const DRIVER_TOKEN: &str = "tepui-driver-token";
 pub(crate) async fn handle(app: &App, request: Request, principal: Principal) -> Result<Response, Refusal> {
     let uri = request.uri().clone();
     let admitted = admission::post(request, app.limits.body_bytes).await?;
-    let call: Call = wire::decode(admitted.media, &admitted.body)?;
-    if call.r#type.is_none()
-        && let Some(reason) = wire::unknown_type(admitted.media, &admitted.body)
-    {
-        return Err(Refusal::bad_request(reason));
-    }
+    let call: Call = wire::decode(admitted.media, &admitted.body).map_err(|error| {
+        let untyped = matches!(&error, DecodeError::Missing { field, .. } if field == "type");
+        let unknown = untyped.then(|| wire::unknown_type(admitted.media, &admitted.body)).flatten();
+        unknown.map_or_else(|| Refusal::from(error), Refusal::bad_request)
+    })?;
     let media = admission::accepted(&admitted.parts.headers)?;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
     let change = match kind {
