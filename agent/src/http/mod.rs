@@ -152,7 +152,7 @@ async fn handle(app: &Arc<Inner>, request: Request) -> Result<Response, Refusal>
     };
     match route {
         Route::Health => return Ok(empty(StatusCode::OK)),
-        Route::Version => return Ok(legacy::version(&app, &query)),
+        Route::Version => return Ok(legacy::version(app, &query)),
         _ if !app.observed.is_recovered() => return Err(Refusal::recovering()),
         _ => {}
     }
