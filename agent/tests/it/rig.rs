@@ -118,8 +118,16 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for pid in self.processes() {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        // Until nothing is left: what is killed may just have started something that was not there when it was looked for.
+        for _ in 0..100 {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -352,7 +352,8 @@ async fn killed_while_it_starts(cx: &mut Context) -> anyhow::Result<()> {
     anyhow::ensure!(framework.states_of("t") == [TaskState::TaskKilled], "{:?}", framework.states_of("t"));
     // The executor has nothing to do: it goes, too, if it was there at all.
     cx.eventually("the end of the executor", async || {
-        let found = tepui::cluster::find_processes(&[("MESOS_EXECUTOR_ID", std::path::Path::new("e"))]);
+        let id = std::path::Path::new(&framework.id);
+        let found = tepui::cluster::find_processes(&[("MESOS_FRAMEWORK_ID", id)]);
         found.is_empty().then_some(())
     })
     .await?;
