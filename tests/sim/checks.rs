@@ -9,6 +9,7 @@ use tepui_scheduler_core as core;
 use tepui_scheduler_core::registry::unallocated;
 
 use super::agenda::Micros;
+use super::agents::thousandths;
 use super::drivers::{NAME, number_in};
 use super::world::World;
 
@@ -65,13 +66,8 @@ impl Checks {
 
     /// Offers name agents and a framework that fits.
     pub(crate) fn offered(&mut self, framework: usize, offer: &v1::Offer) -> Result<(), String> {
-        let cpus: f64 = offer
-            .resources
-            .iter()
-            .filter(|resource| resource.name.as_deref() == Some("cpus"))
-            .filter_map(|resource| resource.scalar.as_ref().and_then(|scalar| scalar.value))
-            .sum();
-        if cpus > 4.0 || offer.agent_id.is_none() || offer.id.is_none() {
+        let cpus = thousandths(&offer.resources);
+        if cpus > 4_000 || offer.agent_id.is_none() || offer.id.is_none() {
             return Err(format!("framework {framework} got an impossible offer: {offer:?}"));
         }
         Ok(())
