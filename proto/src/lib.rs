@@ -25,6 +25,7 @@ pub mod media_type;
 pub mod origin;
 pub mod payload;
 pub mod plain;
+pub mod process;
 pub mod recordio;
 pub mod resources;
 pub mod role;

@@ -2,14 +2,15 @@
 
 use axum::response::Response;
 use hyper::StatusCode;
+use tepui_proto::process::{self, Page};
 
 use crate::http::answer;
 use crate::http::error::Refusal;
 
 const TEXT: &str = "text/plain";
 
-/// The name of a process in Mesos, an endpoint of it, and what that is for. Those of `master` are reached without its name, too.
-const PAGES: &[(&str, &str, &str)] = &[
+/// Those of `master` are reached without its name, too.
+const PAGES: &[Page] = &[
     ("files", "browse", "lists the folder ?path="),
     ("files", "debug", "tells which path stands for what"),
     ("files", "download", "sends the file ?path="),
@@ -53,27 +54,9 @@ const PAGES: &[(&str, &str, &str)] = &[
 
 /// The page below `/help`: all, those of a process, or one.
 pub(crate) fn page(path: &str) -> Result<Response, Refusal> {
-    let path = path.replace("%28", "(").replace("%29", ")");
-    let path = path.trim_matches('/');
-    let path = path.strip_prefix("master/").unwrap_or(path);
-    let wanted = path.strip_prefix("help").unwrap_or_default().trim_matches('/').trim_end_matches(".json");
-    let chosen = |process: &str, name: &str| {
-        wanted.is_empty() || wanted == process || wanted == url(process, name).trim_start_matches('/')
-    };
-    let lines: Vec<String> = PAGES
-        .iter()
-        // `stats.json` has its suffix in its name.
-        .filter(|(process, name, _)| chosen(process, name.trim_end_matches(".json")))
-        .map(|(process, name, what)| format!("{}\n    {what}\n", url(process, name)))
-        .collect();
-    if lines.is_empty() {
-        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no help for '{wanted}'")));
-    }
-    Ok(answer::body(TEXT, lines.concat()))
-}
-
-fn url(process: &str, name: &str) -> String {
-    if name.is_empty() { format!("/{process}") } else { format!("/{process}/{name}") }
+    let text = process::help(PAGES, "master", path)
+        .map_err(|name| Refusal::new(StatusCode::NOT_FOUND, format!("there is no help for '{name}'")))?;
+    Ok(answer::body(TEXT, text))
 }
 
 #[cfg(test)]
@@ -83,11 +66,11 @@ mod tests {
 
     #[test]
     fn every_page_is_about_something_and_every_route_has_a_page() {
-        for (process, name, _) in PAGES {
-            let path = url(process, name);
+        for page in PAGES {
+            let path = process::url(page);
             assert!(route::find(&path).is_some(), "{path}");
         }
-        let pages: Vec<String> = PAGES.iter().map(|(process, name, _)| url(process, name)).collect();
+        let pages: Vec<String> = PAGES.iter().map(process::url).collect();
         for path in route::paths() {
             // Old spellings, agents' conversation, the dashboard's parts, and help itself.
             let plain =

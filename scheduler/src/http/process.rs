@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
-use tepui_proto::duration;
 use tepui_proto::plain::parameter;
+use tepui_proto::process;
 
 use crate::http::error::Refusal;
 use crate::http::plain::{self, bytes};
@@ -46,26 +46,16 @@ pub(crate) async fn handle(app: &Arc<App>, endpoint: Process, request: Request) 
 
 /// The host's numbers under the names of this endpoint, which are older than those of the metrics.
 fn system() -> Map<String, Value> {
-    let renamed = |name: String| match name.trim_start_matches("system/") {
-        load if load.starts_with("load_") => format!("avg_{load}"),
-        other => other.to_owned(),
-    };
-    stats::system().into_iter().map(|(name, number)| (renamed(name), json!(number))).collect()
+    stats::system().into_iter().map(|(name, number)| (process::system_name(&name), json!(number))).collect()
 }
 
 /// Without a query the level, with `level` and `duration` another one for a while.
 fn logging(app: &App, query: Option<&str>) -> Result<Response, Refusal> {
-    let (level, duration) = match (parameter(query, "level"), parameter(query, "duration")) {
-        (None, None) => return Ok(answer::body(TEXT, format!("{}\n", app.verbosity.level()))),
-        (None, Some(_)) => return Err(Refusal::bad_request("expecting 'level=value' in the query")),
-        (Some(_), None) => return Err(Refusal::bad_request("expecting 'duration=value' in the query")),
-        (Some(level), Some(duration)) => (level, duration),
+    let (level, duration) = (parameter(query, "level"), parameter(query, "duration"));
+    let wanted = process::toggle(level.as_deref(), duration.as_deref()).map_err(Refusal::bad_request)?;
+    let Some((level, duration)) = wanted else {
+        return Ok(answer::body(TEXT, format!("{}\n", app.verbosity.level())));
     };
-    let level: u32 = level.parse().map_err(|_| {
-        Refusal::bad_request(format!("'level' must be a whole number from 0 on, not '{level}'"))
-    })?;
-    let duration = duration::parse(&duration)
-        .map_err(|error| Refusal::bad_request(format!("failed to parse 'duration': {error}")))?;
     match app.verbosity.raise(level, duration) {
         Ok(()) => Ok(crate::http::error::empty(StatusCode::OK)),
         Err(Fixed) => Err(Refusal::not_implemented("/logging/toggle")),

@@ -3,7 +3,7 @@
 
 use tepui_proto::tepui::agent_link::event::Type as News;
 use tepui_proto::tepui::agent_link::{Event, event};
-use tepui_proto::v1::scheduler::{Call, call};
+use tepui_proto::v1::scheduler::call;
 use tepui_proto::v1::{self, OperationState, TaskState};
 
 use super::drains::order;
@@ -22,19 +22,9 @@ fn reserve_named(harness: &mut Harness, peer: &FrameworkPeer, id: &str) -> v1::O
     told.pop().expect("an end")
 }
 
+/// Acknowledges it, and lets the news of that reach the agent.
 fn acknowledge(harness: &mut Harness, peer: &FrameworkPeer, status: &v1::OperationStatus) {
-    let acknowledgement = call::AcknowledgeOperationStatus {
-        agent_id: status.agent_id.clone(),
-        uuid: status.uuid.as_ref().and_then(|uuid| uuid.value.clone()),
-        operation_id: status.operation_id.clone(),
-        ..Default::default()
-    };
-    let call = Call {
-        r#type: Some(call::Type::AcknowledgeOperationStatus as i32),
-        acknowledge_operation_status: Some(acknowledgement),
-        ..Default::default()
-    };
-    assert_eq!(harness.call(peer, call), 202);
+    super::operations::acknowledge(harness, peer, status);
     harness.advance(200);
 }
 

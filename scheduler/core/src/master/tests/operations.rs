@@ -62,7 +62,7 @@ pub(super) fn states(harness: &mut Harness, peer: &FrameworkPeer) -> Vec<(String
     told.iter().map(|one| (one.operation_id.as_ref().unwrap().value().to_owned(), one.state())).collect()
 }
 
-fn acknowledge(harness: &mut Harness, peer: &FrameworkPeer, status: &v1::OperationStatus) {
+pub(super) fn acknowledge(harness: &mut Harness, peer: &FrameworkPeer, status: &v1::OperationStatus) {
     let acknowledgement = call::AcknowledgeOperationStatus {
         agent_id: status.agent_id.clone(),
         uuid: status.uuid.as_ref().and_then(|uuid| uuid.value.clone()),
