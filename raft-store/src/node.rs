@@ -25,6 +25,7 @@ use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::network::{Network, Server};
 use crate::propose::Proposer;
+use crate::roster::Roster;
 use crate::snapshot::Snapshots;
 use crate::state::Replica;
 use crate::types::{LogId, Raft};
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) raft: Raft,
     pub(crate) cluster: Cluster,
+    pub(crate) roster: Roster,
     pub(crate) gate: Arc<Gate>,
     pub(crate) proposer: Proposer,
     pub(crate) fatal: Fatal,
@@ -150,8 +152,16 @@ async fn start_on(
         .unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))?;
     check_together(&snapshot_dir, &log, &snapshots, &cluster)?;
     let meter = Arc::new(Meter::new(config.snapshot_every_entries, config.snapshot_every_bytes));
-    let replica =
-        Replica::open(machine, snapshots.clone(), cluster.clone(), Arc::clone(&meter), fatal.clone()).await?;
+    let roster = Roster::new();
+    let replica = Replica::open(
+        machine,
+        snapshots.clone(),
+        cluster.clone(),
+        roster.clone(),
+        Arc::clone(&meter),
+        fatal.clone(),
+    )
+    .await?;
     let gate = Gate::new(config.contact_timeout());
     let network = Network::new(&config, cluster.clone(), Arc::clone(&gate))
         .map_err(|e| OpenError::Raft(e.to_string()))?;
@@ -191,7 +201,21 @@ async fn start_on(
     )));
     until_cancelled(Box::pin(take_snapshots(raft.clone(), meter)));
     let runtime = Mutex::new(None);
-    Ok(Node { config, raft, cluster, gate, proposer, fatal, listen, log, cancel, tasks, handle, runtime })
+    Ok(Node {
+        config,
+        raft,
+        cluster,
+        roster,
+        gate,
+        proposer,
+        fatal,
+        listen,
+        log,
+        cancel,
+        tasks,
+        handle,
+        runtime,
+    })
 }
 
 /// Log and snapshots must fit: nothing between them may be missing.

@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::fatal::Fatal;
 use crate::machine::{Entry, Frozen, Machine};
 use crate::meter::Meter;
+use crate::roster::Roster;
 use crate::snapshot::{Header, SnapshotFile, Snapshots};
 use crate::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -30,6 +31,7 @@ pub(crate) struct Replica {
     membership: StoredMembership,
     snapshots: Snapshots,
     cluster: Cluster,
+    roster: Roster,
     meter: Arc<Meter>,
     fatal: Fatal,
 }
@@ -40,6 +42,7 @@ impl Replica {
         machine: Box<dyn Machine>,
         snapshots: Snapshots,
         cluster: Cluster,
+        roster: Roster,
         meter: Arc<Meter>,
         fatal: Fatal,
     ) -> Result<Replica, OpenError> {
@@ -49,6 +52,7 @@ impl Replica {
             membership: StoredMembership::default(),
             snapshots,
             cluster,
+            roster,
             meter,
             fatal,
         };
@@ -57,7 +61,7 @@ impl Replica {
             let meta = file.meta().map_err(|e| refused(e.to_string()))?;
             replica.load(file.clone()).await.map_err(|e| refused(e.to_string()))?;
             replica.last_applied = meta.last_log_id;
-            replica.membership = meta.last_membership;
+            replica.belong(meta.last_membership);
         }
         Ok(replica)
     }
@@ -95,7 +99,7 @@ impl Replica {
                     Fate::Answered
                 }
                 EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    self.belong(StoredMembership::new(Some(entry.log_id), membership));
                     Fate::NoCommand
                 }
             };
@@ -125,6 +129,11 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    fn belong(&mut self, membership: StoredMembership) {
+        self.roster.applied(&membership);
+        self.membership = membership;
     }
 
     fn fault<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
@@ -198,7 +207,7 @@ impl RaftStateMachine<TypeConfig> for Replica {
             kept.unwrap_or_else(|e| Err(io::Error::other(e))),
         )?;
         self.last_applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
+        self.belong(meta.last_membership.clone());
         self.meter.reset();
         Ok(())
     }
@@ -259,7 +268,9 @@ mod tests {
         let list = List::default();
         let applied = list.shared();
         let mut replica =
-            Replica::open(Box::new(list), snapshots, cluster, meter, Fatal::new()).await.unwrap();
+            Replica::open(Box::new(list), snapshots, cluster, Roster::new(), meter, Fatal::new())
+                .await
+                .unwrap();
         let entry = |index, term| {
             let command = Command { term, bytes: format!("{index}").into() };
             (RaftEntry { log_id: log_id(5, 1, index), payload: EntryPayload::Normal(command) }, None)

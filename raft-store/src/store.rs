@@ -17,6 +17,7 @@ use crate::error::{BootstrapError, HandOverError, MembershipError, OpenError, Pr
 use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
 use crate::node::Node;
+use crate::roster::Members;
 use crate::status::{Applied, Lead, Leadership, Status};
 use crate::types::Metrics;
 use crate::{handover, membership};
@@ -78,6 +79,12 @@ impl RaftStore {
     /// else of this store is called: a borrow is a read lock, and a second one behind a waiting change never ends.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.node.gate.watch()
+    }
+
+    /// Who belongs to the cluster, as it changes: what committed entries say, as far as they are applied here. Empty until
+    /// the first such entry was applied after the start, or came with a snapshot.
+    pub fn members(&self) -> watch::Receiver<Members> {
+        self.node.roster.watch()
     }
 
     /// Proposes a command; resolves when it has been applied here. The command takes its place in the order of proposals

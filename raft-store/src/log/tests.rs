@@ -48,8 +48,16 @@ impl StoreBuilder<TypeConfig, LogStore, Replica, TempDir> for OnDisk {
         let snapshots = Snapshots::open(&dir.path().join("snapshots")).unwrap();
         let cluster = Cluster::new(1, None, log.clone());
         let meter = Arc::new(Meter::new(u64::MAX, u64::MAX));
-        let replica =
-            Replica::open(Box::new(List::default()), snapshots, cluster, meter, Fatal::new()).await.unwrap();
+        let replica = Replica::open(
+            Box::new(List::default()),
+            snapshots,
+            cluster,
+            crate::roster::Roster::new(),
+            meter,
+            Fatal::new(),
+        )
+        .await
+        .unwrap();
         Ok((dir, log, replica))
     }
 }

@@ -180,7 +180,14 @@ async fn members_come_and_go() {
     assert!(matches!(again, Err(MembershipError::Refused(_))), "{again:?}");
 
     let gone = *cluster.others(leader).first().unwrap();
+    let mut members = cluster.store(4).members();
+    let entered = members.wait_for(|members| members.list.get(&4).is_some_and(|member| member.voter));
+    let list = tokio::time::timeout(PATIENCE, entered).await.unwrap().unwrap().list.clone();
+    assert_eq!(list.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(list[&2].peer, cluster.peers()[&2]);
     cluster.store(leader).remove_member(gone, PATIENCE).await.unwrap();
+    let left = members.wait_for(|members| !members.list.contains_key(&gone));
+    assert!(tokio::time::timeout(PATIENCE, left).await.unwrap().unwrap().index.is_some());
     cluster.shutdown(gone).await;
     expected.push("after".to_owned());
     cluster.write("after").await;

@@ -10,24 +10,12 @@ use crate::args::ClientArgs;
 use crate::exit::NoLeader;
 use crate::output::{self, Table};
 
-/// Flags of `tepui raft`.
+/// Flags of `tepui raft status`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct RaftArgs {
-    #[command(subcommand)]
-    command: RaftCommand,
-}
-
-#[derive(Clone, Debug, clap::Subcommand)]
-enum RaftCommand {
-    /// Show what each master knows about the log and who leads.
-    #[command(after_help = "Examples:
+#[command(after_help = "Examples:
   tepui raft status
   tepui raft status --masters m1:5050,m2:5050,m3:5050 --output json")]
-    Status(StatusArgs),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct StatusArgs {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -45,8 +33,7 @@ struct Report {
 ///
 /// # Errors
 /// When no master answers at all.
-pub async fn run(args: RaftArgs) -> anyhow::Result<ExitCode> {
-    let RaftCommand::Status(args) = args.command;
+pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.client.client()?;
     let mut masters = args.client.masters();
     let mut reports = ask(&client, &masters).await;
