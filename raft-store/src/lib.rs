@@ -3,6 +3,7 @@
 //! Owns consensus, the log on disk, snapshots, the peer network and the question who leads. Its users see [`RaftStore`] and
 //! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
 
+mod backup;
 mod cluster;
 mod codec;
 mod config;
@@ -17,6 +18,7 @@ mod meter;
 mod network;
 mod node;
 mod propose;
+mod recovery;
 mod roster;
 mod silence;
 mod snapshot;
@@ -27,9 +29,11 @@ mod store;
 mod testing;
 mod types;
 
+pub use backup::{Backup, BackupInfo, Position, read_backup};
 pub use config::{Config, NodeId, Peer, Timing};
 pub use error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
 pub use machine::{Entry, StateMachine};
+pub use recovery::{Founding, Survivor, found, survive};
 pub use roster::{Member, Members};
 pub use status::{Applied, Lead, Leadership, Status};
 pub use store::RaftStore;

@@ -219,7 +219,7 @@ async fn start_on(
 }
 
 /// Log and snapshots must fit: nothing between them may be missing.
-fn check_together(
+pub(crate) fn check_together(
     dir: &Path,
     log: &LogStore,
     snapshots: &Snapshots,

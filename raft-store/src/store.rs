@@ -12,6 +12,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{LinearizerOption, ReadPolicy, ServerState};
 use tokio::sync::watch;
 
+use crate::backup::Backup;
 use crate::config::{Config, NodeId, Peer};
 use crate::error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
 use crate::leadership::quorum_contact;
@@ -149,6 +150,23 @@ impl RaftStore {
             Some(Err(_)) => {
                 Err(SnapshotError(format!("not finished within {} s", SNAPSHOT_WITHIN.as_secs())))
             }
+            None => Err(SnapshotError(closed())),
+        }
+    }
+
+    /// A copy of the present state, verified and on disk, for keeping elsewhere. Any replica can give one, at no cost to the
+    /// leader; that of a follower may lack the newest entries.
+    ///
+    /// # Errors
+    /// When nothing was applied yet or the snapshot could not be written.
+    pub async fn backup(&self) -> Result<Backup, SnapshotError> {
+        self.trigger_snapshot().await?;
+        let raft = self.node.raft.clone();
+        let newest = self.node.run(async move { raft.get_snapshot().await }).await;
+        match newest {
+            Some(Ok(Some(newest))) => Backup::of(newest.snapshot).map_err(SnapshotError),
+            Some(Ok(None)) => Err(SnapshotError("nothing was applied yet".to_owned())),
+            Some(Err(e)) => Err(SnapshotError(e.to_string())),
             None => Err(SnapshotError(closed())),
         }
     }

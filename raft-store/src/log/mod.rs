@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::disk::Identity;
 use self::disk::{Change, LogDisk, Recovered};
 use self::memory::Memory;
-pub(crate) use self::open::open;
+pub(crate) use self::open::{open, open_existing};
 use self::writer::{Done, Job, Request};
 use crate::fatal::Fatal;
 use crate::types::{LogId, RaftEntry, TypeConfig, Vote};

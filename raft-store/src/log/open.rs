@@ -23,6 +23,15 @@ pub(super) const GUARD_FILE: &str = "log.guard";
 
 /// Opens or creates the log in this folder.
 pub(crate) fn open(dir: &Path, node_id: NodeId, fatal: Fatal) -> Result<LogStore, OpenError> {
+    open_of(dir, Some(node_id), fatal)
+}
+
+/// Opens the log of whatever replica is in this folder; there must be one.
+pub(crate) fn open_existing(dir: &Path, fatal: Fatal) -> Result<LogStore, OpenError> {
+    open_of(dir, None, fatal)
+}
+
+fn open_of(dir: &Path, node_id: Option<NodeId>, fatal: Fatal) -> Result<LogStore, OpenError> {
     let file = dir.join(LOG_FILE);
     let guard_file = dir.join(GUARD_FILE);
     let guard = Guard::read(&guard_file).map_err(|e| match e {
@@ -34,6 +43,9 @@ pub(crate) fn open(dir: &Path, node_id: NodeId, fatal: Fatal) -> Result<LogStore
         let text = format!("it is missing or empty, although {} commits were acknowledged", guard.serial);
         return Err(damaged(&file, text));
     }
+    if !present && node_id.is_none() {
+        return Err(OpenError::Foreign { file, reason: "there is no log".to_owned() });
+    }
     let disk = RedbDisk::open(&file).map_err(|e| match e {
         RedbOpenError::InUse => OpenError::InUse { dir: dir.to_owned() },
         RedbOpenError::Damaged(damage) => damaged(&file, damage.0),
@@ -44,20 +56,26 @@ pub(crate) fn open(dir: &Path, node_id: NodeId, fatal: Fatal) -> Result<LogStore
         let culprit = if guard.is_some() { &file } else { &guard_file };
         damaged(culprit, text)
     })?;
-    match &found.identity {
-        Some(identity) if identity.node_id != node_id => {
-            let reason = format!("it belongs to replica {}, not to {node_id}", identity.node_id);
+    let owner = found.identity.as_ref().map(|identity| identity.node_id);
+    match (owner, node_id) {
+        (Some(owner), Some(node_id)) if owner != node_id => {
+            let reason = format!("it belongs to replica {owner}, not to {node_id}");
             return Err(OpenError::Foreign { file, reason });
         }
-        Some(_) => {}
-        None => {
+        (Some(_), _) => {}
+        (None, None) => {
+            let reason = "it does not say whose it is".to_owned();
+            return Err(OpenError::Foreign { file, reason });
+        }
+        (None, Some(node_id)) => {
             found = create(&disk, node_id).map_err(|e| io_error(&file, e))?;
             File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io_error(dir, e))?;
         }
     }
     let guard = Guard::open(&guard_file, found.tail).map_err(|e| io_error(&guard_file, e))?;
     let disk = Arc::new(disk.with_guard(guard));
-    LogStore::start(disk, found, format!("log-{node_id}"), fatal).map_err(|e| io_error(&file, e))
+    let name = format!("log-{}", node_id.or(owner).unwrap_or_default());
+    LogStore::start(disk, found, name, fatal).map_err(|e| io_error(&file, e))
 }
 
 /// The first commit: whose log this is.

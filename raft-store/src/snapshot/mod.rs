@@ -34,7 +34,7 @@ pub(crate) struct SnapshotFile {
 
 impl SnapshotFile {
     /// Opens a file and verifies all of it.
-    fn verify(path: &Path) -> io::Result<SnapshotFile> {
+    pub(crate) fn verify(path: &Path) -> io::Result<SnapshotFile> {
         let file = File::open(path)?;
         let (header, mut body) = SnapshotReader::new(BufReader::new(&file))?;
         io::copy(&mut body, &mut io::sink())?;
@@ -50,6 +50,11 @@ impl SnapshotFile {
     /// The file as it is, for sending; reads from the start without moving anybody else's position.
     pub(crate) fn raw(&self) -> impl Read + Send + use<> {
         FromStart { file: Arc::clone(&self.file), at: 0 }
+    }
+
+    /// Length of the whole file.
+    pub(crate) fn bytes(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
     }
 
     pub(crate) fn meta(&self) -> Result<SnapshotMeta, crate::codec::CodecError> {

@@ -13,4 +13,6 @@ mod life;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod snapshots;
