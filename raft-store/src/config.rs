@@ -28,6 +28,9 @@ impl std::fmt::Display for Peer {
     }
 }
 
+/// More would be no patience but an outage.
+const MAX_ELECTION_MS: u64 = 60_000;
+
 /// The timers of the election, all in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -39,9 +42,16 @@ pub struct Timing {
     pub election_max_ms: u64,
 }
 
+impl Timing {
+    /// For replicas near each other on disks that sync within milliseconds: another leads within half a second.
+    pub const LAN: Timing = Timing { heartbeat_ms: 30, election_min_ms: 100, election_max_ms: 150 };
+    /// For replicas far apart or on slow disks: another leads within two seconds.
+    pub const WAN: Timing = Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
+}
+
 impl Default for Timing {
     fn default() -> Self {
-        Timing { heartbeat_ms: 30, election_min_ms: 100, election_max_ms: 150 }
+        Timing::LAN
     }
 }
 
@@ -94,15 +104,19 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let Timing { heartbeat_ms, election_min_ms, election_max_ms } = self.timing;
         let wrong = |reason: String| Err(OpenError::Config(reason));
-        if heartbeat_ms == 0 || election_min_ms < 3 * heartbeat_ms {
+        if heartbeat_ms == 0 || election_min_ms <= heartbeat_ms.saturating_mul(3) {
             return wrong(format!(
-                "election_min_ms {election_min_ms} must be at least three heartbeats of {heartbeat_ms} ms"
+                "election_min_ms {election_min_ms} must exceed three heartbeats of {heartbeat_ms} ms"
             ));
         }
-        if election_max_ms < election_min_ms + 40 {
+        // Replicas that lose patience at the same moment split the votes.
+        if election_max_ms < election_min_ms.saturating_add(40) {
             return wrong(format!(
                 "election_max_ms {election_max_ms} must exceed election_min_ms {election_min_ms} by 40 ms or more"
             ));
+        }
+        if election_max_ms > MAX_ELECTION_MS {
+            return wrong(format!("election_max_ms {election_max_ms} is more than {MAX_ELECTION_MS} ms"));
         }
         if self.max_command_bytes == 0 || self.max_command_bytes > 16 << 20 {
             return wrong(format!(
@@ -137,12 +151,16 @@ mod tests {
 
     #[test]
     fn the_defaults_are_accepted() {
-        config().check().unwrap();
+        for timing in [Timing::LAN, Timing::WAN] {
+            Config { timing, ..config() }.check().unwrap();
+        }
     }
 
     #[test]
     fn timers_that_cannot_work_are_refused() {
-        for (hb, min, max) in [(0, 100, 150), (50, 149, 300), (30, 100, 139)] {
+        for (hb, min, max) in
+            [(0, 100, 150), (50, 150, 300), (30, 100, 139), (30, 100, 60_001), (u64::MAX, 9, 99)]
+        {
             let mut c = config();
             c.timing = Timing { heartbeat_ms: hb, election_min_ms: min, election_max_ms: max };
             assert!(c.check().is_err(), "{hb}/{min}/{max}");

@@ -17,6 +17,7 @@ mod membership;
 mod meter;
 mod network;
 mod node;
+mod priority;
 mod propose;
 mod recovery;
 mod roster;

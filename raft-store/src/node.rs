@@ -24,6 +24,7 @@ use crate::log::{self, LogStore};
 use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::network::{Network, Server};
+use crate::priority;
 use crate::propose::Proposer;
 use crate::roster::Roster;
 use crate::snapshot::Snapshots;
@@ -57,6 +58,7 @@ impl Node {
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name(format!("raft-{}", config.node_id))
+            .on_thread_start(priority::raise)
             .enable_all()
             .build()
             .map_err(|source| OpenError::Io { what: "raft runtime".to_owned(), source })?;

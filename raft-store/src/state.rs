@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::fatal::Fatal;
 use crate::machine::{Entry, Frozen, Machine};
 use crate::meter::Meter;
+use crate::priority;
 use crate::roster::Roster;
 use crate::snapshot::{Header, SnapshotFile, Snapshots};
 use crate::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
@@ -240,12 +241,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             membership: (&self.meta.last_membership).into(),
         };
         let snapshots = self.snapshots.clone();
-        let work = move || catch_unwind(AssertUnwindSafe(|| snapshots.write(&header, frozen)));
-        let written = match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => Err(io::Error::other("the state machine panicked")),
-            Err(e) => Err(io::Error::other(e)),
+        let work = move || {
+            catch_unwind(AssertUnwindSafe(|| snapshots.write(&header, frozen)))
+                .unwrap_or_else(|_| Err(io::Error::other("the state machine panicked")))
         };
+        let written = priority::in_background("snapshot", work).await;
         let snapshot =
             written.inspect_err(|e| self.fatal.report(format!("a snapshot could not be written: {e}")))?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })

@@ -81,6 +81,7 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         .collect();
     let text = |value: &dyn std::fmt::Display| value.to_string();
     let secs = |value: Duration| format!("{}secs", value.as_secs_f64());
+    let millis = |value: u64| format!("{value}ms");
     let flags = [
         ("node_id", text(&config.node_id)),
         ("ip", text(&config.ip)),
@@ -130,6 +131,9 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
             config.domain.as_ref().map(|domain| serde_json::json!(domain).to_string()).unwrap_or_default(),
         ),
         ("require_agent_domain", text(&config.require_agent_domain)),
+        ("raft_heartbeat", millis(config.raft_timing.heartbeat_ms)),
+        ("raft_election_min", millis(config.raft_timing.election_min_ms)),
+        ("raft_election_max", millis(config.raft_timing.election_max_ms)),
         ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
         ("max_body_bytes", text(&config.limits.body_bytes)),
         ("max_stream_bytes", text(&config.limits.stream_bytes)),

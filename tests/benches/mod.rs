@@ -1,6 +1,7 @@
 //! The figures of `docs/benchmarks.md`: each has an id, a target, and a way to measure it. Prints; judges nothing.
 
 mod allocator;
+mod elections;
 mod failover;
 mod launches;
 mod machine;
@@ -14,6 +15,10 @@ use serde::Serialize;
 pub struct Settings {
     /// A smoke run: few repetitions.
     pub short: bool,
+    /// How long each part of a soak lasts.
+    pub minutes: f64,
+    /// The masters' `--raft-profile`, where the benchmark runs masters; their default without it.
+    pub profile: Option<String>,
     /// The executable that acts as `tepui`.
     pub executable: std::path::PathBuf,
 }
@@ -66,8 +71,24 @@ impl Figure {
 }
 
 /// All ids, in order. Those without a benchmark answer "not yet".
-pub const IDS: [&str; 15] =
-    ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P13", "P14", "P15"];
+pub const IDS: [&str; 16] = [
+    "P1",
+    "P2",
+    "P3",
+    "P4",
+    "P5",
+    "P6",
+    "P7",
+    "P8",
+    "P9",
+    "P10",
+    "P11",
+    "P12",
+    "P13",
+    "P14",
+    "P15",
+    "elections",
+];
 
 /// Measures one id. None: there is no benchmark for it yet.
 ///
@@ -80,11 +101,24 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P3" => alone(settings, allocator::one_end).await?,
         "P4" => failover::kill(settings).await?,
         "P6" => failover::hand_over(settings).await?,
+        "elections" => elections::spurious(settings).await?,
         "P7" => launches::rate(settings).await?,
         "P12" => memory::idle(settings).await?,
         "P13" => raft::throughput(settings).await?,
         _later => return Ok(None),
     }))
+}
+
+impl Settings {
+    /// What masters are started with.
+    fn master_args(&self) -> Vec<String> {
+        self.profile.iter().flat_map(|name| ["--raft-profile".to_owned(), name.clone()]).collect()
+    }
+
+    /// The profile of the masters, for people.
+    fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or("default")
+    }
 }
 
 /// What needs a thread and nothing else.

@@ -8,15 +8,21 @@ use tepui_tests::benches::{self, Figure, IDS, Settings};
 #[derive(Parser)]
 #[command(
     about = "Measures Tepui",
-    after_help = "Examples:\n  bench P4 P13\n  bench all --json\n  bench P12 --short"
+    after_help = "Examples:\n  bench P4 P13\n  bench all --json\n  bench P12 --short\n  bench elections --minutes 10 --profile wan"
 )]
 struct Arguments {
-    /// Ids from P1 to P15, or `all`.
+    /// Ids from P1 to P15, `elections`, or `all`.
     #[arg(required = true)]
     ids: Vec<String>,
     /// A smoke run with few repetitions.
     #[arg(long)]
     short: bool,
+    /// Minutes of each part of `elections`.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// The masters' `--raft-profile`.
+    #[arg(long)]
+    profile: Option<String>,
     /// One line of JSON a figure.
     #[arg(long)]
     json: bool,
@@ -61,7 +67,9 @@ async fn measure_all(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let settings = Settings { short: arguments.short, executable };
+    let minutes = if arguments.short { arguments.minutes.min(0.2) } else { arguments.minutes };
+    let settings =
+        Settings { short: arguments.short, minutes, profile: arguments.profile.clone(), executable };
     let mut good = true;
     for id in ids {
         match benches::measure(&id, &settings).await {

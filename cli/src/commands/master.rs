@@ -114,6 +114,9 @@ struct TimerArgs {
     /// A leader without contact to a majority for this long steps down [1secs].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     leader_contact_timeout: Option<Duration>,
+    /// How soon the masters miss their leader: `lan` is 30, 100 and 150 ms for the three flags below, `wan` 100, 500 and 1000 ms [lan].
+    #[arg(long, value_name = "PROFILE")]
+    raft_profile: Option<RaftProfile>,
     /// Between heartbeats of the leading master to the others [30ms].
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     raft_heartbeat: Option<Duration>,
@@ -132,6 +135,24 @@ struct TimerArgs {
     /// Longest request body, bytes [83886080].
     #[arg(long, value_name = "BYTES")]
     max_body_bytes: Option<usize>,
+}
+
+/// How patient the masters are with each other.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum RaftProfile {
+    /// Masters near each other, on disks that sync within milliseconds.
+    Lan,
+    /// Masters far apart, or on slow disks.
+    Wan,
+}
+
+impl RaftProfile {
+    fn timing(self) -> Timing {
+        match self {
+            RaftProfile::Lan => Timing::LAN,
+            RaftProfile::Wan => Timing::WAN,
+        }
+    }
 }
 
 /// Runs a master until it is told to stop.
@@ -194,7 +215,7 @@ impl TimerArgs {
         config.limits.body_bytes = self.max_body_bytes.unwrap_or(config.limits.body_bytes);
         config.root_submissions = self.root_submissions.unwrap_or(config.root_submissions);
         config.raft_snapshot_entries = self.raft_snapshot_entries;
-        let house = config.raft_timing;
+        let house = self.raft_profile.map_or(config.raft_timing, RaftProfile::timing);
         config.raft_timing = Timing {
             heartbeat_ms: milliseconds(self.raft_heartbeat, house.heartbeat_ms)?,
             election_min_ms: milliseconds(self.raft_election_min, house.election_min_ms)?,
@@ -230,6 +251,14 @@ mod tests {
         assert_eq!(config.limits, house.limits);
         assert_eq!(config.raft_timing, house.raft_timing);
         assert_eq!((config.ip, config.port, config.peer_port), (house.ip, house.port, house.peer_port));
+    }
+
+    #[test]
+    fn a_timer_of_its_own_goes_before_the_profile() {
+        let start = "tepui master --node-id 1 --work-dir /x --raft-profile wan";
+        assert_eq!(parsed(start).raft_timing, Timing::WAN);
+        let mixed = parsed(&format!("{start} --raft-heartbeat 50ms")).raft_timing;
+        assert_eq!(mixed, Timing { heartbeat_ms: 50, ..Timing::WAN });
     }
 
     #[test]

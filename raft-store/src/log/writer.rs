@@ -15,6 +15,7 @@ use super::disk::{Change, Commit, LogDisk, Tail};
 use super::memory::Memory;
 use crate::codec::{LogIdRecord, entry_weight};
 use crate::fatal::Fatal;
+use crate::priority;
 use crate::types::TypeConfig;
 
 /// At most so many changes share a commit …
@@ -69,7 +70,13 @@ pub(super) fn start(
 ) -> io::Result<()> {
     let mut writer = Writer { disk, memory, tail, fatal, broken: None };
     // The thread is not joined: closing is answered over a channel, and a process that ends needs no farewell.
-    thread::Builder::new().name(name).spawn(move || writer.run(&jobs)).map(drop)
+    thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            priority::raise();
+            writer.run(&jobs);
+        })
+        .map(drop)
 }
 
 struct Writer {
