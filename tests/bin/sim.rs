@@ -1,10 +1,10 @@
-//! `sim`: the whole-cluster simulation by command. Prints seeds, simulated time, faults and violations; `--seed` repeats one run.
+//! `sim`: the whole-cluster simulation by command, on all cores. Prints seeds, simulated time, faults and violations; `--seed` repeats one run.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use tepui_tests::sim::{self, Settings};
+use tepui_tests::sim::{self, Plan, Settings};
 
 #[derive(Parser)]
 #[command(about = "Runs simulated clusters under faults and checks their invariants")]
@@ -28,6 +28,12 @@ struct Arguments {
     agents: Option<usize>,
     #[arg(long)]
     frameworks: Option<usize>,
+    /// Threads; as many as the machine has processors unless given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The hash of each seed's trace.
+    #[arg(long)]
+    hashes: bool,
     /// One line of JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -40,43 +46,37 @@ fn main() -> ExitCode {
     settings.fault_ms = arguments.milliseconds.unwrap_or(settings.fault_ms);
     settings.agents = arguments.agents.unwrap_or(settings.agents);
     settings.frameworks = arguments.frameworks.unwrap_or(settings.frameworks);
-    let seeds = match arguments.seed {
-        Some(seed) => seed..seed + 1,
-        None => arguments.first..arguments.first + arguments.seeds,
+    let mut plan = match arguments.seed {
+        Some(seed) => Plan::exactly(seed, 1),
+        None => Plan::exactly(arguments.first, arguments.seeds),
     };
+    plan.threads = arguments.threads.unwrap_or(plan.threads);
     let began = Instant::now();
-    let (mut runs, mut simulated, mut faults, mut inputs, mut violations) = (0u64, 0u64, 0u64, 0u64, 0u64);
-    for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| sim::run(seed, &settings));
-        runs += 1;
-        match outcome {
-            Ok(Ok(report)) => {
-                simulated += report.simulated_ms;
-                faults += report.faults;
-                inputs += report.inputs;
-                if arguments.seed.is_some() {
-                    println!("{report:#?}");
-                }
-            }
-            Ok(Err(violation)) => {
-                violations += 1;
-                println!("{violation}\nrepeat with: {}", sim::reproduction(seed, &settings));
-            }
-            Err(_panic) => {
-                violations += 1;
-                println!("seed {seed} panicked\nrepeat with: {}", sim::reproduction(seed, &settings));
-            }
+    let outcome = sim::campaign(&plan, &settings, &|result| match result {
+        Err(violation) => {
+            println!("{violation}\nrepeat with: {}", sim::reproduction(violation.seed, &settings));
         }
-    }
+        Ok(report) if arguments.seed.is_some() => {
+            println!("{report:#?}\nseed {} trace {:016x}", report.seed, report.trace);
+        }
+        Ok(report) if arguments.hashes => println!("seed {} trace {:016x}", report.seed, report.trace),
+        Ok(_report) => {}
+    });
     let seconds = began.elapsed().as_secs_f64();
+    let violations = outcome.violations.len() as u64;
+    let reports = &outcome.reports;
+    let runs = reports.len() as u64 + violations;
+    let sum = |count: fn(&sim::Report) -> u64| reports.iter().map(count).sum::<u64>();
+    let (simulated, faults, inputs) = (sum(|r| r.simulated_ms), sum(|r| r.faults), sum(|r| r.inputs));
+    let cpu = outcome.cpu.as_secs_f64();
     if arguments.json {
         println!(
-            "{{\"id\":\"R1\",\"what\":\"seeds without violation\",\"value\":{},\"unit\":\"seeds\",\"target\":{runs},\"n\":{runs},\"simulated_ms\":{simulated},\"faults\":{faults},\"violations\":{violations},\"seconds\":{seconds:.1}}}",
+            "{{\"id\":\"R1\",\"what\":\"seeds without violation\",\"value\":{},\"unit\":\"seeds\",\"target\":{runs},\"n\":{runs},\"simulated_ms\":{simulated},\"faults\":{faults},\"violations\":{violations},\"seconds\":{seconds:.1},\"cpu_seconds\":{cpu:.1}}}",
             runs - violations
         );
     } else {
         println!(
-            "{runs} seeds, {:.1} simulated hours, {faults} faults, {inputs} inputs, {violations} violations, {seconds:.1} s",
+            "{runs} seeds, {:.1} simulated hours, {faults} faults, {inputs} inputs, {violations} violations, {seconds:.1} s ({cpu:.1} s of processor time)",
             simulated as f64 / 3_600_000.0
         );
     }

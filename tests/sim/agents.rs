@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use tepui_agent_core as agent_core;
-use tepui_agent_core::checkpoint::{Kind, Record, State};
+use tepui_agent_core::checkpoint::{Record, State};
 use tepui_agent_core::{Agent, Effect, ExecutorKey, Exit, Found, Input, TaskKey, VolumeName};
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 use tepui_scheduler_core::testing as make;
 
 use super::agenda::{MS, Micros, SECOND};
+use super::event::{Event, ToClient, ToMaster};
 use super::fleet::machine;
 use super::network::Place;
 use super::tasks::{self, Behaviour, Process};
 use super::volumes::Contents;
-use super::world::{Event, ToClient, ToMaster, World};
+use super::world::World;
 
 pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Register;
 
@@ -29,8 +30,8 @@ pub(crate) struct SimAgent {
     pub(crate) up: bool,
     pub(crate) life: u64,
     core: Option<Agent>,
-    /// What is on the disk.
-    records: Vec<Record>,
+    /// What is on the disk, as whoever starts from it would read it.
+    disk: State,
     stream: Option<u64>,
     target: Option<usize>,
     pub(crate) processes: BTreeMap<TaskKey, Process>,
@@ -47,7 +48,7 @@ impl SimAgent {
             up: false,
             life: 0,
             core: None,
-            records: Vec::new(),
+            disk: State::default(),
             stream: None,
             target: None,
             processes: BTreeMap::new(),
@@ -58,20 +59,18 @@ impl SimAgent {
     }
 
     /// The id that its disk knows.
-    pub(crate) fn agent_id(&self) -> String {
-        let given = |record: &Record| match &record.kind {
-            Some(Kind::Registered(registered)) => Some(registered.agent_id.clone()),
-            _other => None,
-        };
-        self.records.iter().rev().find_map(given).unwrap_or_default()
+    pub(crate) fn agent_id(&self) -> &str {
+        &self.disk.agent_id
     }
 
-    pub(crate) fn state(&self) -> State {
-        let mut state = State::default();
-        for record in &self.records {
-            state.apply(record);
+    pub(crate) fn state(&self) -> &State {
+        &self.disk
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        if let Some(core) = &self.core {
+            core.check_invariants();
         }
-        state
     }
 }
 
@@ -105,7 +104,7 @@ impl World {
         };
         let mut config = agent_core::Config::new(info, format!("10.0.1.{}", agent + 1), seed);
         config.boot_id = boot_id;
-        let state = found.state();
+        let state = found.disk.clone();
         let has_tasks = !state.tasks.is_empty() || !state.executors.is_empty();
         let executors: Vec<(ExecutorKey, String)> =
             state.executors.iter().map(|(key, one)| (key.clone(), one.container_id.clone())).collect();
@@ -202,7 +201,7 @@ impl World {
         if self.agents[agent].life != life || !self.agents[agent].up {
             return Ok(());
         }
-        self.agents[agent].records.push(record);
+        self.agents[agent].disk.apply(&record);
         self.agent_handle(agent, Input::Checkpointed { id })
     }
 
@@ -211,7 +210,6 @@ impl World {
         let mut effects = Vec::new();
         let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
         core.handle(now, input, &mut effects);
-        core.check_invariants();
         for effect in effects {
             self.agent_perform(agent, effect)?;
         }
@@ -258,7 +256,7 @@ impl World {
                 found.up = false;
                 found.core = None;
                 found.stream = None;
-                found.records.clear();
+                found.disk = State::default();
                 found.processes.clear();
                 found.volumes.clear();
                 self.agent_lost_executors(agent, true);

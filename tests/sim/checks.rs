@@ -6,7 +6,8 @@ use std::fmt;
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 use tepui_scheduler_core as core;
-use tepui_scheduler_core::registry::unallocated;
+use tepui_scheduler_core::ids::AgentId;
+use tepui_scheduler_core::registry::{Change, unallocated};
 
 use super::agenda::Micros;
 use super::agents::thousandths;
@@ -14,7 +15,11 @@ use super::drivers::{NAME, number_in};
 use super::world::World;
 
 /// Entries between comparisons of whole registries.
-const COMPARE_ENTRIES: usize = 25;
+const COMPARE_ENTRIES: usize = 200;
+/// Inputs between full checks of everything.
+pub(crate) const FULL_CHECK: u64 = 100;
+/// What replicas that are late are compared with is kept this long, in entries.
+const KEPT_ENTRIES: usize = 4_000;
 
 /// A broken invariant.
 #[derive(Clone, Debug)]
@@ -44,8 +49,10 @@ pub(crate) struct Checks {
     pub(crate) generation: u64,
     /// The disks' queues.
     pub(crate) disk_at: Vec<Micros>,
-    /// Hash of the registry after this many entries.
-    registries: BTreeMap<usize, u64>,
+    /// What the replica that was first made of each entry.
+    outcomes: BTreeMap<usize, (core::Outcome, Vec<Change>)>,
+    /// Its Registry after so many entries.
+    registries: BTreeMap<usize, core::Registry>,
     /// Value of the driver's register after this many entries, at the replica that was first.
     position: (usize, u64),
     /// Values that a driver was told are written, with the generation that wrote them.
@@ -90,12 +97,6 @@ impl Checks {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
 fn cpus(resources: &[v1::Resource]) -> f64 {
     resources
         .iter()
@@ -112,6 +113,7 @@ impl World {
         entries: usize,
         envelope: &core::Envelope,
         outcome: &core::Outcome,
+        changes: &[Change],
     ) -> Result<(), String> {
         let registry = &self.nodes[node].registry;
         if entries > self.checks.position.0 {
@@ -127,6 +129,19 @@ impl World {
                 return Err(format!("the generation fell from {} to {generation}", self.checks.generation));
             }
             self.checks.generation = generation;
+            self.checks.outcomes.insert(entries, (outcome.clone(), changes.to_vec()));
+            self.checks.outcomes.remove(&entries.saturating_sub(KEPT_ENTRIES));
+            for change in changes {
+                if let Change::Agent(id) = change {
+                    self.check_capacity(node, id)?;
+                }
+            }
+        } else if let Some((known, touched)) = self.checks.outcomes.get(&entries)
+            && (known != outcome || touched != changes)
+        {
+            return Err(format!(
+                "master {node} made {outcome:?} {changes:?} of entry {entries}, another one {known:?} {touched:?}"
+            ));
         }
         if entries.is_multiple_of(COMPARE_ENTRIES) {
             self.compare(node, entries)?;
@@ -134,37 +149,54 @@ impl World {
         Ok(())
     }
 
-    /// Replicas are equal byte by byte, and no agent has more charged than it has.
+    /// Replicas are equal.
     fn compare(&mut self, node: usize, entries: usize) -> Result<(), String> {
         let registry = &self.nodes[node].registry;
-        let mut bytes = Vec::new();
-        registry.write_snapshot(&mut bytes).map_err(|error| format!("snapshot not written: {error}"))?;
-        let found = hash(&bytes);
-        let known = *self.checks.registries.entry(entries).or_insert(found);
-        if known != found {
+        let known = self.checks.registries.entry(entries).or_insert_with(|| registry.clone());
+        if known != registry {
             return Err(format!("master {node} differs from another one after {entries} entries"));
         }
-        for (id, agent) in &registry.agents {
-            let everything = unallocated(agent.total());
-            if let Some(charges) = registry.charges.get(id)
-                && !everything.covers(&charges.total)
-            {
-                return Err(format!("agent {id} has {everything}, {} is charged", charges.total));
+        self.checks.registries.remove(&entries.saturating_sub(KEPT_ENTRIES));
+        Ok(())
+    }
+
+    /// Everything that can be checked at any time.
+    pub(crate) fn check_all(&self) -> Result<(), String> {
+        for (number, node) in self.nodes.iter().enumerate() {
+            if node.up && node.leading.is_some() {
+                node.core.check_invariants();
             }
-            let total = cpus(agent.total());
-            let keys = registry.tasks_by_agent.get(id).cloned().unwrap_or_default();
-            let charged: f64 = keys
-                .iter()
-                .filter_map(|key| registry.tasks.get(key))
-                .filter(|task| !task.state().is_terminal())
-                .filter(|task| task.unreachable_wall_ms.is_none())
-                .map(|task| {
-                    cpus(task.task.as_ref().map(|task| task.resources.as_slice()).unwrap_or_default())
-                })
-                .sum();
-            if charged > total + 0.0001 {
-                return Err(format!("agent {id} has {total} CPUs, {charged} are charged"));
+            if node.up && node.applied == self.checks.position.0 {
+                for id in node.registry.agents.keys() {
+                    self.check_capacity(number, id)?;
+                }
             }
+        }
+        self.agents.iter().for_each(super::agents::SimAgent::check_invariants);
+        Ok(())
+    }
+
+    /// No agent has more charged than it has.
+    fn check_capacity(&self, node: usize, id: &AgentId) -> Result<(), String> {
+        let registry = &self.nodes[node].registry;
+        let Some(agent) = registry.agents.get(id) else { return Ok(()) };
+        let everything = unallocated(agent.total());
+        if let Some(charges) = registry.charges.get(id)
+            && !everything.covers(&charges.total)
+        {
+            return Err(format!("agent {id} has {everything}, {} is charged", charges.total));
+        }
+        // Counted anew, by nothing but the tasks.
+        let total = cpus(agent.total());
+        let keys = registry.tasks_by_agent.get(id).into_iter().flatten();
+        let charged: f64 = keys
+            .filter_map(|key| registry.tasks.get(key))
+            .filter(|task| !task.state().is_terminal() && task.unreachable_wall_ms.is_none())
+            .filter_map(|task| task.task.as_ref())
+            .map(|task| cpus(&task.resources))
+            .sum();
+        if charged > total + 0.0001 {
+            return Err(format!("agent {id} has {total} CPUs, {charged} are charged"));
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use tepui_proto::v1;
 use tepui_scheduler_core as core;
 
 use super::agenda::{MS, Micros, SECOND};
+use super::event::{Event, ToClient, ToMaster};
 use super::network::Place;
 use super::tasks::variable;
-use super::world::{Event, ToClient, ToMaster, World};
+use super::world::World;
 
 /// The run's supervised driver.
 pub(crate) const NAME: &str = "counter";

@@ -10,8 +10,9 @@ use tepui_proto::v1::executor::{Event as Told, call, event};
 
 use super::agenda::{MS, Micros, SECOND};
 use super::agents::{KILLED, TERMINATED, thousandths};
+use super::event::Event;
 use super::tasks::{self, Behaviour};
-use super::world::{Event, World};
+use super::world::World;
 
 /// An executor without tasks leaves after this time.
 const IDLE: Micros = 3 * SECOND;
@@ -47,6 +48,20 @@ pub(crate) enum Happening {
     TaskEnds { task: String, state: v1::TaskState },
     End { status: i32 },
     LookIdle,
+}
+
+impl Happening {
+    /// For the trace.
+    pub(crate) fn word(&self) -> u64 {
+        match self {
+            Happening::Subscribe => 1,
+            Happening::Hear { connection, .. } => 2 << 32 | connection,
+            Happening::Closed { connection } => 3 << 32 | connection,
+            Happening::TaskEnds { state, .. } => 4 << 32 | *state as u64,
+            Happening::End { status } => 5 << 32 | u64::from(status.cast_unsigned()),
+            Happening::LookIdle => 6,
+        }
+    }
 }
 
 impl World {

@@ -1,8 +1,9 @@
 //! What goes wrong, and when. Never more than the run can come back from: when faults stop, everything is healed.
 
 use super::agenda::{MS, SECOND};
+use super::event::Event;
 use super::network::Place;
-use super::world::{Event, World};
+use super::world::World;
 
 impl World {
     pub(crate) fn fault(&mut self) -> Result<(), String> {

@@ -11,9 +11,10 @@ use tepui_scheduler_core::testing as make;
 
 use super::Settings;
 use super::agenda::{MS, SECOND};
+use super::event::{Event, ToClient, ToMaster};
 use super::keepers::KnownOperation;
 use super::network::Place;
-use super::world::{Event, ToClient, ToMaster, World};
+use super::world::World;
 
 pub(crate) const SUBSCRIBE: call::Type = call::Type::Subscribe;
 

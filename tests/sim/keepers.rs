@@ -10,8 +10,9 @@ use tepui_scheduler_core::ids::AgentId;
 use tepui_scheduler_core::testing as make;
 
 use super::agenda::MS;
+use super::event::Event;
 use super::frameworks::Known;
-use super::world::{Event, World};
+use super::world::World;
 
 /// The one role of all keepers.
 pub(crate) const ROLE: &str = "keepers";

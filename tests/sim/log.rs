@@ -2,19 +2,22 @@
 //! Refuses entries of anyone who does not lead. Replicas apply on their own, later.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
+
+use tepui_scheduler_core::Envelope;
 
 use super::agenda::Micros;
 
 /// An entry that was proposed and is not yet committed.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) envelope: Rc<Envelope>,
     pub(crate) ready_at: Micros,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    pub(crate) entries: Vec<Vec<u8>>,
+    pub(crate) entries: Vec<Rc<Envelope>>,
     /// The node that leads by the log's own rules, and the number of its leadership.
     pub(crate) leader: Option<(usize, u64)>,
     pub(crate) in_flight: VecDeque<InFlight>,
@@ -28,9 +31,9 @@ impl Log {
     }
 
     /// Takes an entry in. Returns the time at which it may commit.
-    pub(crate) fn propose(&mut self, bytes: Vec<u8>, ready_at: Micros) -> Micros {
+    pub(crate) fn propose(&mut self, envelope: Rc<Envelope>, ready_at: Micros) -> Micros {
         let ready_at = self.in_flight.back().map_or(ready_at, |last| last.ready_at.max(ready_at));
-        self.in_flight.push_back(InFlight { bytes, ready_at });
+        self.in_flight.push_back(InFlight { envelope, ready_at });
         ready_at
     }
 
@@ -39,7 +42,7 @@ impl Log {
         let before = self.entries.len();
         while self.in_flight.front().is_some_and(|entry| entry.ready_at <= now) {
             if let Some(entry) = self.in_flight.pop_front() {
-                self.entries.push(entry.bytes);
+                self.entries.push(entry.envelope);
             }
         }
         self.entries.len() - before
@@ -48,7 +51,7 @@ impl Log {
     /// Begins the leadership of `node`. The first `kept` entries that were in flight turn out to be committed, the others are lost.
     pub(crate) fn elect(&mut self, node: usize, kept: usize) -> u64 {
         for entry in self.in_flight.drain(..).take(kept) {
-            self.entries.push(entry.bytes);
+            self.entries.push(entry.envelope);
         }
         self.in_flight.clear();
         self.leaderships += 1;

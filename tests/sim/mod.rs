@@ -13,8 +13,10 @@
 
 mod agenda;
 mod agents;
+mod campaign;
 mod checks;
 mod drivers;
+mod event;
 mod executors;
 mod faults;
 mod fleet;
@@ -26,6 +28,7 @@ mod network;
 mod operators;
 mod streams;
 mod tasks;
+mod trace;
 mod truth;
 mod volumes;
 mod world;
@@ -33,8 +36,8 @@ mod world;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+pub use campaign::{Outcome, Plan, campaign, run};
 pub use checks::Violation;
-pub use world::World;
 
 /// How large and how long a run is.
 #[derive(Clone, Debug)]
@@ -103,14 +106,6 @@ pub struct Report {
     pub inverse_offers: u64,
     /// Hash of everything that happened, in order.
     pub trace: u64,
-}
-
-/// Runs one seed.
-///
-/// # Errors
-/// The first violation of an invariant, with the time and what led to it.
-pub fn run(seed: u64, settings: &Settings) -> Result<Report, Violation> {
-    World::new(seed, settings.clone()).run()
 }
 
 /// The one line that repeats a run.

@@ -9,10 +9,11 @@ use tepui_scheduler_core::registry::unallocated;
 use tepui_scheduler_core::{conversion, testing as make};
 
 use super::agenda::MS;
+use super::event::Event;
 use super::keepers::ROLE;
 use super::network::Place;
 use super::truth::numbered;
-use super::world::{Event, World};
+use super::world::World;
 
 /// What an unanswered call of the operator wants.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! What travels on streams, and how their ends are noticed: soon when a process dies, late or never when the network swallows it.
 
 use super::agenda::{MS, SECOND};
+use super::event::{Event, ToClient, ToMaster};
 use super::network::Place;
-use super::world::{Event, ToClient, ToMaster, World};
+use super::world::World;
 
 impl World {
     /// Opens a stream and sends its first call.

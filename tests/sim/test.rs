@@ -1,53 +1,41 @@
-//! The simulation as a test: at least 50 seeds, the same ones each time and some fresh ones. A failing seed is printed as the one line that
-//! repeats it.
+//! The simulation as a test: as many seeds as fit in four minutes of processor time, never fewer than 200, the same ones each time and
+//! behind them fresh ones. A failing seed is printed as the one line that repeats it. Nothing is judged by time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use tepui_tests::sim::{self, Settings};
+use tepui_tests::sim::{self, Plan, Settings};
 
 /// Never fewer.
-const FIXED_SEEDS: u64 = 50;
-/// Fresh seeds are added until this much time is used, so that slow machines are not held up.
-const BUDGET: Duration = Duration::from_secs(60);
+const FIXED_SEEDS: u64 = 200;
+/// Fresh seeds are added until this much processor time is used.
+const BUDGET: Duration = Duration::from_secs(240);
 
 fn run(seed: u64, settings: &Settings) -> sim::Report {
-    match std::panic::catch_unwind(|| sim::run(seed, settings)) {
-        Ok(Ok(report)) => report,
-        Ok(Err(violation)) => panic!("{violation}\nrepeat with: {}", sim::reproduction(seed, settings)),
-        Err(_panic) => panic!("seed {seed} panicked\nrepeat with: {}", sim::reproduction(seed, settings)),
+    match sim::run(seed, settings) {
+        Ok(report) => report,
+        Err(violation) => panic!("{violation}\nrepeat with: {}", sim::reproduction(seed, settings)),
     }
 }
 
 #[test]
 fn a_cluster_survives_every_seed() {
     let settings = Settings::short();
-    let began = Instant::now();
     let fresh = u64::from(std::process::id()) * 1_000_003;
-    let next = AtomicU64::new(1);
-    let work = || {
-        let mut reports = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number > FIXED_SEEDS && began.elapsed() > BUDGET {
-                return reports;
-            }
-            let seed = if number <= FIXED_SEEDS { number } else { fresh + number };
-            reports.push(run(seed, &settings));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let reports: Vec<sim::Report> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running.into_iter().flat_map(|thread| thread.join().expect("a seed failed")).collect()
-    });
+    let plan = Plan { fresh, cpu: BUDGET, stop_at_failure: true, ..Plan::exactly(1, FIXED_SEEDS) };
+    let outcome = sim::campaign(&plan, &settings, &|_| {});
+    if let Some(violation) = outcome.violations.first() {
+        panic!("{violation}\nrepeat with: {}", sim::reproduction(violation.seed, &settings));
+    }
+    let reports = outcome.reports;
     let sum = |count: fn(&sim::Report) -> u64| reports.iter().map(count).sum::<u64>();
     let (count, starts, writes) = (reports.len() as u64, sum(|r| r.task_starts), sum(|r| r.register_writes));
     let (fenced, conversions) = (sum(|r| r.fenced), sum(|r| r.conversions));
     eprintln!(
-        "{count} seeds: {} faults, {starts} tasks started, {writes} register writes, {fenced} fenced, \
+        "{count} seeds in {} s of processor time: {} faults, {starts} tasks started, {writes} register writes, {fenced} fenced, \
          {conversions} conversions of resources, {} answers to the operator, {} drains, {} agents gone, {} times down, \
          {} inverse offers, {} executors, {} groups",
+        outcome.cpu.as_secs(),
         sum(|r| r.faults),
         sum(|r| r.operator_answers),
         sum(|r| r.drains),
@@ -64,6 +52,7 @@ fn a_cluster_survives_every_seed() {
     assert!(fenced > 0, "no write was ever fenced: the faults do not reach what they are for");
 }
 
+/// Equal in one process, on another thread, and in another process.
 #[test]
 fn the_same_seed_is_the_same_run() {
     let settings = Settings::short();
@@ -71,5 +60,13 @@ fn the_same_seed_is_the_same_run() {
         let (one, other) = (run(seed, &settings), run(seed, &settings));
         assert_eq!(one.trace, other.trace, "seed {seed}");
         assert_eq!(one.entries, other.entries, "seed {seed}");
+        let threads = sim::campaign(&Plan::exactly(seed - 1, 3), &settings, &|_| {});
+        let again = threads.reports.iter().find(|report| report.seed == seed).map(|report| report.trace);
+        assert_eq!(again, Some(one.trace), "seed {seed} on another thread");
+        let command = Command::new(env!("CARGO_BIN_EXE_sim")).args(["--seed", &seed.to_string()]).output();
+        let output = command.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let line = format!("trace {:016x}", one.trace);
+        assert!(output.as_ref().is_ok_and(|text| text.contains(&line)), "seed {seed}: {line} in {output:?}");
     }
+    assert_ne!(run(3, &settings).trace, run(4, &settings).trace, "two seeds, one trace");
 }

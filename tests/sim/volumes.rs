@@ -27,7 +27,7 @@ impl World {
         destroy: Vec<VolumeName>,
         create: Vec<VolumeName>,
     ) -> Result<(), String> {
-        let agent_id = self.agents[agent].agent_id();
+        let agent_id = self.agents[agent].agent_id().to_owned();
         for name in destroy {
             let found = &self.agents[agent];
             if let Some((task, _)) = found
@@ -59,7 +59,7 @@ impl World {
         task: &(String, String),
         resources: &[v1::Resource],
     ) -> Result<Vec<VolumeName>, String> {
-        let agent_id = self.agents[agent].agent_id();
+        let agent_id = self.agents[agent].agent_id().to_owned();
         let used: Vec<VolumeName> = resources.iter().filter_map(volume_of).collect();
         let given: BTreeMap<Volume, u64> = self.truth.given_to(task).into_iter().collect();
         for name in &used {

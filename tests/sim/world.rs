@@ -3,186 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use tepui_agent_core as agent_core;
-use tepui_proto::tepui::{agent_link, operator};
-use tepui_proto::v1;
+use tepui_proto::tepui::operator;
 use tepui_scheduler_core as core;
 
 use super::agenda::{Agenda, MS, Micros, SECOND};
 use super::agents::SimAgent;
-use super::checks::{Checks, Violation};
+use super::checks::{Checks, FULL_CHECK, Violation};
 use super::drivers::SimDriver;
-use super::executors::{Happening, SimExecutor};
+use super::event::Event;
+use super::executors::SimExecutor;
 use super::frameworks::SimFramework;
 use super::log::Log;
 use super::masters::Node;
 use super::network::{Network, Place};
 use super::operators::Operator;
 use super::tasks::Ledger;
+use super::trace::Trace;
 use super::truth::Truth;
 use super::{Chance, Report, Settings};
 
-/// Something that will happen.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The log's supervision: elections, steps down, followers catching up.
-    Raft,
-    Commit,
-    MasterInput {
-        node: usize,
-        life: u64,
-        input: Box<core::Input>,
-    },
-    MasterTick {
-        node: usize,
-        life: u64,
-        wish: Option<u64>,
-    },
-    RestartMaster {
-        node: usize,
-        life: u64,
-    },
-
-    /// A record of a stream reaches its client.
-    ToClient {
-        stream: u64,
-        message: ToClient,
-    },
-    /// A call on a stream reaches its master.
-    ToMaster {
-        stream: u64,
-        message: ToMaster,
-    },
-    ClientNotices {
-        stream: u64,
-    },
-    MasterNotices {
-        stream: u64,
-    },
-    /// A call without a stream (operators, drivers) reaches a master.
-    Operator {
-        node: usize,
-        life: u64,
-        from: Place,
-        number: u64,
-        call: Box<core::OperatorCall>,
-        token: Option<String>,
-    },
-    /// Its answer reaches the caller.
-    Answer {
-        to: Place,
-        number: u64,
-        reply: Box<core::Reply>,
-    },
-    /// The caller has waited long enough.
-    NoAnswer {
-        to: Place,
-        number: u64,
-    },
-
-    AgentSearch {
-        agent: usize,
-        life: u64,
-    },
-    AgentInput {
-        agent: usize,
-        life: u64,
-        input: Box<agent_core::Input>,
-    },
-    AgentTick {
-        agent: usize,
-        life: u64,
-        wish: u64,
-    },
-    Durable {
-        agent: usize,
-        life: u64,
-        id: u64,
-        record: Box<agent_core::checkpoint::Record>,
-    },
-    Start {
-        agent: usize,
-        life: u64,
-        launch: Box<agent_core::Launch>,
-    },
-    ProcessEnd {
-        agent: usize,
-        number: usize,
-        status: i32,
-    },
-    ExecutorStart {
-        agent: usize,
-        life: u64,
-        launch: Box<agent_core::LaunchExecutor>,
-    },
-    Executor {
-        number: usize,
-        what: Happening,
-    },
-    ShowVolumes {
-        agent: usize,
-        life: u64,
-        show: Box<agent_core::ShowVolumes>,
-    },
-    RestartAgent {
-        agent: usize,
-        life: u64,
-    },
-
-    FrameworkSearch {
-        framework: usize,
-        life: u64,
-    },
-    FrameworkStep {
-        framework: usize,
-        life: u64,
-    },
-    Acknowledge {
-        framework: usize,
-        life: u64,
-        stream: u64,
-        status: Box<v1::TaskStatus>,
-    },
-    AcknowledgeOperation {
-        framework: usize,
-        life: u64,
-        stream: u64,
-        status: Box<v1::OperationStatus>,
-    },
-    RestartFramework {
-        framework: usize,
-        life: u64,
-    },
-
-    DriverStep {
-        number: usize,
-    },
-    Submit,
-    OperatorStep,
-
-    Fault,
-    Heal,
-    HostIsBack {
-        agent: usize,
-    },
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum ToClient {
-    Framework(Box<v1::scheduler::Event>),
-    Agent(Box<agent_link::Event>),
-    Refused,
-    End,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum ToMaster {
-    Framework { call: Box<v1::scheduler::Call>, token: Option<String> },
-    Agent(Box<agent_link::Call>),
-}
-
 /// A simulated cluster.
-pub struct World {
+pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) now: Micros,
     pub(crate) chance: Chance,
@@ -209,14 +50,11 @@ pub struct World {
     /// Calls without a stream that wait for their answer: who, and its own number.
     pub(crate) numbers: u64,
     pub(crate) answers: BTreeMap<(usize, u64, core::RequestId), (Place, u64)>,
-    /// Everything is printed as it happens.
-    pub(crate) tracing: bool,
-    /// What happened last, for a violation's report.
-    history: std::collections::VecDeque<String>,
+    pub(crate) trace: Trace,
 }
 
 impl World {
-    pub fn new(seed: u64, settings: Settings) -> Self {
+    pub(crate) fn new(seed: u64, settings: Settings, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
         let nodes = (0..settings.masters).map(Node::new).collect();
         let agents = (0..settings.agents).map(|index| SimAgent::new(index, &mut chance)).collect();
@@ -245,8 +83,7 @@ impl World {
             processes: 0,
             numbers: 0,
             answers: BTreeMap::new(),
-            tracing: std::env::var_os("TEPUI_SIM_TRACE").is_some(),
-            history: std::collections::VecDeque::new(),
+            trace,
             settings,
         }
     }
@@ -275,18 +112,10 @@ impl World {
         }
     }
 
-    /// Adds a line to what is shown with a violation, and to the trace.
-    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        let line = format!("{:>10.3} s  {}", self.now as f64 / SECOND as f64, line());
-        for byte in line.bytes() {
-            self.report.trace = (self.report.trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        if self.tracing {
-            eprintln!("{line}");
-        }
-        self.history.push_back(line);
-        if self.history.len() > 60 {
-            self.history.pop_front();
+    /// Says what happens, if somebody wants to know.
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        if self.trace.tells() {
+            self.trace.tell(format!("{:>10.3} s  {}", self.now as f64 / SECOND as f64, line()));
         }
     }
 
@@ -294,7 +123,7 @@ impl World {
     ///
     /// # Errors
     /// The first violation.
-    pub fn run(mut self) -> Result<Report, Violation> {
+    pub(crate) fn run(mut self) -> Result<Report, Violation> {
         self.begin();
         let fault_end = self.settings.fault_ms * MS;
         let deadline = fault_end + self.settings.settle_ms * MS;
@@ -303,7 +132,11 @@ impl World {
             if self.faulty && self.now >= fault_end {
                 self.stop_faults();
             }
-            if let Err(what) = self.step(event) {
+            let stepped = self.step(event).and_then(|()| match self.report.inputs % FULL_CHECK {
+                0 => self.check_all(),
+                _ => Ok(()),
+            });
+            if let Err(what) = stepped {
                 return Err(self.violation(what));
             }
             if !self.faulty && self.report.inputs.is_multiple_of(64) && self.settled() {
@@ -314,10 +147,11 @@ impl World {
                 return Err(self.violation(format!("not settled in time: {what}")));
             }
         }
-        if let Err(what) = self.check_end() {
+        if let Err(what) = self.check_all().and_then(|()| self.check_end()) {
             return Err(self.violation(what));
         }
         self.report.simulated_ms = self.now_ms();
+        self.report.trace = self.trace.hash();
         self.report.entries = self.log.entries.len() as u64;
         self.report.leaderships = self.log.leaderships;
         self.report.conversions = self.truth.conversions;
@@ -328,12 +162,7 @@ impl World {
     }
 
     fn violation(&self, what: String) -> Violation {
-        Violation {
-            seed: self.report.seed,
-            at_ms: self.now_ms(),
-            what,
-            history: self.history.iter().cloned().collect(),
-        }
+        Violation { seed: self.report.seed, at_ms: self.now_ms(), what, history: Vec::new() }
     }
 
     fn begin(&mut self) {
@@ -357,6 +186,10 @@ impl World {
 
     fn step(&mut self, event: Event) -> Result<(), String> {
         self.report.inputs += 1;
+        self.trace.mix(self.now);
+        for word in event.words() {
+            self.trace.mix(word);
+        }
         match event {
             Event::Raft => self.raft(),
             Event::Commit => self.commit(),
