@@ -1,37 +1,52 @@
-//! Fault campaigns on real processes: masters, drivers and agents are killed, paused and stopped under load, and every promise is
-//! checked after each cycle.
+//! Fault campaigns on real processes: masters, drivers and agents are killed, paused, cut off and starved under load, and every promise
+//! is checked after each cycle.
 //!
 //! ```text
 //!   seed ─► faults ─► run ──► cluster of real processes
 //!                      │  ├─► drivers ─► writer (one a launch) ─► ledger: which writes were acknowledged
+//!                      │  ├─► clients ─► history: are the registers linearizable
 //!                      │  ├─► tasks: a framework whose tasks leave a line each
-//!                      │  └─► gateways: the network between the masters
-//!                      └──► after each cycle: ledger, file and cluster must agree
+//!                      │  ├─► watch: what agents and masters say is in use, epochs
+//!                      │  └─► disturb ─► network: gateways on loopback, or namespaces
+//!                      │            └──► hosts: disks, clocks, files
+//!                      └──► after each cycle: ledger, histories, file, agents and masters must agree
 //! ```
 //! Owns no product code. Judges by what was promised, never by how long it took.
 
+mod clients;
+mod disturb;
 mod drivers;
 mod faults;
 pub(crate) mod gateways;
+mod health;
+mod history;
+mod hosts;
+pub mod inside;
 mod ledger;
+mod namespaces;
+pub(crate) mod network;
+mod report;
 mod run;
 mod tasks;
+mod watch;
 mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use faults::{Fault, Way};
+pub use history::Counts;
+pub use report::{Cycle, Report, Sum};
 pub use run::run;
-
-use crate::benches::Figure;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The executable that acts as `tepui`.
     pub executable: PathBuf,
+    /// Ends after so many cycles, or after this time, whichever is first.
     pub cycles: u64,
+    pub within: Option<Duration>,
     pub seed: u64,
     pub masters: usize,
     pub agents: usize,
@@ -39,48 +54,29 @@ pub struct Settings {
     pub master_args: Vec<String>,
     /// Faults of the first cycles instead of drawn ones.
     pub first: Vec<Fault>,
+    /// Network namespaces instead of gateways on loopback: only in a process that [`inside::go`] has put apart.
+    pub full: bool,
+    /// Launches a second, all the time.
+    pub launches: u32,
+    /// Where each operation on a register is written down, one JSON object a line.
+    pub record: Option<PathBuf>,
 }
 
-/// One cycle.
-#[derive(Clone, Debug)]
-pub struct Cycle {
-    pub number: u64,
-    pub fault: Fault,
-    /// From the fault to the first write that was acknowledged after it.
-    pub recovery: Duration,
-    pub tasks: usize,
-    pub dropped: usize,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub cycles: Vec<Cycle>,
-    /// Register writes that were acknowledged.
-    pub writes: usize,
-    pub generations: usize,
-    pub zombies_fenced: usize,
-    pub tasks: usize,
-    /// Tasks that were reported as not run; they are not lost, since their framework knows.
-    pub dropped: usize,
-    /// Promises that were broken. Empty is what is wanted.
-    pub losses: Vec<String>,
-}
-
-impl Report {
-    /// Recovery times by kind of fault, and over all.
-    pub fn figures(&self) -> Vec<Figure> {
-        let mut kinds: Vec<&str> = self.cycles.iter().map(|cycle| cycle.fault.kind()).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let milliseconds = |kind: &str| {
-            let of_kind = self.cycles.iter().filter(|cycle| cycle.fault.kind() == kind);
-            of_kind.map(|cycle| cycle.recovery.as_secs_f64() * 1_000.0).collect::<Vec<_>>()
-        };
-        let figure = |kind: &&str| {
-            let what = format!("{kind} to the first acknowledged write after it");
-            Figure::of("R4", &what, "ms", "published", milliseconds(kind))
-        };
-        kinds.iter().map(figure).collect()
+impl Settings {
+    /// The usual campaign with an executable: three masters, two agents, on loopback.
+    pub fn new(executable: impl Into<PathBuf>) -> Self {
+        Settings {
+            executable: executable.into(),
+            cycles: 20,
+            within: None,
+            seed: 1,
+            masters: 3,
+            agents: 2,
+            master_args: Vec::new(),
+            first: Vec::new(),
+            full: false,
+            launches: 5,
+            record: None,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct Tasks {
     orders: mpsc::UnboundedSender<String>,
     work: JoinSet<()>,
     marks: PathBuf,
+    /// Whether tasks are launched steadily now.
+    steady: Arc<AtomicBool>,
 }
 
 impl Tasks {
@@ -64,7 +67,28 @@ impl Tasks {
             }
         });
         work.spawn(actor.run());
-        Ok(Tasks { book, orders, work, marks: marks.to_path_buf() })
+        let steady = Arc::<AtomicBool>::default();
+        Ok(Tasks { book, orders, work, marks: marks.to_path_buf(), steady })
+    }
+
+    /// From now on a task is wanted again and again, with this pause, whenever [`Tasks::go_on`] says so.
+    pub(super) fn launch_steadily(&mut self, pause: Duration) {
+        let (book, orders, steady) = (self.book.clone(), self.orders.clone(), self.steady.clone());
+        self.work.spawn(async move {
+            for number in 0_u64.. {
+                tokio::time::sleep(pause).await;
+                if steady.load(Ordering::Relaxed) {
+                    let id = format!("s{number}");
+                    lock(&book).insert(id.clone(), Told::default());
+                    let _ended = orders.send(id);
+                }
+            }
+        });
+    }
+
+    /// Begins or ends steady launches.
+    pub(super) fn go_on(&self, steady: bool) {
+        self.steady.store(steady, Ordering::Relaxed);
     }
 
     /// Wants a task run.

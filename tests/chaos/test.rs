@@ -1,29 +1,36 @@
-//! A short campaign: each kind of fault once, everything checked.
+//! Short campaigns: each kind of fault once, everything checked. The full form runs where this system allows it.
 
+use std::process::Command;
 use std::time::Duration;
 
-use tepui_tests::chaos::{self, Fault, Settings, Way};
+use tepui_tests::chaos::{self, Fault, Settings, Way, inside};
 use tepui_tests::harness;
 
 /// A three-master cluster for these faults, one after the other.
 fn settings(first: Vec<Fault>) -> Settings {
     Settings {
-        executable: env!("CARGO_BIN_EXE_tepui-under-test").into(),
         cycles: first.len() as u64,
-        seed: 1,
-        masters: 3,
-        agents: 2,
         master_args: harness::slow_timers(),
         first,
+        ..Settings::new(env!("CARGO_BIN_EXE_tepui-under-test"))
     }
+}
+
+/// Carries them out and expects that nothing is lost.
+async fn clean(first: Vec<Fault>) -> anyhow::Result<chaos::Report> {
+    let settings = settings(first);
+    let report = Box::pin(chaos::run(&settings, |_, _| Ok(()))).await?;
+    assert!(report.losses.is_empty(), "{}", report.losses.join("\n"));
+    assert_eq!(report.cycles.len(), settings.first.len());
+    assert!(report.operations.ok > 50 && report.looks > 0, "{report:?}");
+    Ok(report)
 }
 
 /// It can be heard but hears nothing: were it to go on sending heartbeats, nobody would be elected for as long as that lasts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deaf_leader_is_replaced_while_it_is_deaf() -> anyhow::Result<()> {
-    let span = Duration::from_secs(20);
-    let report = Box::pin(chaos::run(&settings(vec![Fault::CutLeader(Way::In, span)]), |_| {})).await?;
-    assert!(report.losses.is_empty(), "{}", report.losses.join("\n"));
+    let span = Duration::from_secs(10);
+    let report = clean(vec![Fault::CutLeader(Way::In, span)]).await?;
     let recovery = report.cycles[0].recovery;
     assert!(
         recovery < span,
@@ -34,26 +41,57 @@ async fn a_deaf_leader_is_replaced_while_it_is_deaf() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_masters_drivers_and_agents_are_killed() -> anyhow::Result<()> {
-    let first = vec![
+    let report = clean(vec![
         Fault::KillLeader,
         Fault::KillDriver,
         Fault::PauseLeader(Duration::from_secs(2)),
         Fault::KillAgent(0, Duration::from_millis(300)),
         Fault::StopLeader,
         Fault::KillFollower(1),
-        Fault::CutLeader(Way::Both, Duration::from_secs(4)),
-        Fault::CutLeader(Way::Out, Duration::from_secs(4)),
-        Fault::CutLeader(Way::In, Duration::from_secs(4)),
+        Fault::DamagedFollower(0),
+        Fault::FullRestart,
         Fault::KillAgent(1, Duration::from_millis(300)),
-    ];
-    let settings = settings(first);
-    let report = Box::pin(chaos::run(&settings, |cycle| {
-        println!("cycle {}: {}, recovered after {:?}", cycle.number, cycle.fault, cycle.recovery);
-    }))
+    ])
     .await?;
-    assert!(report.losses.is_empty(), "{}", report.losses.join("\n"));
-    assert_eq!(report.cycles.len(), settings.first.len());
     assert!(report.generations >= 2 && report.zombies_fenced >= 1, "{report:?}");
     assert!(report.writes > 50 && report.tasks > 0, "{report:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_the_network_and_the_hosts_fail() -> anyhow::Result<()> {
+    let span = Duration::from_millis(1_500);
+    clean(vec![
+        Fault::CutLeader(Way::Both, span),
+        Fault::CutLeader(Way::Out, span),
+        Fault::CutFollower(0, Way::Both, span),
+        Fault::CutAgent(0, Way::Both, span),
+        Fault::CutClients(span),
+        Fault::Flap(span),
+        Fault::Lossy(span),
+        Fault::SlowLeader(span),
+        Fault::DripFollower(1, span),
+        Fault::FewFiles(span),
+        Fault::ClockJump(0, 1, span),
+        Fault::ClockJump(3, -24, span),
+    ])
+    .await?;
+    Ok(())
+}
+
+/// The command, in network namespaces of its own.
+#[test]
+fn nothing_is_lost_with_a_network_namespace_for_each_server() -> anyhow::Result<()> {
+    if let Err(why) = inside::is_possible() {
+        println!("skipped: no full form here: {why}");
+        return Ok(());
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(["--form", "full", "--cycles", "6", "--seed", "2", "--slow-timers"])
+        .output()?;
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{complained}");
+    assert!(said.contains("full form") && said.contains("\n0 lost\n"), "{said}");
     Ok(())
 }

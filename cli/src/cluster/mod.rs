@@ -1,6 +1,7 @@
 //! A cluster on this host: masters and agents as real child processes on loopback, under one folder.
 //! Used by `tepui local`, by `tepui demo` and by the tests. Owns every process that it started, tasks included; decides nothing about them.
 
+mod place;
 mod processes;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+pub use place::Place;
 pub use processes::{Process, find as find_processes};
 use processes::{pause, resume, sweep};
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub log: String,
     /// Ports on this host under which the masters reach each other, if those lead to them through somebody who may interrupt.
     pub peer_gateways: Vec<u16>,
+    /// Where the masters are and, after them, the agents; those without a place are simply on loopback.
+    pub places: Vec<Place>,
 }
 
 impl Options {
@@ -61,6 +65,7 @@ impl Options {
             agent_variants: Vec::new(),
             log: crate::logging::SERVER_LOG.to_owned(),
             peer_gateways: Vec::new(),
+            places: Vec::new(),
         }
     }
 }
@@ -71,6 +76,7 @@ struct Node {
     name: String,
     address: String,
     work_dir: PathBuf,
+    place: Place,
     /// Where a master listens for the others.
     peer_port: Option<u16>,
     arguments: Vec<String>,
@@ -124,20 +130,21 @@ impl LocalCluster {
         for _ in 0..options.masters {
             addresses.push((port()?, port()?));
         }
+        let place = |index: usize| options.places.get(index).cloned().unwrap_or_default();
         let mut gateways = options.peer_gateways.iter();
         let members: Vec<String> = addresses
             .iter()
-            .zip(1..)
-            .map(|((api, peer), id)| {
+            .zip(0..)
+            .map(|((api, peer), index)| {
                 let peer = gateways.next().unwrap_or(peer);
-                format!("{id}=127.0.0.1:{peer}/{api}")
+                format!("{}={}:{peer}/{api}", index + 1, place(index).reached)
             })
             .collect();
         let masters: Vec<Node> = addresses
             .iter()
             .zip(1..)
             .map(|((api, peer), id)| {
-                let mut node = Node::new(&options, "master", id, *api, &secret);
+                let mut node = Node::new(&options, "master", id, *api, &secret, place(id - 1));
                 node.peer_port = Some(*peer);
                 node.arguments.extend(
                     ["--node-id", &id.to_string(), "--peer-port", &peer.to_string()].map(str::to_owned),
@@ -153,7 +160,8 @@ impl LocalCluster {
         let list = masters.iter().map(|node| node.address.clone()).collect::<Vec<_>>().join(",");
         let mut agents = Vec::new();
         for id in 1..=options.agents {
-            let mut node = Node::new(&options, "agent", id, port()?, &secret);
+            let place = place(options.masters + id - 1);
+            let mut node = Node::new(&options, "agent", id, port()?, &secret, place);
             let common = (options.resources.clone(), Vec::new());
             let (resources, own) = options.agent_variants.get(id - 1).unwrap_or(&common);
             node.arguments.extend(["--masters", &list, "--resources", resources].map(str::to_owned));
@@ -297,6 +305,16 @@ impl LocalCluster {
         }
     }
 
+    /// Whether a master has ended by itself since it was started; it can be started again then.
+    pub fn master_has_ended(&mut self, index: usize) -> bool {
+        self.masters[index].has_ended()
+    }
+
+    /// Whether an agent has ended by itself since it was started; it can be started again then.
+    pub fn agent_has_ended(&mut self, index: usize) -> bool {
+        self.agents[index].has_ended()
+    }
+
     /// Index of the master that says it leads and that other living masters name, if any does now.
     pub async fn leader(&self) -> Option<usize> {
         let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
@@ -377,13 +395,13 @@ impl Drop for LocalCluster {
 }
 
 impl Node {
-    fn new(options: &Options, kind: &str, id: usize, port: u16, secret: &Path) -> Self {
+    fn new(options: &Options, kind: &str, id: usize, port: u16, secret: &Path, place: Place) -> Self {
         let name = format!("{kind}-{id}");
         let work_dir = options.dir.join(&name);
         let arguments = [
             kind,
             "--ip",
-            "127.0.0.1",
+            &place.listen.to_string(),
             "--port",
             &port.to_string(),
             "--work-dir",
@@ -392,8 +410,8 @@ impl Node {
             &secret.display().to_string(),
         ];
         let arguments = arguments.map(str::to_owned).to_vec();
-        let address = format!("127.0.0.1:{port}");
-        Node { name, address, work_dir, peer_port: None, arguments, process: None }
+        let address = format!("{}:{port}", place.reached);
+        Node { name, address, work_dir, place, peer_port: None, arguments, process: None }
     }
 
     fn start(&mut self, options: &Options) -> anyhow::Result<()> {
@@ -407,10 +425,20 @@ impl Node {
             ("TEPUI_LOG", options.log.clone()),
             ("NO_COLOR", "1".to_owned()),
         ];
-        let process = Process::start(&options.executable, &self.arguments, &environment, log)
+        let (executable, arguments) = self.place.command(&options.executable, &self.arguments);
+        let own = self.place.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let environment: Vec<(&str, String)> = environment.into_iter().chain(own).collect();
+        let process = Process::start(&executable, &arguments, &environment, log)
             .with_context(|| format!("start {}", self.name))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        if self.process.as_mut().is_some_and(Process::has_ended) {
+            self.process = None;
+        }
+        self.process.is_none()
     }
 
     fn kill(&mut self) {

@@ -45,6 +45,11 @@ impl Process {
         self.child.id().cast_signed()
     }
 
+    /// Whether it has ended, by itself or by somebody else; reaps it then.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// `kill -9`, and reaps it.
     pub fn kill(&mut self) {
         // It may have exited already; reaping tells.
