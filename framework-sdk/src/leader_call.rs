@@ -99,6 +99,21 @@ impl LeaderCaller {
         self.retry(Repeat::Idempotent, deadline, || self.attempt_open(request)).await
     }
 
+    /// Opens a stream at one master, without following redirects.
+    pub async fn open_at(&self, address: &str, request: &Request) -> Result<reqwest::Response, CallError> {
+        match self.transport.open(address, request).await {
+            Ok(Opened::Stream(response)) => Ok(response),
+            Ok(Opened::Answer(answer)) if answer.status < 300 || answer.status >= 500 => {
+                Err(CallError::Unreachable(describe(address, &answer)))
+            }
+            Ok(Opened::Answer(answer)) => {
+                Err(CallError::Refused { status: answer.status, reason: answer.reason() })
+            }
+            Err(error @ TransportError::NotSent { .. }) => Err(CallError::Unreachable(error.to_string())),
+            Err(error) => Err(CallError::Unknown(error.to_string())),
+        }
+    }
+
     /// Asks one master for what it knows itself, without following redirects.
     pub async fn call_at(&self, address: &str, request: &Request) -> Result<Answer, CallError> {
         match self.transport.send(address, request).await {

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::config::NodeId;
 use crate::error::BootstrapError;
+use crate::levels::Levels;
 use crate::log::{Identity, LogStore};
 
 /// What comes with every message between replicas.
@@ -20,6 +21,8 @@ pub(crate) struct Greeting {
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     pub(crate) secret: Option<String>,
+    /// What the sender's build can do, if it tells.
+    pub(crate) level: Option<u32>,
 }
 
 /// Why a greeting was refused.
@@ -48,6 +51,7 @@ pub(crate) struct Cluster {
 struct Shared {
     node_id: NodeId,
     secret: Option<String>,
+    levels: Levels,
     log: LogStore,
     id: ArcSwapOption<String>,
     /// Held while the id is given.
@@ -56,8 +60,15 @@ struct Shared {
 
 impl Cluster {
     pub(crate) fn new(node_id: NodeId, secret: Option<String>, log: LogStore) -> Cluster {
+        Self::of_level(node_id, secret, log, 0)
+    }
+
+    /// The same for a build that can do so much.
+    pub(crate) fn of_level(node_id: NodeId, secret: Option<String>, log: LogStore, level: u32) -> Cluster {
         let id = log.identity().and_then(|identity| identity.cluster_id).map(Arc::new);
-        let shared = Shared { node_id, secret, log, id: ArcSwapOption::from(id), giving: Mutex::new(()) };
+        let levels = Levels::new(node_id, level);
+        let id = ArcSwapOption::from(id);
+        let shared = Shared { node_id, secret, levels, log, id, giving: Mutex::new(()) };
         Cluster { shared: Arc::new(shared) }
     }
 
@@ -68,7 +79,14 @@ impl Cluster {
     /// The greeting for a message to a peer; `None` as long as there is no cluster.
     pub(crate) fn greet(&self, to: NodeId) -> Option<Greeting> {
         let cluster_id = self.id()?;
-        Some(Greeting { cluster_id, from: self.shared.node_id, to, secret: self.shared.secret.clone() })
+        let Shared { node_id, secret, levels, .. } = &*self.shared;
+        let level = Some(levels.own());
+        Some(Greeting { cluster_id, from: *node_id, to, secret: secret.clone(), level })
+    }
+
+    /// What each replica's build can do, as far as it was heard of.
+    pub(crate) fn levels(&self) -> &Levels {
+        &self.shared.levels
     }
 
     /// Checks the greeting of a message; a replica without a cluster joins the one of its first valid message.
@@ -87,7 +105,9 @@ impl Cluster {
             return Err(Refusal::Incomplete("no cluster id"));
         }
         if let Some(here) = shared.id.load().as_ref() {
-            return compare(here, &greeting.cluster_id);
+            compare(here, &greeting.cluster_id)?;
+            shared.levels.heard(greeting.from, greeting.level);
+            return Ok(());
         }
         let _giving = shared.giving.lock().await;
         if let Some(here) = shared.id.load().as_ref() {

@@ -68,6 +68,8 @@ pub struct Config {
     pub me: Peer,
     /// A secret that every peer must show. `None` accepts peers without one only.
     pub secret: Option<String>,
+    /// What this build can do, as a number of the user's: the store only tells the others, see `Status::levels`.
+    pub level: u32,
     /// The timers of the election.
     pub timing: Timing,
     /// A leader that has not heard from a quorum for this long reports that it follows. Never below two election timeouts.
@@ -91,6 +93,7 @@ impl Config {
             peer_listen,
             me,
             secret: None,
+            level: 0,
             timing: Timing::default(),
             leader_contact_timeout: Duration::from_secs(1),
             snapshot_every_entries: 100_000,

@@ -11,6 +11,7 @@ mod error;
 mod fatal;
 mod handover;
 mod leadership;
+mod levels;
 mod log;
 mod machine;
 mod membership;

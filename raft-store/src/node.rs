@@ -146,7 +146,7 @@ async fn start_on(
     log: LogStore,
     fatal: Fatal,
 ) -> Result<Node, OpenError> {
-    let cluster = Cluster::new(config.node_id, config.secret.clone(), log.clone());
+    let cluster = Cluster::of_level(config.node_id, config.secret.clone(), log.clone(), config.level);
     let snapshot_dir = config.dir.join("snapshots");
     let dir = snapshot_dir.clone();
     let snapshots = tokio::task::spawn_blocking(move || Snapshots::open(&dir))

@@ -53,6 +53,8 @@ pub struct Status {
     pub members: BTreeMap<NodeId, (Peer, bool)>,
     /// On the leader: how far each member's log is known to agree.
     pub replication: BTreeMap<NodeId, Option<u64>>,
+    /// What the builds of this replica and of those that it heard of can do; a leader hears of every follower that lives.
+    pub levels: BTreeMap<NodeId, u32>,
     /// On the leader: how long ago a quorum last acknowledged it, in milliseconds.
     pub last_quorum_contact_ms: Option<u64>,
 }

@@ -107,7 +107,7 @@ impl RaftStore {
     pub fn status(&self) -> Status {
         let metrics = self.node.raft.metrics();
         let metrics = metrics.borrow_watched();
-        status(&metrics, self.cluster_id())
+        Status { levels: self.node.cluster.levels().all(), ..status(&metrics, self.cluster_id()) }
     }
 
     /// Hands the leadership to the most caught-up other voter and waits until somebody else leads. From the call on, this
@@ -250,6 +250,7 @@ fn status(metrics: &Metrics, cluster_id: Option<String>) -> Status {
     Status {
         node_id: metrics.id,
         cluster_id,
+        levels: BTreeMap::new(),
         role: role.to_owned(),
         term: metrics.current_term,
         leader: metrics.current_leader,

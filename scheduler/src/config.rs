@@ -16,6 +16,7 @@ use tepui_proto::origin::Origin;
 use tepui_raft_store::{NodeId, Timing};
 use tepui_scheduler_core::allocator::{Minimums, Sorter};
 use tepui_scheduler_core::rate_limits::RateLimits;
+use tepui_scheduler_core::registry::FEATURE_LEVEL;
 
 /// A text that must not reach a log: it prints as dots.
 #[derive(Clone, PartialEq, Eq)]
@@ -301,6 +302,8 @@ pub struct Config {
     /// File with the hosts whose agents may be offered; all without it.
     pub whitelist: Option<PathBuf>,
     pub offers: Offers,
+    /// What this master claims to be able to do; less than this build can stands for an older one in tests of upgrades.
+    pub feature_level: u32,
     pub raft_timing: Timing,
     /// A snapshot is taken after this many applied entries; `None` leaves it to the store.
     pub raft_snapshot_entries: Option<u64>,
@@ -319,6 +322,8 @@ pub enum ConfigError {
     NotAMaster(NodeId),
     #[error("hostname {0:?} cannot be advertised: a host name or an IPv4 address without port is needed")]
     Hostname(String),
+    #[error("feature level {0} is more than this build can do, which is {FEATURE_LEVEL}")]
+    FeatureLevel(u32),
     #[error("authentication is switched on, but credentials name nobody who could come in")]
     NoCredentials,
     #[error("roles cannot be used: {0}")]
@@ -359,6 +364,7 @@ impl Config {
             require_agent_domain: false,
             whitelist: None,
             offers: Offers::default(),
+            feature_level: FEATURE_LEVEL,
             raft_timing: Timing::default(),
             raft_snapshot_entries: None,
             timers: Timers::default(),
@@ -379,6 +385,9 @@ impl Config {
         }
         if !self.masters.is_empty() && !seen.contains_key(&self.node_id) {
             return Err(ConfigError::NotAMaster(self.node_id));
+        }
+        if self.feature_level > FEATURE_LEVEL {
+            return Err(ConfigError::FeatureLevel(self.feature_level));
         }
         if let Some(hostname) = &self.hostname
             && (hostname.is_empty() || hostname.contains([':', '/', ' ']))

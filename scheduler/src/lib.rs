@@ -13,6 +13,7 @@
 
 mod config;
 mod http;
+pub mod offline;
 mod rate_limits;
 mod runtime;
 mod server;

@@ -34,7 +34,7 @@ use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
 use crate::runtime::streams::{Bounds, Streams};
 use crate::runtime::verbosity::Verbosity;
-use crate::runtime::{events, regions, timers, whitelist};
+use crate::runtime::{events, levels, regions, timers, whitelist};
 use crate::settings;
 use crate::stats::{Changes, Stats};
 use crate::view::master::MESOS_VERSION;
@@ -109,7 +109,7 @@ impl Server {
         let stats_feed = Arc::new(ChangeFeed::default());
         let board = Board::new(vec![event_feed.clone(), operator_feed.clone(), stats_feed.clone()]);
         let me = Peer { peer_addr: peer_address(&config, config.peer_port), api_addr: advertised.clone() };
-        let registrar = Registrar::new(config.node_id, board.clone());
+        let registrar = Registrar::new(config.node_id, config.feature_level, board.clone());
         let store = RaftStore::open(settings::store(&config, me), registrar).await?;
         let addresses = Addresses { api, peer: store.peer_listen_addr(), advertised };
         let members = members(&config, &addresses);
@@ -267,6 +267,7 @@ fn assemble(
         rate: http::rate::Gate::new(&config.rate_limits),
         limits: limits.clone(),
         renderers: Arc::new(Semaphore::new(RENDERERS)),
+        backups: Arc::new(Semaphore::new(http::backup::AT_ONCE)),
         stop: stop.clone(),
     });
 
@@ -277,6 +278,8 @@ fn assemble(
     tracker.spawn(operator_events.run(stop.clone()));
     tracker.spawn(Changes::new(board.clone(), stats_feed, role.clone(), stats).run(stop.clone()));
     tracker.spawn(regions::watch(config.domain.clone(), board.clone(), app.replica.clone(), stop.clone()));
+    let looking = levels::watch(board.clone(), app.replica.clone(), handle.clone(), stop.clone());
+    tracker.spawn(looking);
     tracker.spawn(verbosity.run(stop.clone()));
     let hub_stop = stop.clone();
     tracker.spawn(async move { hub.run(hub_stop).await });

@@ -8,6 +8,7 @@ use tepui_raft_store::Peer;
 use tepui_scheduler_core::allocator::{Minimums, Options};
 
 use crate::config::Config;
+use crate::offline::STORE;
 use crate::rate_limits;
 
 /// Long enough to stand for "never" in cluster time, short enough to be added to one.
@@ -62,8 +63,9 @@ pub(crate) fn core(config: &Config, masters: String) -> tepui_scheduler_core::Co
 /// The settings of the replicated store.
 pub(crate) fn store(config: &Config, me: Peer) -> tepui_raft_store::Config {
     let listen = SocketAddr::new(config.ip, config.peer_port);
-    let mut store = tepui_raft_store::Config::new(config.node_id, config.work_dir.join("raft"), listen, me);
+    let mut store = tepui_raft_store::Config::new(config.node_id, config.work_dir.join(STORE), listen, me);
     store.secret = config.secret.as_ref().map(|secret| secret.expose().to_owned());
+    store.level = config.feature_level;
     store.timing = config.raft_timing;
     store.leader_contact_timeout = config.timers.leader_contact_timeout;
     store.max_command_bytes = LONGEST_COMMAND;

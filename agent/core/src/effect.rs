@@ -99,6 +99,11 @@ pub enum Note {
         agent_id: String,
         epoch: u64,
     },
+    /// The cluster was founded anew, and the agent comes over with its tasks.
+    ClusterContinued {
+        from: String,
+        to: String,
+    },
     StaleEpoch {
         event: u64,
         seen: u64,
@@ -167,6 +172,7 @@ impl Note {
             | Self::MessageDropped { .. }
             | Self::Odd { .. } => true,
             Self::Registered { .. }
+            | Self::ClusterContinued { .. }
             | Self::Resources { .. }
             | Self::Drain { .. }
             | Self::LaunchRepeated { .. }
@@ -183,6 +189,9 @@ impl fmt::Display for Note {
         match self {
             Self::Registered { agent_id, epoch } => {
                 write!(formatter, "registered as {agent_id} in epoch {epoch}")
+            }
+            Self::ClusterContinued { from, to } => {
+                write!(formatter, "cluster {from} was founded anew as {to}, this agent goes on there")
             }
             Self::StaleEpoch { event, seen } => {
                 write!(formatter, "refused an event of epoch {event}, seen {seen}")

@@ -155,7 +155,9 @@ impl Agent {
             self.give_up_link(turn, "registration without an agent id");
             return;
         }
-        if !self.cluster_id.is_empty() && cluster_id != self.cluster_id {
+        // The epoch of a cluster founded anew is far above whatever the former one reached, so that this way leads nowhere back.
+        let continued = registered.former_cluster_ids.contains(&self.cluster_id);
+        if !self.cluster_id.is_empty() && cluster_id != self.cluster_id && !continued {
             let reason =
                 format!("master is of cluster {cluster_id}, this agent belongs to {}", self.cluster_id);
             self.give_up_link(turn, reason);
@@ -168,6 +170,9 @@ impl Agent {
         }
         self.raise_epoch(turn, event.epoch());
         if self.agent_id != agent_id || self.cluster_id != cluster_id {
+            if continued {
+                turn.note(Note::ClusterContinued { from: self.cluster_id.clone(), to: cluster_id.clone() });
+            }
             self.agent_id.clone_from(&agent_id);
             self.cluster_id.clone_from(&cluster_id);
             let record = Registered { agent_id: agent_id.clone(), cluster_id };

@@ -250,6 +250,7 @@ fn register(inner: &mut Inner, call: Call) -> Response {
         cluster_id: Some(inner.cluster_id.clone()),
         ping_interval_ms: Some(60_000),
         ping_timeouts: Some(5),
+        ..Default::default()
     });
     push(inner, &event);
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver).boxed()));

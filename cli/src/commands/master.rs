@@ -57,6 +57,9 @@ pub struct MasterArgs {
     /// Name of the cluster, for people.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// Claim to be able to do less than this build can: stands for an older one in tests of upgrades.
+    #[arg(long, value_name = "N", hide = true)]
+    feature_level: Option<u32>,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -177,6 +180,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
     config.bootstrap = args.bootstrap;
     config.cluster = args.cluster.clone();
     config.origin = crate::ORIGIN;
+    config.feature_level = args.feature_level.unwrap_or(config.feature_level);
     config.secret = match &args.secret_file {
         Some(path) => {
             let text = std::fs::read_to_string(path)

@@ -13,6 +13,9 @@ use crate::tepui::operator::{Call, Driver, DriverSpec, Response, response};
 use crate::transport::{DRIVER_TOKEN, Request};
 
 const PATH: &str = "/tepui/v1/operator";
+const BACKUP: &str = "/tepui/v1/backup";
+/// Until the copy is on the master's disk, and the first of it comes.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(150);
 /// These calls wait for one commit at most. A leader that takes longer is frozen or cut off, and the next one may be there
 /// already.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,6 +85,13 @@ impl Client {
     pub async fn get_raft(&self, address: &str) -> Result<response::GetRaft, OperatorError> {
         let response = self.tepui_at(address, &new(Type::GetRaft)).await?;
         response.get_raft.ok_or(OperatorError::Incomplete("get_raft"))
+    }
+
+    /// Asks one master, leading or not, for a copy of the replicated state. The answer's body is to be read piece by piece; it
+    /// proves its own wholeness.
+    pub async fn backup(&self, address: &str) -> Result<reqwest::Response, OperatorError> {
+        let request = Request::get(BACKUP).answer_within(BACKUP_TIMEOUT);
+        Ok(self.caller.open_at(address, &request).await?)
     }
 
     fn tepui_request(&self, call: &Call) -> Request {

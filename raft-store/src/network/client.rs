@@ -132,9 +132,14 @@ impl Link {
         let request = self.request(client, path)?.timeout(deadline).body(body);
         let answer = async {
             let response = request.send().await?;
-            Ok((response.status(), response.bytes().await?))
+            let level = response.headers().get(header::LEVEL).and_then(|level| level.to_str().ok());
+            let level = level.and_then(|level| level.parse().ok());
+            Ok((response.status(), level, response.bytes().await?))
         };
-        let (status, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
+        let (status, level, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
+        if status == StatusCode::OK {
+            self.shared.cluster.levels().heard(self.target, level);
+        }
         self.answer(status, &bytes)
     }
 
@@ -142,12 +147,13 @@ impl Link {
         let Some(greeting) = self.shared.cluster.greet(self.target) else {
             return Err(Unreachable::from_string("this replica belongs to no cluster yet").into());
         };
-        let Greeting { cluster_id, from, to, secret } = greeting;
+        let Greeting { cluster_id, from, to, secret, level } = greeting;
         let mut request = client
             .post(format!("http://{}{path}", self.peer.peer_addr))
             .header(header::CLUSTER, cluster_id)
             .header(header::FROM, from)
-            .header(header::TO, to);
+            .header(header::TO, to)
+            .header(header::LEVEL, level.unwrap_or_default());
         if let Some(secret) = secret {
             request = request.header(header::SECRET, secret);
         }

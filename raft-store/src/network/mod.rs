@@ -25,6 +25,8 @@ mod header {
     pub(super) const FROM: &str = "tepui-from";
     pub(super) const TO: &str = "tepui-to";
     pub(super) const SECRET: &str = "tepui-cluster-secret";
+    /// In messages and answers.
+    pub(super) const LEVEL: &str = "tepui-level";
 }
 
 /// A batch of entries is cut at 4 MiB, a single one may have 16 MiB.

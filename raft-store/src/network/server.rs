@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt;
@@ -57,12 +57,18 @@ impl Server {
 
     /// Serves until dropped.
     pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
+        let level = HeaderValue::from(self.shared.cluster.levels().own());
+        let told = move |mut response: Response| {
+            response.headers_mut().insert(header::LEVEL, level.clone());
+            std::future::ready(response)
+        };
         let router = Router::new()
             .route(path::APPEND, post(append))
             .route(path::VOTE, post(vote))
             .route(path::PRE_VOTE, post(pre_vote))
             .route(path::TRANSFER, post(transfer))
             .route(path::SNAPSHOT, post(snapshot))
+            .layer(axum::middleware::map_response(told))
             .with_state(self);
         let listener = listener.tap_io(|stream| {
             // Without it heartbeats are late, but they come.
@@ -129,6 +135,7 @@ fn greeting(headers: &HeaderMap) -> Result<Greeting, Refusal> {
         from: number(header::FROM, "no sender")?,
         to: number(header::TO, "no addressee")?,
         secret: text(headers, header::SECRET).map(str::to_owned),
+        level: text(headers, header::LEVEL).and_then(|level| level.parse().ok()),
     })
 }
 

@@ -9,6 +9,8 @@ mod greeting;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod levels;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod machine;

@@ -57,6 +57,8 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     /// How many large answers are rendered at once.
     pub(crate) renderers: Arc<Semaphore>,
+    /// How many backups are on their way at once.
+    pub(crate) backups: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 

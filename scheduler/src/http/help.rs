@@ -47,6 +47,7 @@ const PAGES: &[Page] = &[
     ("metrics", "snapshot", "tells the numbers under Mesos' names"),
     ("registrar(1)", "registry", "tells what is kept in the log, as Mesos' Registry has it"),
     ("system", "stats.json", "tells load, processors and memory of the host"),
+    ("tepui", "v1/backup", "GET: a copy of the replicated state, for tepui raft restore"),
     ("tepui", "v1/events", "the live events of the dashboard"),
     ("tepui", "v1/operator", "POST: calls of operators that Mesos does not have"),
     ("version", "", "tells the versions"),

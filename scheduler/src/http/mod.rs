@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod apart;
 pub(crate) mod app;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod dashboard;
 pub(crate) mod error;
 pub(crate) mod events;

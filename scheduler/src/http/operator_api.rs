@@ -244,6 +244,7 @@ pub(crate) fn get_raft(app: &App, view: &ReadView) -> operator::response::GetRaf
         api_addr: Some(peer.api_addr.clone()),
         voter: Some(*voter),
         matched_index: status.replication.get(id).copied().flatten(),
+        feature_level: status.levels.get(id).copied(),
     });
     operator::response::GetRaft {
         node_id: Some(status.node_id),
@@ -258,5 +259,7 @@ pub(crate) fn get_raft(app: &App, view: &ReadView) -> operator::response::GetRaf
         epoch: Some(view.registry.epoch),
         cluster_id: status.cluster_id.clone(),
         members: members.collect(),
+        feature_level: status.levels.get(&status.node_id).copied(),
+        cluster_feature_level: Some(view.registry.feature_level),
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Route {
     AgentLink,
     /// Our own operator calls.
     TepuiOperator,
+    /// A copy of the replicated state.
+    Backup,
     /// The live event stream.
     Events,
     Health,
@@ -49,6 +51,7 @@ impl Route {
             Route::Scheduler => Some(Realm::Scheduler),
             Route::Operator
             | Route::TepuiOperator
+            | Route::Backup
             | Route::Teardown
             | Route::Machines(_)
             | Route::Setting(_)
@@ -175,6 +178,7 @@ const TABLE: &Table<Route> = &[
     ("tepui/assets/app.css", Tail::None, Route::Asset(Asset::Style)),
     ("tepui/assets/app.js", Tail::None, Route::Asset(Asset::Script)),
     ("tepui/v1/agent", Tail::None, Route::AgentLink),
+    ("tepui/v1/backup", Tail::None, Route::Backup),
     ("tepui/v1/events", Tail::None, Route::Events),
     ("tepui/v1/operator", Tail::None, Route::TepuiOperator),
     ("unreserve", Tail::Any, Route::Resources(Resources::Unreserve)),

@@ -11,7 +11,7 @@ use crate::http::error::{Refusal, empty};
 use crate::http::fleet::Plain;
 use crate::http::route::{self, Legacy, Route};
 use crate::http::{
-    App, agent_link, answer, apart, auth, dashboard, events, files, fleet, gzip, legacy, metrics,
+    App, agent_link, answer, apart, auth, backup, dashboard, events, files, fleet, gzip, legacy, metrics,
     operator_api, process, redirect, resources, scheduler_api, teardown, tepui_api,
 };
 
@@ -40,6 +40,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         Route::Operator => operator_api::handle(app, request, principal).await,
         Route::AgentLink => agent_link::handle(app, request).await,
         Route::TepuiOperator => tepui_api::handle(app, request, principal).await,
+        Route::Backup => backup::handle(app, request.method()).await,
         Route::Teardown => teardown::handle(app, request, principal).await,
         Route::Resources(endpoint) => resources::handle(app, endpoint, request, principal).await,
         Route::Events => events::handle(app, &request),

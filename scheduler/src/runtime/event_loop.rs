@@ -237,6 +237,10 @@ impl EventLoop {
         if !self.parts.master.serving() || self.session.is_none() {
             return;
         }
+        if let Message::VoterLevel(level) = message {
+            self.turn(Input::VoterLevel(level));
+            return;
+        }
         let hands = &mut self.parts.hands;
         let input = match message {
             Message::Subscribe { call, principal, driver_token, media, opened } => {
@@ -261,7 +265,7 @@ impl EventLoop {
             Message::Operator { call, principal, driver_token, reply } => {
                 Input::Operator { request: hands.expect_reply(reply), call: *call, principal, driver_token }
             }
-            Message::Drain | Message::Whitelist(_) => return,
+            Message::Drain | Message::Whitelist(_) | Message::VoterLevel(_) => return,
         };
         self.turn(input);
     }

@@ -60,6 +60,8 @@ pub(crate) enum Message {
     },
     /// Only agents on these hosts may be offered, or all.
     Whitelist(Option<BTreeSet<String>>),
+    /// Every voter can do at least this much.
+    VoterLevel(u32),
     /// No more work is to be taken: the process is about to stop.
     Drain,
 }
@@ -151,6 +153,11 @@ impl Handle {
     /// Tells the event loop which hosts may be offered.
     pub(crate) async fn whitelist(&self, hosts: Option<BTreeSet<String>>) -> Result<(), Unavailable> {
         self.messages.send(Message::Whitelist(hosts)).await.map_err(|_| Unavailable)
+    }
+
+    /// Tells the event loop what all voters can do.
+    pub(crate) async fn voter_level(&self, level: u32) -> Result<(), Unavailable> {
+        self.messages.send(Message::VoterLevel(level)).await.map_err(|_| Unavailable)
     }
 
     /// What waits for the event loop: messages of agents, and requests of all others.

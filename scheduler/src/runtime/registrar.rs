@@ -11,11 +11,14 @@ use tepui_raft_store::{Entry, NodeId, StateMachine};
 use tepui_scheduler_core::registry::decode_envelope;
 use tepui_scheduler_core::{Operation, Registry};
 
+use crate::offline::state::{self, check_level};
 use crate::runtime::board::{Board, Own, Published};
 
 /// Applies entries for one replica.
 pub(crate) struct Registrar {
     node_id: NodeId,
+    /// What this master can do: a state that needs more is not applied.
+    level: u32,
     registry: Registry,
     board: Arc<Board>,
     /// Set when an entry could not be understood. From then on nothing is applied and no snapshot is written: a replica
@@ -30,9 +33,9 @@ pub(crate) struct Frozen {
 }
 
 impl Registrar {
-    /// An empty state machine of replica `node_id`.
-    pub(crate) fn new(node_id: NodeId, board: Arc<Board>) -> Registrar {
-        Registrar { node_id, registry: Registry::default(), board, broken: None }
+    /// An empty state machine of replica `node_id`, which can do `level`.
+    pub(crate) fn new(node_id: NodeId, level: u32, board: Arc<Board>) -> Registrar {
+        Registrar { node_id, level, registry: Registry::default(), board, broken: None }
     }
 
     fn published(&self, applied_index: u64) -> Published {
@@ -62,6 +65,11 @@ impl StateMachine for Registrar {
                 }
             };
             let (outcome, changed) = self.registry.apply(&envelope);
+            if let Err(reason) = check_level(&self.registry, self.level) {
+                self.board.fail(reason.clone());
+                self.broken = Some(reason);
+                break;
+            }
             if envelope.node_id == self.node_id {
                 let began = match &envelope.operation {
                     Some(Operation::TakeLead(take)) => Some(take.master_id.clone()),
@@ -90,7 +98,7 @@ impl StateMachine for Registrar {
     }
 
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error> {
-        self.registry = Registry::read_snapshot(input)?;
+        self.registry = state::read(input, self.level)?;
         self.board.reset(self.published(last_index));
         Ok(())
     }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tepui_raft_store::{Applied, Lead, Leadership, ProposeError, RaftStore, Status};
+use tepui_raft_store::{Applied, Backup, Lead, Leadership, ProposeError, RaftStore, SnapshotError, Status};
 use tokio::sync::watch;
 
 /// One replica of the log.
@@ -24,6 +24,11 @@ pub(crate) trait Replica: Send + Sync + 'static {
 
     /// The cluster this replica belongs to.
     fn cluster_id(&self) -> Option<String>;
+
+    /// See [`RaftStore::backup`]; a replica without files has none to give.
+    fn backup(&self) -> BoxFuture<'static, Result<Backup, SnapshotError>> {
+        async { Err(SnapshotError("this replica keeps nothing on disk".to_owned())) }.boxed()
+    }
 }
 
 impl Replica for RaftStore {
@@ -46,5 +51,10 @@ impl Replica for RaftStore {
 
     fn cluster_id(&self) -> Option<String> {
         RaftStore::cluster_id(self)
+    }
+
+    fn backup(&self) -> BoxFuture<'static, Result<Backup, SnapshotError>> {
+        let store = self.clone();
+        async move { RaftStore::backup(&store).await }.boxed()
     }
 }

@@ -14,6 +14,7 @@ use tepui_proto::recordio::Decoder;
 use tepui_proto::v1::scheduler::Call;
 use tepui_proto::wire;
 use tepui_raft_store::{Applied, Entry, Lead, Leadership, Peer, ProposeError, StateMachine, Status};
+use tepui_scheduler_core::registry::{Envelope, FEATURE_LEVEL, Operation, RaiseLevel, encode_envelope};
 use tepui_scheduler_core::{Config, Master, MasterIdentity};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -83,7 +84,7 @@ impl Fixture {
         let board = Board::new(Vec::new());
         let log = Arc::new(InstantLog {
             leadership: watch::Sender::new(Leadership::Following { leader: None }),
-            machine: Mutex::new(Registrar::new(1, board.clone())),
+            machine: Mutex::new(Registrar::new(1, FEATURE_LEVEL, board.clone())),
             index: AtomicU64::new(0),
             refuse: false.into(),
         });
@@ -241,9 +242,41 @@ async fn a_snapshot_brings_the_whole_registry() {
     let frozen = fixture.log.machine.lock().unwrap().freeze();
     Registrar::write_snapshot(&frozen, &mut bytes).unwrap();
     let board = Board::new(Vec::new());
-    let mut other = Registrar::new(2, board.clone());
+    let mut other = Registrar::new(2, FEATURE_LEVEL, board.clone());
     other.install(&mut bytes.as_slice(), 5).unwrap();
     assert_eq!(board.newest().registry, fixture.board.newest().registry);
     assert_eq!(board.newest().applied_index, 5);
     assert!(other.install(&mut &bytes[..bytes.len() - 1], 6).is_err());
+}
+
+#[tokio::test]
+async fn a_state_of_a_higher_level_keeps_this_build_out() {
+    let mut fixture = Fixture::new();
+    fixture.lead(1);
+    fixture.role(is_serving).await;
+    let raise = Envelope {
+        epoch: fixture.board.newest().registry.epoch,
+        operation: Some(Operation::RaiseLevel(RaiseLevel { level: FEATURE_LEVEL + 1 })),
+        ..Envelope::default()
+    };
+    let entry = |index| Entry { index, command: encode_envelope(&raise) };
+    let words = format!("at feature level {}, this build can only do {FEATURE_LEVEL}", FEATURE_LEVEL + 1);
+    let before = fixture.board.newest().applied_index;
+    let mut machine = fixture.log.machine.lock().unwrap();
+    machine.apply(vec![entry(before + 1)]);
+    let fatal = fixture.board.fatal().borrow().clone().unwrap();
+    assert!(fatal.contains(&words), "{fatal}");
+    assert_eq!(fixture.board.newest().applied_index, before, "nothing of it is shown");
+    let frozen = machine.freeze();
+    assert!(Registrar::write_snapshot(&frozen, &mut Vec::new()).is_err(), "nor written");
+    // The same from a snapshot, at the start of a master.
+    let mut registry = fixture.board.newest().registry.clone();
+    registry.apply(&raise);
+    let mut bytes = Vec::new();
+    registry.write_snapshot(&mut bytes).unwrap();
+    let mut other = Registrar::new(2, FEATURE_LEVEL, Board::new(Vec::new()));
+    let error = other.install(&mut bytes.as_slice(), 9).unwrap_err().to_string();
+    assert!(error.contains(&words), "{error}");
+    let mut newer = Registrar::new(2, FEATURE_LEVEL + 1, Board::new(Vec::new()));
+    newer.install(&mut bytes.as_slice(), 9).unwrap();
 }

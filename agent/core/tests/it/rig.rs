@@ -69,6 +69,7 @@ impl Rig {
             cluster_id: Some("c".to_owned()),
             ping_interval_ms: Some(1_000),
             ping_timeouts: Some(5),
+            ..Default::default()
         };
         self.event(event::Type::Registered, |event| event.registered = Some(registered));
     }

@@ -241,6 +241,36 @@ fn a_foreign_cluster_another_format_and_another_id_are_refused() {
 }
 
 #[test]
+fn a_cluster_founded_anew_is_followed_and_the_former_one_never_again() {
+    let registered = |cluster: &str, former: &[&str]| event::Registered {
+        agent_id: Some(v1::AgentId { value: Some("a".to_owned()) }),
+        cluster_id: Some(cluster.to_owned()),
+        former_cluster_ids: former.iter().map(|one| (*one).to_owned()).collect(),
+        ..Default::default()
+    };
+    let mut rig = Rig::registered();
+    rig.run("t", 1);
+    let link = |rig: &mut Rig, epoch: u64, answer: event::Registered| {
+        rig.epoch = epoch;
+        rig.input(Input::LinkUp);
+        rig.event(event::Type::Registered, |event| event.registered = Some(answer));
+        rig.agent.is_registered()
+    };
+    assert!(!link(&mut rig, 1_000_002, registered("new", &["b"])), "it continues another one");
+    assert!(link(&mut rig, 1_000_002, registered("new", &["b", "c"])));
+    assert_eq!((rig.disk.cluster_id.as_str(), rig.disk.epoch), ("new", 1_000_002), "it is remembered");
+    let told = rig.last_register();
+    assert_eq!((told.cluster_id(), told.tasks.len()), ("c", 1), "it came with its task");
+    // A master of the former cluster is of a past epoch, and of a foreign cluster whatever its epoch.
+    for epoch in [2, 2_000_000] {
+        assert!(!link(&mut rig, epoch, registered("c", &[])), "{epoch}");
+    }
+    rig.restart(vec![]);
+    assert!(link(&mut rig, 1_000_003, registered("new", &["b", "c"])));
+    assert_eq!(rig.last_register().cluster_id(), "new");
+}
+
+#[test]
 fn a_silent_master_is_left_and_an_unanswered_registration_is_given_up() {
     let mut rig = Rig::registered();
     rig.wait(4_000);

@@ -1,5 +1,8 @@
 //! `tepui raft`: the replication of the masters. One file per subcommand; owns only the list of them.
 
+mod backup;
+mod recover;
+mod restore;
 mod status;
 
 use std::process::ExitCode;
@@ -15,6 +18,12 @@ pub struct RaftArgs {
 enum RaftCommand {
     /// Show what each master knows about the log and who leads.
     Status(status::StatusArgs),
+    /// Write a copy of the masters' state, or verify one.
+    Backup(backup::BackupArgs),
+    /// Begin a new cluster with a backup.
+    Restore(restore::RestoreArgs),
+    /// Begin a new cluster with what a survivor has, after most masters were lost.
+    Recover(recover::RecoverArgs),
 }
 
 /// Runs a subcommand.
@@ -24,5 +33,8 @@ enum RaftCommand {
 pub async fn run(args: RaftArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         RaftCommand::Status(args) => status::run(args).await,
+        RaftCommand::Backup(args) => backup::run(args).await,
+        RaftCommand::Restore(args) => restore::run(args).await,
+        RaftCommand::Recover(args) => recover::run(args).await,
     }
 }

@@ -21,12 +21,12 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
-    asked: String,
+pub(super) struct Report {
+    pub(super) asked: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<GetRaft>,
+    pub(super) status: Option<GetRaft>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// Asks every master for itself.
@@ -35,16 +35,7 @@ struct Report {
 /// When no master answers at all.
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.client.client()?;
-    let mut masters = args.client.masters();
-    let mut reports = ask(&client, &masters).await;
-    // One master is enough to ask: its member list names the others.
-    let known = reports.iter().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.members);
-    let mut further: Vec<String> = known.filter_map(|member| member.api_addr.clone()).collect();
-    further.sort();
-    further.dedup();
-    further.retain(|address| !masters.contains(address) && !is_listed(&reports, address));
-    reports.extend(ask(&client, &further).await);
-    masters.extend(further);
+    let mut reports = ask_all(&client, args.client.masters()).await;
     if reports.iter().all(|report| report.status.is_none()) {
         let reason = reports.iter().find_map(|report| report.error.clone());
         return Err(NoLeader(reason.unwrap_or_else(|| "no master is named".to_owned())).into());
@@ -52,6 +43,19 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     reports.sort_by_key(|report| report.status.as_ref().map_or(u64::MAX, |status| status.node_id()));
     output::print(args.client.output, &reports, || table(&reports))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks these masters and all others that they know of.
+pub(super) async fn ask_all(client: &tepui_sdk::operator::Client, masters: Vec<String>) -> Vec<Report> {
+    let mut reports = ask(client, &masters).await;
+    // One master is enough to ask: its member list names the others.
+    let known = reports.iter().filter_map(|report| report.status.as_ref()).flat_map(|status| &status.members);
+    let mut further: Vec<String> = known.filter_map(|member| member.api_addr.clone()).collect();
+    further.sort();
+    further.dedup();
+    further.retain(|address| !masters.contains(address) && !is_listed(&reports, address));
+    reports.extend(ask(client, &further).await);
+    reports
 }
 
 async fn ask(client: &tepui_sdk::operator::Client, masters: &[String]) -> Vec<Report> {
@@ -71,8 +75,19 @@ fn is_listed(reports: &[Report], address: &str) -> bool {
 }
 
 fn table(reports: &[Report]) -> String {
-    let headings =
-        ["NODE", "MASTER", "ROLE", "TERM", "EPOCH", "LAST", "COMMITTED", "APPLIED", "SNAPSHOT", "NOTE"];
+    let headings = [
+        "NODE",
+        "MASTER",
+        "ROLE",
+        "TERM",
+        "EPOCH",
+        "LAST",
+        "COMMITTED",
+        "APPLIED",
+        "SNAPSHOT",
+        "LEVEL",
+        "NOTE",
+    ];
     let mut table = Table::new(headings, "no masters");
     for report in reports {
         let Some(status) = &report.status else {
@@ -82,6 +97,7 @@ fn table(reports: &[Report]) -> String {
                 blank(),
                 report.asked.clone(),
                 "silent".to_owned(),
+                blank(),
                 blank(),
                 blank(),
                 blank(),
@@ -104,6 +120,7 @@ fn table(reports: &[Report]) -> String {
             number(status.committed_index),
             number(status.applied_index),
             number(status.snapshot_index),
+            format!("{} of {}", status.cluster_feature_level(), status.feature_level()),
             own.filter(|member| !member.voter()).map_or_else(String::new, |_| "learner".to_owned()),
         ]);
     }

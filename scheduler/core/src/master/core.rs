@@ -185,6 +185,7 @@ impl Master {
                 self.on_operator(request, call, principal.as_deref(), driver_token.as_deref());
             }
             Input::Whitelist(hosts) => self.allocator.set_whitelist(hosts),
+            Input::VoterLevel(level) => self.on_voter_level(level),
             Input::Tick => self.on_tick(),
         }
     }

@@ -92,6 +92,8 @@ pub enum Input {
     },
     /// Only agents on these hosts may be offered from now on, or all. Forgotten with the leadership.
     Whitelist(Option<BTreeSet<String>>),
+    /// Every voter, this one included, can do at least this much. Told again and again while it is more than the cluster's level.
+    VoterLevel(u32),
     /// At the latest `WakeAt`, and at least once a second.
     Tick,
 }

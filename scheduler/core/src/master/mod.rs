@@ -28,6 +28,7 @@ mod kill;
 mod launch_parts;
 mod launches;
 mod leadership;
+mod levels;
 mod local_view;
 mod mint;
 mod numbers;

@@ -46,7 +46,7 @@ impl Master {
             Pending::Supervisor(tag) => {
                 self.supervise(|supervisor, cx| supervisor.outcome(cx, tag, &outcome));
             }
-            Pending::Tick | Pending::FrameworkLeft | Pending::Kill => {}
+            Pending::Tick | Pending::Level | Pending::FrameworkLeft | Pending::Kill => {}
         }
     }
 
@@ -59,7 +59,7 @@ impl Master {
             Pending::TakeLead => self.retry_take_lead(),
             Pending::Reports(batch) => self.reports_failed(batch),
             // The allocator has acted on it; what is recorded is for display.
-            Pending::Tick | Pending::Kill | Pending::Suppression { .. } => {}
+            Pending::Tick | Pending::Level | Pending::Kill | Pending::Suppression { .. } => {}
             // Nobody knows what became of it, so its resources stay with it as long as this leadership lasts.
             Pending::Launch(mut launch) if unknown => {
                 if let Some(request) = launch.request.take() {

@@ -20,6 +20,8 @@ use crate::registry::{Envelope, Operation};
 pub(super) enum Pending {
     TakeLead,
     Tick,
+    /// The cluster's level rises.
+    Level,
     Subscription(Subscription),
     /// UPDATE_FRAMEWORK by a connected framework.
     FrameworkChange {

@@ -31,7 +31,7 @@ impl Master {
         let accepted_launch_seq = call.accepted_launch_seq.unwrap_or_default();
         let told = call.register.unwrap_or_default();
         let cluster = told.cluster_id();
-        if !cluster.is_empty() && *cluster != *self.registry.cluster_id {
+        if !cluster.is_empty() && !self.registry.continues(cluster) {
             return Err(format!("agent belongs to cluster {cluster}"));
         }
         if told.epoch() > self.registry.epoch {
@@ -196,9 +196,11 @@ impl Master {
         self.tell_allocator_agent(id);
         self.note(Level::Info, "agent registered", vec![("agent_id", id.to_string())]);
         self.changed(LocalChange::Agent(id.clone()));
+        let former = self.registry.former_clusters.iter();
         let registered = event::Registered {
             agent_id: Some(id.to_proto()),
             cluster_id: Some(self.registry.cluster_id.to_string()),
+            former_cluster_ids: former.map(|former| former.cluster_id.clone()).collect(),
             ping_interval_ms: Some(self.config.agent_ping_interval_ms),
             ping_timeouts: Some(self.config.agent_ping_timeouts),
         };

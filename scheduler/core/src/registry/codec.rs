@@ -18,6 +18,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::fleet::MaintenanceRecord;
+use super::lineage::FormerCluster;
 use super::operation::{Envelope, FORMAT};
 use super::records::{
     AgentRecord, DriverRecord, ExecutorRecord, FrameworkRecord, LeaderRecord, OperationRecord,
@@ -36,6 +37,8 @@ pub enum CodecError {
     UnknownFormat { found: u32 },
     #[error("envelope of {length} bytes is too short")]
     ShortEnvelope { length: usize },
+    #[error("the operation of this envelope is not known: a newer build wrote it")]
+    UnknownOperation,
     #[error("decode envelope: {source}")]
     BadEnvelope { source: prost::DecodeError },
     #[error("snapshot does not begin with its mark")]
@@ -69,6 +72,10 @@ struct Meta {
     wall_ms: u64,
     #[prost(message, optional, tag = "5")]
     leader: Option<LeaderRecord>,
+    #[prost(message, repeated, tag = "80")]
+    former_clusters: Vec<FormerCluster>,
+    #[prost(uint32, tag = "81")]
+    feature_level: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -108,14 +115,19 @@ pub fn encode_envelope(envelope: &Envelope) -> Bytes {
 /// Returns the envelope of a log entry.
 ///
 /// # Errors
-/// Another format, or bytes that are no envelope.
+/// Another format, bytes that are no envelope, or an operation that this build does not know: a master never writes an envelope
+/// without one.
 pub fn decode_envelope(mut bytes: Bytes) -> Result<Envelope, CodecError> {
     if bytes.len() < 4 {
         return Err(CodecError::ShortEnvelope { length: bytes.len() });
     }
     let body = bytes.split_off(4);
     check_format(&bytes)?;
-    Envelope::decode(body).map_err(|source| CodecError::BadEnvelope { source })
+    let envelope = Envelope::decode(body).map_err(|source| CodecError::BadEnvelope { source })?;
+    if envelope.operation.is_none() {
+        return Err(CodecError::UnknownOperation);
+    }
+    Ok(envelope)
 }
 
 impl Registry {
@@ -133,6 +145,8 @@ impl Registry {
             cluster_ms: self.cluster_ms,
             wall_ms: self.wall_ms,
             leader: self.leader.as_deref().cloned(),
+            former_clusters: self.former_clusters.iter().map(|one| FormerCluster::clone(one)).collect(),
+            feature_level: self.feature_level,
         };
         writer.record(kind::META, &meta)?;
         writer.all(kind::AGENT, self.agents.values())?;
@@ -202,6 +216,8 @@ impl Registry {
                 self.cluster_ms = meta.cluster_ms;
                 self.wall_ms = meta.wall_ms;
                 self.leader = meta.leader.map(Arc::new);
+                self.former_clusters = meta.former_clusters.into_iter().map(Arc::new).collect();
+                self.feature_level = meta.feature_level;
             }
             kind::AGENT => {
                 let record = AgentRecord::decode(body)?;

@@ -10,6 +10,7 @@ mod charges;
 mod codec;
 mod fleet;
 mod invariants;
+mod lineage;
 mod operation;
 mod outcome;
 mod records;
@@ -29,6 +30,7 @@ pub use apply::{
 pub use charges::{AgentCharges, Client, role_of};
 pub use codec::{CodecError, decode_envelope, encode_envelope};
 pub use fleet::*;
+pub use lineage::*;
 pub use operation::*;
 pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;

@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet, Vector};
 
 use super::charges::{AgentCharges, is_charged};
 use super::fleet::{Machine, MachineKey, MaintenanceRecord};
+use super::lineage::FormerCluster;
 use super::records::{
     AgentRecord, DriverRecord, ExecutorRecord, FrameworkRecord, LeaderRecord, OperationRecord,
     RegisterRecord, TaskRecord,
@@ -38,7 +39,11 @@ impl OperationKey {
 pub struct Registry {
     /// Empty before the first leadership.
     pub cluster_id: Arc<str>,
-    /// Number of leaderships so far; every order to an agent carries it.
+    /// The clusters that this one continues, oldest first: their agents may come over. Bounded.
+    pub former_clusters: Vector<Arc<FormerCluster>>,
+    /// What every master has to be able to do; 0 before it was ever raised.
+    pub feature_level: u32,
+    /// Number of leaderships so far, and a million for each founding anew; every order to an agent carries it.
     pub epoch: u64,
     /// Cluster time, milliseconds; only `apply` advances it.
     pub cluster_ms: u64,
@@ -82,6 +87,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Whether this is the cluster of that id, or was founded anew from it.
+    pub fn continues(&self, cluster_id: &str) -> bool {
+        *self.cluster_id == *cluster_id
+            || self.former_clusters.iter().any(|former| former.cluster_id == cluster_id)
+    }
+
     /// Whether the agent is registered with the current leader.
     pub fn agent_connected(&self, agent: &AgentRecord) -> bool {
         self.epoch > 0 && agent.connected_epoch == self.epoch

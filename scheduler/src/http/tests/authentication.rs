@@ -27,6 +27,7 @@ async fn each_realm_challenges_under_its_own_name_before_anything_else() {
             ("/api/v1/scheduler", "scheduler"),
             ("/api/v1", "readwrite"),
             ("/tepui/v1/operator", "readwrite"),
+            ("/tepui/v1/backup", "readwrite"),
             ("/teardown", "readwrite"),
             ("/master/state.json", "readonly"),
             ("/metrics", "readonly"),

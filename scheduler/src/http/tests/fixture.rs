@@ -71,6 +71,7 @@ pub(super) struct Fixture {
     pub(super) board: Arc<Board>,
     pub(super) hub: Arc<Hub>,
     pub(super) stats: Arc<Stats>,
+    pub(super) backups: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     _operator_events: OperatorEvents,
 }
@@ -146,6 +147,7 @@ impl Fixture {
         }));
         let stop = CancellationToken::new();
         let stats = Arc::new(Stats::new(true));
+        let backups = Arc::new(Semaphore::new(2));
         let app = App {
             info: Info { log_file, ..info() },
             handle,
@@ -161,11 +163,22 @@ impl Fixture {
             authentication,
             rate: Gate::new(limits),
             limits: Limits { body_bytes: BODY_LIMIT, ..Limits::default() },
+            backups: backups.clone(),
             renderers: Arc::new(Semaphore::new(1)),
             stop: stop.clone(),
         };
         let router = router::router(Arc::new(app));
-        Fixture { router, role, messages, board, hub, stats, stop, _operator_events: operator_events }
+        Fixture {
+            backups,
+            router,
+            role,
+            messages,
+            board,
+            hub,
+            stats,
+            stop,
+            _operator_events: operator_events,
+        }
     }
 
     /// Shows a Registry to readers.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod authentication;
+mod backup;
 mod contract;
 mod contract_bytes;
 mod contract_order;

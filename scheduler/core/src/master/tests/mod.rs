@@ -10,6 +10,7 @@ mod executors;
 mod frameworks;
 mod kills;
 mod leadership;
+mod levels;
 mod machines;
 mod numbers;
 mod offers;

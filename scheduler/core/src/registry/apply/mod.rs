@@ -9,6 +9,7 @@ pub(super) mod drivers;
 mod executors;
 mod fleet;
 pub(super) mod frameworks;
+mod lineage;
 mod machines;
 mod observe;
 mod settings;
@@ -97,6 +98,8 @@ impl Step<'_> {
             Operation::SetWeights(set) => self.set_weights(set),
             Operation::SetQuotas(set) => self.set_quotas(set),
             Operation::Operate(operate) => self.operate(operate),
+            Operation::Refound(refound) => self.refound(refound),
+            Operation::RaiseLevel(raise) => self.raise_level(raise),
         }
     }
 

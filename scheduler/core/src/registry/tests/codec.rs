@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{CodecError, decode_envelope, encode_envelope};
+use crate::registry::{CodecError, RaiseLevel, Refound, decode_envelope, encode_envelope};
 use crate::testing::driver_spec;
 
 fn full() -> Registry {
@@ -91,6 +91,9 @@ fn full() -> Registry {
     let quota = QuotaRecord { role: "a".to_owned(), guarantees: amounts(1_000), limits: amounts(2_000) };
     story.apply(Operation::SetQuotas(SetQuotas { quotas: vec![quota], capacity: None }));
     assert_eq!((story.registry.weights.len(), story.registry.quotas.len()), (1, 1));
+    story.apply(Operation::RaiseLevel(RaiseLevel { level: 3 }));
+    story.apply(Operation::Refound(Refound { cluster_id: "next".to_owned() }));
+    assert_eq!(story.registry.former_clusters.len(), 1);
     story.registry
 }
 
@@ -177,6 +180,10 @@ fn envelopes_survive() {
     assert_eq!(error.to_string(), "envelope of 2 bytes is too short");
     let error = decode_envelope(Bytes::from_static(&[0, 0, 0, 1, 0xff])).unwrap_err();
     assert!(error.to_string().starts_with("decode envelope:"), "{error}");
+    // Number 9999 with two bytes behind it: what a build of the future may write.
+    let newer = Bytes::from_static(&[0, 0, 0, 1, 0x10, 3, 0xfa, 0xf0, 0x04, 2, 8, 1]);
+    let error = decode_envelope(newer).unwrap_err();
+    assert_eq!(error.to_string(), "the operation of this envelope is not known: a newer build wrote it");
 }
 
 proptest! {

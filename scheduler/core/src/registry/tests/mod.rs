@@ -8,6 +8,7 @@ mod executors;
 mod fleet;
 mod frameworks;
 mod leadership;
+mod lineage;
 mod observe;
 mod replicas;
 mod settings;
