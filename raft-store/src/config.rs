@@ -55,6 +55,34 @@ impl Default for Timing {
     }
 }
 
+/// How much a replica asks of its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// With less room than this the replica gives the leadership away and does not seek it; 0 switches all watching of room off.
+    pub low_bytes: u64,
+    /// With less room than this a leader takes no commands; with a quarter of it a follower takes no entries.
+    pub full_bytes: u64,
+    /// A second in which the slowest of a hundred syncs takes longer than this is a slow one; zero for never.
+    pub slow_sync: Duration,
+    /// A leader gives the leadership away after so many slow seconds on end; whole seconds, at most 59.
+    pub slow_for: Duration,
+}
+
+impl DiskLimits {
+    pub const DEFAULT: DiskLimits = DiskLimits {
+        low_bytes: 1 << 30,
+        full_bytes: 256 << 20,
+        slow_sync: Duration::from_millis(100),
+        slow_for: Duration::from_secs(10),
+    };
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        DiskLimits::DEFAULT
+    }
+}
+
 /// Everything a replica is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -80,6 +108,12 @@ pub struct Config {
     pub snapshot_every_bytes: u64,
     /// So many entries stay in the log behind a snapshot, so that a replica that was away catches up without one.
     pub keep_entries: u64,
+    /// … but not more than this many bytes of commands.
+    pub keep_bytes: u64,
+    /// What it asks of its disk.
+    pub disk: DiskLimits,
+    /// A file that tells the disk to misbehave, for tests; `None` in earnest.
+    pub faults: Option<PathBuf>,
     /// Longer commands are refused, in bytes.
     pub max_command_bytes: usize,
 }
@@ -99,6 +133,9 @@ impl Config {
             snapshot_every_entries: 100_000,
             snapshot_every_bytes: 64 << 20,
             keep_entries: 50_000,
+            keep_bytes: 256 << 20,
+            disk: DiskLimits::default(),
+            faults: None,
             max_command_bytes: 1 << 20,
         }
     }
@@ -120,6 +157,13 @@ impl Config {
         }
         if election_max_ms > MAX_ELECTION_MS {
             return wrong(format!("election_max_ms {election_max_ms} is more than {MAX_ELECTION_MS} ms"));
+        }
+        let DiskLimits { low_bytes, full_bytes, slow_for, .. } = self.disk;
+        if low_bytes > 0 && low_bytes < full_bytes {
+            return wrong(format!("low_bytes {low_bytes} must not be less than full_bytes {full_bytes}"));
+        }
+        if slow_for.as_secs() == 0 || slow_for.as_secs() > 59 {
+            return wrong(format!("slow_for {slow_for:?} must be between 1 and 59 seconds"));
         }
         if self.max_command_bytes == 0 || self.max_command_bytes > 16 << 20 {
             return wrong(format!(
@@ -168,6 +212,16 @@ mod tests {
             c.timing = Timing { heartbeat_ms: hb, election_min_ms: min, election_max_ms: max };
             assert!(c.check().is_err(), "{hb}/{min}/{max}");
         }
+    }
+
+    #[test]
+    fn limits_of_the_disk_that_make_no_sense_are_refused() {
+        let with = |disk| Config { disk, ..config() }.check();
+        let house = DiskLimits::default();
+        assert!(with(DiskLimits { low_bytes: house.full_bytes - 1, ..house }).is_err());
+        assert!(with(DiskLimits { low_bytes: 0, ..house }).is_ok(), "off");
+        assert!(with(DiskLimits { slow_for: Duration::from_millis(999), ..house }).is_err());
+        assert!(with(DiskLimits { slow_for: Duration::from_secs(60), ..house }).is_err());
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub enum ProposeError {
     /// The command may or may not be committed; only the log can tell.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+    /// The disk of this replica has too little room; the command was not proposed. Reads go on.
+    #[error("the disk of the leading master is full: {free_bytes} bytes are free; nothing was written")]
+    DiskFull { free_bytes: u64 },
     /// Too much is in flight already; the command was not proposed.
     #[error("too many proposals in flight")]
     Busy,

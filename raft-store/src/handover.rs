@@ -2,6 +2,7 @@
 //!
 //! Owns the choice of the successor and the wait for it. Moves no data: the successor is one that has the log already.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +22,16 @@ pub(crate) async fn hand_over(
     fresh: Duration,
     within: Duration,
 ) -> Result<NodeId, HandOverError> {
-    let successor = {
+    let (successor, term) = {
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.state != ServerState::Leader {
             return Err(HandOverError::NotLeading { leader: gate.other_leader() });
         }
-        choose(&metrics, me, fresh).ok_or(HandOverError::NoCandidate)?
+        let unfit = gate.health().unfit_peers();
+        let fit = choose(&metrics, me, fresh, &unfit);
+        let successor = fit.or_else(|| choose(&metrics, me, fresh, &BTreeSet::new()));
+        (successor.ok_or(HandOverError::NoCandidate)?, metrics.current_term)
     };
     // From here on no command gets in, so nobody should be told that this replica leads.
     let _closed = Closed::new(gate);
@@ -43,20 +47,31 @@ pub(crate) async fn hand_over(
             metrics.changed().await.map_err(|_| HandOverError::Failed("the store stopped".to_owned()))?;
         }
     };
-    tokio::time::timeout(within, other_leads)
+    let outcome = tokio::time::timeout(within, other_leads)
         .await
-        .map_err(|_| HandOverError::TimedOut { to: successor, within_ms: within.as_millis() })?
+        .unwrap_or(Err(HandOverError::TimedOut { to: successor, within_ms: within.as_millis() }));
+    if outcome.is_err() {
+        // Raft does not take it back: in this term it refuses every command, while its heartbeats would keep the others quiet.
+        gate.abdicate(term);
+    }
+    outcome
+}
+
+/// Whether there is somebody whose disk is better than this replica's.
+pub(crate) fn has_fit_successor(raft: &Raft, gate: &Gate, me: NodeId, fresh: Duration) -> bool {
+    let metrics = raft.metrics();
+    choose(&metrics.borrow_watched(), me, fresh, &gate.health().unfit_peers()).is_some()
 }
 
 /// The voter with the longest log among those that answered a heartbeat lately.
-fn choose(metrics: &Metrics, me: NodeId, fresh: Duration) -> Option<NodeId> {
+fn choose(metrics: &Metrics, me: NodeId, fresh: Duration, not: &BTreeSet<NodeId>) -> Option<NodeId> {
     use openraft::Instant as _;
     let heartbeats = metrics.heartbeat.as_ref()?;
     let replication = metrics.replication.as_ref()?;
     metrics
         .membership_config
         .voter_ids()
-        .filter(|id| *id != me)
+        .filter(|id| *id != me && !not.contains(id))
         .filter(|id| heartbeats.get(id).copied().flatten().is_some_and(|at| at.elapsed() < fresh))
         .max_by_key(|id| (replication.get(id).copied().flatten(), std::cmp::Reverse(*id)))
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{NodeId, Peer};
 use crate::fatal::Fatal;
+use crate::health::Health;
 use crate::silence::Silence;
 use crate::status::{Lead, Leadership};
 use crate::types::{Metrics, Raft};
@@ -95,7 +96,10 @@ pub(crate) struct Gate {
     heard_ms: AtomicU64,
     refused: AtomicU64,
     handing_over: AtomicBool,
+    /// The newest term in which this replica gave up its office.
+    abdicated: AtomicU64,
     silent: AtomicBool,
+    health: Health,
     bell: Notify,
 }
 
@@ -109,7 +113,9 @@ impl Gate {
             heard_ms: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             handing_over: AtomicBool::new(false),
+            abdicated: AtomicU64::new(0),
             silent: AtomicBool::new(false),
+            health: Health::default(),
             bell: Notify::new(),
         })
     }
@@ -153,9 +159,31 @@ impl Gate {
         self.bell.notify_one();
     }
 
+    /// Gives up the office of this term for good: raft has been told that somebody else leads, so it takes no commands any more. The
+    /// heartbeats end, so that the others elect.
+    pub(crate) fn abdicate(&self, term: u64) {
+        self.abdicated.fetch_max(term, Ordering::AcqRel);
+        self.bell.notify_one();
+    }
+
+    /// Whether the office of this term was given up.
+    pub(crate) fn abdicated(&self, term: u64) -> bool {
+        self.abdicated.load(Ordering::Acquire) >= term
+    }
+
     /// Whether this replica must not send what only a leader sends: nobody would answer, and others might obey.
     pub(crate) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Acquire)
+    }
+
+    /// How the disk fares.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How long no leader's message came, this replica's own included; at least since the start.
+    pub(crate) fn unheard(&self) -> Duration {
+        self.last_heard().unwrap_or(self.begun).elapsed()
     }
 
     /// A leader's message was taken.
@@ -225,7 +253,8 @@ pub(crate) async fn watch_raft(
         }
         let refused = gate.refused.load(Ordering::Acquire) >= judge.serial && judge.serial > 0;
         let refused = refused && matches!(judge.current, Leadership::Leading(_));
-        let next = judge.judge(now, sight, refused, gate.handing_over.load(Ordering::Acquire));
+        let gone = sight.leads.is_some_and(|term| gate.abdicated(term));
+        let next = judge.judge(now, sight, refused, gone || gate.handing_over.load(Ordering::Acquire));
         gate.publish(next);
         gate.last_look_ms.store(gate.now_ms(), Ordering::Release);
     }

@@ -4,12 +4,14 @@
 //! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
 
 mod backup;
+mod caretaker;
 mod cluster;
 mod codec;
 mod config;
 mod error;
 mod fatal;
 mod handover;
+mod health;
 mod leadership;
 mod levels;
 mod log;
@@ -24,6 +26,7 @@ mod recovery;
 mod roster;
 mod silence;
 mod snapshot;
+mod space;
 mod state;
 mod status;
 mod store;
@@ -32,10 +35,11 @@ mod testing;
 mod types;
 
 pub use backup::{Backup, BackupInfo, Position, read_backup};
-pub use config::{Config, NodeId, Peer, Timing};
+pub use config::{Config, DiskLimits, NodeId, Peer, Timing};
 pub use error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
 pub use machine::{Entry, StateMachine};
 pub use recovery::{Founding, Survivor, found, survive};
 pub use roster::{Member, Members};
-pub use status::{Applied, Lead, Leadership, Status};
+pub use space::DiskLevel;
+pub use status::{Applied, Lead, Leadership, Status, Storage};
 pub use store::RaftStore;

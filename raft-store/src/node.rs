@@ -15,11 +15,14 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::caretaker::Caretaker;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::error::OpenError;
 use crate::fatal::Fatal;
 use crate::leadership::{self, Gate};
+use crate::log::faults::Faults;
+use crate::log::pace::Pace;
 use crate::log::{self, LogStore};
 use crate::machine::Machine;
 use crate::meter::Meter;
@@ -27,8 +30,10 @@ use crate::network::{Network, Server};
 use crate::priority;
 use crate::propose::Proposer;
 use crate::roster::Roster;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::space::DiskLevel;
 use crate::state::Replica;
+use crate::status::Storage;
 use crate::types::{LogId, Raft};
 
 const THREADS: usize = 2;
@@ -46,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) fatal: Fatal,
     pub(crate) listen: SocketAddr,
     log: LogStore,
+    snapshots: Snapshots,
     cancel: CancellationToken,
     tasks: TaskTracker,
     handle: Handle,
@@ -84,6 +90,24 @@ impl Node {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         self.tasks.spawn_on(work, &self.handle).await.ok()
+    }
+
+    pub(crate) fn storage(&self) -> Storage {
+        let (health, pace) = (self.gate.health(), self.log.pace().map(Pace::shown).unwrap_or_default());
+        let snapshot = self.snapshots.current();
+        Storage {
+            syncs: pace.count,
+            sync_p50: pace.p50,
+            sync_p99: pace.p99,
+            slow: health.slow(),
+            commit_stall: health.stall(),
+            log_bytes: self.log.size(),
+            snapshot_age: snapshot.as_ref().and_then(SnapshotFile::age),
+            snapshot_bytes: snapshot.as_ref().map(SnapshotFile::size),
+            free_bytes: (self.config.disk.low_bytes > 0).then(|| health.free()),
+            level: health.level(),
+            unfit_members: health.unfit_peers(),
+        }
     }
 
     /// Stops everything in order. Afterwards the folder can be opened again.
@@ -131,11 +155,12 @@ async fn start(config: Config, machine: Box<dyn Machine>) -> Result<Node, OpenEr
 
 async fn open_log(config: &Config, fatal: Fatal) -> Result<LogStore, OpenError> {
     let (dir, node_id) = (config.dir.clone(), config.node_id);
+    let faults = Faults::told_by(config.faults.as_deref());
     let work = move || {
         let io_error = |source| OpenError::Io { what: dir.display().to_string(), source };
         // The log holds what clients submitted, secrets of theirs included: nobody else reads it.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io_error)?;
-        log::open(&dir, node_id, fatal)
+        log::open(&dir, node_id, faults, fatal)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))
 }
@@ -197,11 +222,13 @@ async fn start_on(
     };
     until_cancelled(Box::pin(feeding));
     until_cancelled(Box::pin(serve(
-        Server::new(raft.clone(), cluster.clone(), snapshots, Arc::clone(&gate)),
+        Server::new(raft.clone(), cluster.clone(), snapshots.clone(), Arc::clone(&gate)),
         listener,
         fatal.clone(),
     )));
-    until_cancelled(Box::pin(take_snapshots(raft.clone(), meter)));
+    let caretaker = Caretaker::new(&config, raft.clone(), Arc::clone(&gate), log.clone(), Arc::clone(&meter));
+    until_cancelled(Box::pin(caretaker.run()));
+    until_cancelled(Box::pin(take_snapshots(raft.clone(), meter, Arc::clone(&gate))));
     let runtime = Mutex::new(None);
     Ok(Node {
         config,
@@ -213,6 +240,7 @@ async fn start_on(
         fatal,
         listen,
         log,
+        snapshots,
         cancel,
         tasks,
         handle,
@@ -254,9 +282,13 @@ async fn serve(server: Server, listener: TcpListener, fatal: Fatal) {
     }
 }
 
-async fn take_snapshots(raft: Raft, meter: Arc<Meter>) {
+async fn take_snapshots(raft: Raft, meter: Arc<Meter>, gate: Arc<Gate>) {
     loop {
         meter.due().await;
+        if gate.health().level() >= DiskLevel::Full {
+            // It would not fit. It stays due, and every entry that is applied says so again.
+            continue;
+        }
         if raft.trigger().snapshot().await.is_err() {
             return;
         }

@@ -99,6 +99,7 @@ impl Proposer {
         if !self.gate.holds(&lead) {
             return Err(not_leading(&self.gate));
         }
+        self.gate.health().admit(lead.serial)?;
         let weight = u32::try_from(command.len() + COMMAND_OVERHEAD).unwrap_or(u32::MAX);
         let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_many_owned(weight) else {
             return Err(ProposeError::Busy);

@@ -227,7 +227,7 @@ async fn lay(
         let io_error = |source| OpenError::Io { what: folder.display().to_string(), source };
         let snapshots = Snapshots::open(&folder.join("snapshots"))?;
         snapshots.write(&header, Box::new(write)).map_err(io_error)?;
-        log::open(&folder, node_id, Fatal::new())
+        log::open(&folder, node_id, log::faults::Faults::default(), Fatal::new())
     })
     .await?;
     let laid = async {

@@ -60,6 +60,7 @@ impl Replica {
         if let Some(file) = replica.snapshots.current() {
             let refused = |reason: String| OpenError::Install { file: file.path.clone(), reason };
             let meta = file.meta().map_err(|e| refused(e.to_string()))?;
+            replica.meter.took(file.size());
             replica.load(file.clone()).await.map_err(|e| refused(e.to_string()))?;
             replica.last_applied = meta.last_log_id;
             replica.belong(meta.last_membership);
@@ -117,7 +118,7 @@ impl Replica {
             let text = format!("the state machine gave {} answers to {expected} commands", answers.len());
             return Err(io::Error::other(text));
         }
-        self.meter.applied(responders.len(), bytes);
+        self.meter.applied(self.last_applied.map_or(0, |id| id.index), responders.len(), bytes);
         let mut answers = answers.into_iter();
         for (fate, responder) in responders {
             let answer = match fate {
@@ -190,6 +191,7 @@ impl RaftStateMachine<TypeConfig> for Replica {
             meta: SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() },
             snapshots: self.snapshots.clone(),
             cluster_id: self.cluster.id().unwrap_or_default(),
+            meter: Arc::clone(&self.meter),
             fatal: self.fatal.clone(),
         }
     }
@@ -201,6 +203,7 @@ impl RaftStateMachine<TypeConfig> for Replica {
     ) -> Result<(), io::Error> {
         let loaded = self.load(snapshot.clone()).await;
         self.fault("a received snapshot could not be installed", loaded)?;
+        self.meter.took(snapshot.size());
         let snapshots = self.snapshots.clone();
         let kept = tokio::task::spawn_blocking(move || snapshots.keep(snapshot)).await;
         self.fault(
@@ -226,6 +229,7 @@ pub(crate) struct Builder {
     meta: SnapshotMeta,
     snapshots: Snapshots,
     cluster_id: String,
+    meter: Arc<Meter>,
     fatal: Fatal,
 }
 
@@ -248,6 +252,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let written = priority::in_background("snapshot", work).await;
         let snapshot =
             written.inspect_err(|e| self.fatal.report(format!("a snapshot could not be written: {e}")))?;
+        self.meter.took(snapshot.size());
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }
@@ -261,7 +266,8 @@ mod tests {
     #[tokio::test]
     async fn a_command_of_another_term_has_no_effect_anywhere() {
         let dir = tempfile::tempdir().unwrap();
-        let log = crate::log::open(dir.path(), 1, Fatal::new()).unwrap();
+        let log =
+            crate::log::open(dir.path(), 1, crate::log::faults::Faults::default(), Fatal::new()).unwrap();
         let snapshots = Snapshots::open(&dir.path().join("snapshots")).unwrap();
         let cluster = Cluster::new(1, None, log);
         let meter = Arc::new(Meter::new(u64::MAX, u64::MAX));

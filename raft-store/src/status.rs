@@ -1,10 +1,12 @@
 //! What a replica says about itself: who leads, under which leadership, how far the log is. Plain data, no decisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::config::{NodeId, Peer};
+use crate::space::DiskLevel;
 
 /// Whether this replica leads, as far as its user may rely on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,4 +59,28 @@ pub struct Status {
     pub levels: BTreeMap<NodeId, u32>,
     /// On the leader: how long ago a quorum last acknowledged it, in milliseconds.
     pub last_quorum_contact_ms: Option<u64>,
+}
+
+/// How a replica's disk fares, for operators.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Storage {
+    /// Commits of the log so far in this process.
+    pub syncs: u64,
+    /// Median and 99th percentile of their times within the last ten seconds; absent without commits.
+    pub sync_p50: Option<Duration>,
+    pub sync_p99: Option<Duration>,
+    /// Whether the disk counts as slow, so that this replica does not lead if another one can.
+    pub slow: bool,
+    /// For how long no entry was committed although some wait for it.
+    pub commit_stall: Duration,
+    /// Bytes of the log's files.
+    pub log_bytes: u64,
+    /// Age and bytes of the newest snapshot.
+    pub snapshot_age: Option<Duration>,
+    pub snapshot_bytes: Option<u64>,
+    /// Bytes that are free on the disk, as of the last look; absent where nothing is watched.
+    pub free_bytes: Option<u64>,
+    pub level: DiskLevel,
+    /// On the leader: members that should not be made the leader, because of their disks.
+    pub unfit_members: BTreeSet<NodeId>,
 }

@@ -19,7 +19,7 @@ use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
 use crate::node::Node;
 use crate::roster::Members;
-use crate::status::{Applied, Lead, Leadership, Status};
+use crate::status::{Applied, Lead, Leadership, Status, Storage};
 use crate::types::Metrics;
 use crate::{handover, membership};
 
@@ -108,6 +108,11 @@ impl RaftStore {
         let metrics = self.node.raft.metrics();
         let metrics = metrics.borrow_watched();
         Status { levels: self.node.cluster.levels().all(), ..status(&metrics, self.cluster_id()) }
+    }
+
+    /// How the disk of this replica fares.
+    pub fn storage(&self) -> Storage {
+        self.node.storage()
     }
 
     /// Hands the leadership to the most caught-up other voter and waits until somebody else leads. From the call on, this

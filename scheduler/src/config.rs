@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
 use tepui_proto::origin::Origin;
-use tepui_raft_store::{NodeId, Timing};
+use tepui_raft_store::{DiskLimits, NodeId, Timing};
 use tepui_scheduler_core::allocator::{Minimums, Sorter};
 use tepui_scheduler_core::rate_limits::RateLimits;
 use tepui_scheduler_core::registry::FEATURE_LEVEL;
@@ -305,6 +305,10 @@ pub struct Config {
     /// What this master claims to be able to do; less than this build can stands for an older one in tests of upgrades.
     pub feature_level: u32,
     pub raft_timing: Timing,
+    /// What the replicated log asks of its disk.
+    pub disk: DiskLimits,
+    /// A file that tells the disk to misbehave, for tests.
+    pub disk_faults: Option<PathBuf>,
     /// A snapshot is taken after this many applied entries; `None` leaves it to the store.
     pub raft_snapshot_entries: Option<u64>,
     pub timers: Timers,
@@ -366,6 +370,8 @@ impl Config {
             offers: Offers::default(),
             feature_level: FEATURE_LEVEL,
             raft_timing: Timing::default(),
+            disk: DiskLimits::default(),
+            disk_faults: None,
             raft_snapshot_entries: None,
             timers: Timers::default(),
             limits: Limits::default(),

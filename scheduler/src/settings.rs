@@ -67,6 +67,8 @@ pub(crate) fn store(config: &Config, me: Peer) -> tepui_raft_store::Config {
     store.secret = config.secret.as_ref().map(|secret| secret.expose().to_owned());
     store.level = config.feature_level;
     store.timing = config.raft_timing;
+    store.disk = config.disk;
+    store.faults.clone_from(&config.disk_faults);
     store.leader_contact_timeout = config.timers.leader_contact_timeout;
     store.max_command_bytes = LONGEST_COMMAND;
     store.snapshot_every_entries = config.raft_snapshot_entries.unwrap_or(store.snapshot_every_entries);
@@ -136,6 +138,10 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("raft_heartbeat", millis(config.raft_timing.heartbeat_ms)),
         ("raft_election_min", millis(config.raft_timing.election_min_ms)),
         ("raft_election_max", millis(config.raft_timing.election_max_ms)),
+        ("disk_low", text(&config.disk.low_bytes)),
+        ("disk_full", text(&config.disk.full_bytes)),
+        ("slow_sync", secs(config.disk.slow_sync)),
+        ("slow_sync_for", secs(config.disk.slow_for)),
         ("leader_contact_timeout", secs(timers.leader_contact_timeout)),
         ("max_body_bytes", text(&config.limits.body_bytes)),
         ("max_stream_bytes", text(&config.limits.stream_bytes)),

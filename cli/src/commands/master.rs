@@ -9,6 +9,7 @@ use anyhow::Context;
 use tepui_raft_store::Timing;
 use tepui_scheduler::{Config, Log, MasterAddress, Secret, Server, SetVerbosity};
 
+use super::disk_flags::DiskArgs;
 use super::master_http::HttpArgs;
 use super::offer_flags::OfferArgs;
 use super::removal_flags::RemovalArgs;
@@ -68,6 +69,8 @@ pub struct MasterArgs {
     timers: TimerArgs,
     #[command(flatten)]
     removals: RemovalArgs,
+    #[command(flatten)]
+    disk: DiskArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -193,6 +196,7 @@ fn config(args: &MasterArgs) -> anyhow::Result<Config> {
     args.offers.apply(&mut config);
     args.timers.apply(&mut config)?;
     args.removals.apply(&mut config);
+    args.disk.apply(&mut config);
     Ok(config)
 }
 
@@ -254,6 +258,7 @@ mod tests {
         assert_eq!(config.timers, house.timers);
         assert_eq!(config.limits, house.limits);
         assert_eq!(config.raft_timing, house.raft_timing);
+        assert_eq!(config.disk, house.disk);
         assert_eq!((config.ip, config.port, config.peer_port), (house.ip, house.port, house.peer_port));
     }
 
@@ -272,7 +277,7 @@ mod tests {
         std::fs::write(&credentials, "alice secret\n").unwrap();
         let config = parsed(&format!(
             "tepui master --node-id 2 --work-dir /x --masters 1=a:1/2,2=b:3/4 --port 4 --peer_port 3 \
-             --heartbeat_interval 1secs --offer-timeout 0secs --operation-retry-min 2secs --operation_retry_max 3secs --raft-election-max 200ms --bootstrap \
+             --heartbeat_interval 1secs --offer-timeout 0secs --operation-retry-min 2secs --operation_retry_max 3secs --raft-election-max 200ms --disk-low 9 --disk_full 8 --slow-sync 1secs --bootstrap \
              --authenticate_http_readwrite --authenticate-http-frameworks=true \
              --authenticate-http-readonly=false --credentials file://{}",
             credentials.display(),
@@ -284,6 +289,8 @@ mod tests {
         assert_eq!(config.timers.operation_retry_min, Duration::from_secs(2));
         assert_eq!(config.timers.operation_retry_max, Duration::from_secs(3));
         assert_eq!(config.raft_timing.election_max_ms, 200);
+        assert_eq!((config.disk.low_bytes, config.disk.full_bytes), (9, 8));
+        assert_eq!(config.disk.slow_sync, Duration::from_secs(1));
         let guarded = &config.authentication;
         assert_eq!((guarded.readonly, guarded.readwrite, guarded.frameworks), (false, true, true));
         config.check().unwrap();

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod agents;
 pub mod config;
+mod disk_flags;
 pub mod drivers;
 pub mod explain;
 pub mod fate;

@@ -16,7 +16,7 @@ use crate::types::{Command, RaftEntry, log_id};
 
 /// What a disk keeps of writes that were never synced.
 #[derive(Clone, Copy, Debug)]
-enum Loss {
+pub(super) enum Loss {
     All,
     /// Each write survives or not.
     Some,
@@ -26,24 +26,24 @@ enum Loss {
 
 /// The state of a disk: what is durable, and what was written since.
 #[derive(Debug, Default)]
-struct Platter {
-    durable: Vec<u8>,
+pub(super) struct Platter {
+    pub(super) durable: Vec<u8>,
     seen: Vec<u8>,
     /// Written since the last sync: either a change of length or bytes at a place.
-    unsynced: Vec<Write>,
+    pub(super) unsynced: Vec<Write>,
     /// Operations until the disk dies.
     left: u64,
-    operations: u64,
+    pub(super) operations: u64,
 }
 
 #[derive(Clone, Debug)]
-enum Write {
+pub(super) enum Write {
     Length(usize),
     Bytes(usize, Vec<u8>),
 }
 
 impl Write {
-    fn apply(&self, to: &mut Vec<u8>) {
+    pub(super) fn apply(&self, to: &mut Vec<u8>) {
         match self {
             Write::Length(length) => to.resize(*length, 0),
             Write::Bytes(at, bytes) => {
@@ -57,7 +57,7 @@ impl Write {
 }
 
 impl Platter {
-    fn crash(&self, loss: Loss, rng: &mut StdRng) -> Vec<u8> {
+    pub(super) fn crash(&self, loss: Loss, rng: &mut StdRng) -> Vec<u8> {
         let mut out = self.durable.clone();
         for write in &self.unsynced {
             match (loss, write) {
@@ -81,10 +81,10 @@ impl Platter {
 }
 
 #[derive(Clone, Debug)]
-struct Disk(Arc<Mutex<Platter>>);
+pub(super) struct Disk(pub(super) Arc<Mutex<Platter>>);
 
 impl Disk {
-    fn new(bytes: Vec<u8>, left: u64) -> Disk {
+    pub(super) fn new(bytes: Vec<u8>, left: u64) -> Disk {
         let platter = Platter { seen: bytes.clone(), durable: bytes, left, ..Platter::default() };
         Disk(Arc::new(Mutex::new(platter)))
     }
@@ -139,20 +139,20 @@ impl StorageBackend for Disk {
 
 /// The log as it should be.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Model {
-    entries: BTreeMap<u64, RaftEntry>,
-    vote: Option<VoteRecord>,
-    purged: Option<LogIdRecord>,
-    serial: u64,
+pub(super) struct Model {
+    pub(super) entries: BTreeMap<u64, RaftEntry>,
+    pub(super) vote: Option<VoteRecord>,
+    pub(super) purged: Option<LogIdRecord>,
+    pub(super) serial: u64,
 }
 
 impl Model {
-    fn last(&self) -> Option<LogIdRecord> {
+    pub(super) fn last(&self) -> Option<LogIdRecord> {
         self.entries.values().next_back().map(|e| e.log_id.into()).or(self.purged)
     }
 
     /// The next random commit, and the model after it.
-    fn next(&self, rng: &mut StdRng) -> (Commit, Model) {
+    pub(super) fn next(&self, rng: &mut StdRng) -> (Commit, Model) {
         let mut after = self.clone();
         let mut changes = Vec::new();
         let term = self.serial + 1;
@@ -189,7 +189,7 @@ impl Model {
     }
 }
 
-fn contents(disk: &RedbDisk) -> Model {
+pub(super) fn contents(disk: &RedbDisk) -> Model {
     let found = disk.recover(usize::MAX).unwrap();
     Model {
         entries: found.recent.into_iter().map(|e| (e.log_id.index, e)).collect(),
@@ -197,6 +197,11 @@ fn contents(disk: &RedbDisk) -> Model {
         purged: found.purged,
         serial: found.tail.serial,
     }
+}
+
+pub(super) fn entry_of_2_kib(index: u64) -> RaftEntry {
+    let command = Command { term: 1, bytes: vec![index as u8; 2048].into() };
+    RaftEntry { log_id: log_id(1, 1, index), payload: EntryPayload::Normal(command) }
 }
 
 /// One life after the other on one disk, each ended by a crash. Returns how many crashes hit a commit.

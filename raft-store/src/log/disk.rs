@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::Pace;
 use crate::codec::{LogIdRecord, VoteRecord};
 use crate::types::RaftEntry;
 
@@ -77,6 +78,16 @@ pub(crate) trait LogDisk: Send + Sync + 'static {
     /// Entries of this range in order, at least the first of them, at most `max_bytes` beyond it; verified. Entries that were
     /// never written or are purged are missing at the ends.
     fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<RaftEntry>>;
+
+    /// How many bytes the files take.
+    fn size(&self) -> u64 {
+        0
+    }
+
+    /// How long commits take, if that is measured.
+    fn pace(&self) -> Option<&Pace> {
+        None
+    }
 
     /// Releases the files. Later calls fail.
     fn close(&self);

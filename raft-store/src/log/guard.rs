@@ -1,8 +1,8 @@
 //! A few bytes beside the log that say how far it was acknowledged. If the log is ever found behind them, entries are gone.
 //!
-//! Owns one small file, overwritten in place after every commit and before anybody is told of it. It is written without a
-//! sync of its own: it may be older than the log, never newer. That covers what the database cannot notice by itself, above
-//! all the one header bit that selects which of its two commit slots counts.
+//! Owns one small file, overwritten in place and synced after every commit and before anybody is told of it: it is never newer
+//! than the log, and never older than what was acknowledged. So a log that lost its end to damage differs from one whose end
+//! was never finished, which the database cannot tell by itself: it takes the older of its two commit slots for both.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -59,8 +59,10 @@ impl Guard {
     pub(crate) fn write(&self, tail: Tail) -> io::Result<()> {
         let mut body = codec::to_bytes(&tail);
         body.resize(SIZE - 5, 0);
+        // One sector: it is there whole or not at all.
         self.file
             .write_all_at(&codec::seal(PLACE, &body), 0)
+            .and_then(|()| self.file.sync_data())
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.path.display())))
     }
 }

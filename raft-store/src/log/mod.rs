@@ -7,9 +7,13 @@
 #[cfg(test)]
 mod crash_tests;
 mod disk;
+#[cfg(test)]
+mod exhaustive_tests;
+pub(crate) mod faults;
 mod guard;
 mod memory;
 mod open;
+pub(crate) mod pace;
 mod redb_disk;
 #[cfg(test)]
 mod tests;
@@ -31,6 +35,7 @@ pub(crate) use self::disk::Identity;
 use self::disk::{Change, LogDisk, Recovered};
 use self::memory::Memory;
 pub(crate) use self::open::{open, open_existing};
+use self::pace::Pace;
 use self::writer::{Done, Job, Request};
 use crate::fatal::Fatal;
 use crate::types::{LogId, RaftEntry, TypeConfig, Vote};
@@ -82,6 +87,16 @@ impl LogStore {
             self.request_and_wait(&mut memory, Change::Identity(identity))
         };
         wait.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// How many bytes its files take.
+    pub(crate) fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    /// How long commits take, if that is measured.
+    pub(crate) fn pace(&self) -> Option<&Pace> {
+        self.disk.pace()
     }
 
     /// Writes what is open and releases the files.

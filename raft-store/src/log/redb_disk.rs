@@ -1,13 +1,13 @@
 //! The log in a redb database: one table of entries, one of everything else, one transaction per commit.
 //!
-//! Owns the database. Every commit is two-phase, because with one-phase commits redb silently falls back to the older of its
-//! two slots when the newer does not verify. Every value carries our own checksum. A panic inside the database counts as an
-//! error. Refuses to repair anything.
+//! Owns the database, and how long its commits take. When the newer of its two commit slots does not verify, redb falls back to
+//! the older: right for a commit that a crash interrupted, a loss if it was acknowledged. The guard tells the two apart, so every
+//! commit is followed by a synced record there. Every value carries our own checksum. A panic inside the database counts as an error.
 
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{
@@ -16,7 +16,9 @@ use redb::{
 };
 
 use super::disk::{Change, Commit, Damage, LogDisk, Recovered, Tail};
+use super::faults::Faults;
 use super::guard::Guard;
+use super::pace::Pace;
 use crate::codec::{self, LogIdRecord};
 use crate::types::RaftEntry;
 
@@ -39,6 +41,9 @@ const PAGE_CACHE_BYTES: usize = 16 << 20;
 pub(crate) struct RedbDisk {
     database: RwLock<Option<Database>>,
     guard: Option<Guard>,
+    path: Option<PathBuf>,
+    pace: Pace,
+    faults: Faults,
 }
 
 /// Why a database does not open.
@@ -52,7 +57,9 @@ pub(crate) enum RedbOpenError {
 impl RedbDisk {
     /// Opens or creates the database in this file. Everything in it is verified, which reads the whole file.
     pub(crate) fn open(path: &Path) -> Result<RedbDisk, RedbOpenError> {
-        Self::open_with(|builder| builder.create(path))
+        let mut disk = Self::open_with(|builder| builder.create(path))?;
+        disk.path = Some(path.to_owned());
+        Ok(disk)
     }
 
     /// Opens or creates the database in any storage.
@@ -79,12 +86,19 @@ impl RedbDisk {
                 return Err(RedbOpenError::Damaged(Damage(text)));
             }
         };
-        Ok(RedbDisk { database: RwLock::new(Some(database)), guard: None })
+        let database = RwLock::new(Some(database));
+        Ok(RedbDisk { database, guard: None, path: None, pace: Pace::new(), faults: Faults::default() })
     }
 
     /// From now on every commit is recorded in the guard as well.
     pub(crate) fn with_guard(mut self, guard: Guard) -> RedbDisk {
         self.guard = Some(guard);
+        self
+    }
+
+    /// From now on it misbehaves as it is told, for tests.
+    pub(crate) fn with_faults(mut self, faults: Faults) -> RedbDisk {
+        self.faults = faults;
         self
     }
 
@@ -204,9 +218,10 @@ impl LogDisk for RedbDisk {
     }
 
     fn commit(&self, commit: &Commit) -> io::Result<()> {
+        let _running = self.pace.begin();
+        self.faults.before_sync()?;
         self.run(|db| {
-            let mut txn = db.begin_write()?;
-            txn.set_two_phase_commit(true);
+            let txn = db.begin_write()?;
             {
                 let mut entries = txn.open_table(ENTRIES)?;
                 let mut meta = txn.open_table(META)?;
@@ -263,6 +278,14 @@ impl LogDisk for RedbDisk {
                 })
             })
             .collect()
+    }
+
+    fn size(&self) -> u64 {
+        self.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |meta| meta.len())
+    }
+
+    fn pace(&self) -> Option<&Pace> {
+        Some(&self.pace)
     }
 
     fn close(&self) {

@@ -137,8 +137,11 @@ impl Link {
             Ok((response.status(), level, response.bytes().await?))
         };
         let (status, level, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
-        if status == StatusCode::OK {
+        if status.is_success() {
             self.shared.cluster.levels().heard(self.target, level);
+        }
+        if action == RPCTypes::AppendEntries {
+            self.shared.gate.health().note_peer(self.target, status == StatusCode::ACCEPTED);
         }
         self.answer(status, &bytes)
     }
@@ -163,7 +166,9 @@ impl Link {
     fn answer<A: Message>(&self, status: StatusCode, bytes: &[u8]) -> Result<A, RpcError> {
         let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned();
         match status {
-            StatusCode::OK => A::decode(bytes).map_err(|e| NetworkError::new(&e).into()),
+            StatusCode::OK | StatusCode::ACCEPTED => {
+                A::decode(bytes).map_err(|e| NetworkError::new(&e).into())
+            }
             StatusCode::FORBIDDEN => {
                 let mut refused_by = self.shared.refused_by.lock().unwrap_or_else(PoisonError::into_inner);
                 if refused_by.insert(self.target) {
@@ -263,6 +268,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
             Lane::Control => (&self.shared.control, option.soft_ttl()),
             Lane::Entries => (&self.shared.entries, option.soft_ttl().max(self.shared.append_timeout)),
         };
+        if self.lane == Lane::Control && self.shared.gate.abdicated(rpc.vote.leader_id.term) {
+            return Err(Unreachable::from_string("silent, since this leader gave up its office").into());
+        }
         self.call(client, path::APPEND, rpc.encode(), deadline, RPCTypes::AppendEntries).await
     }
 

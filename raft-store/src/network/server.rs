@@ -26,6 +26,7 @@ use crate::cluster::{Cluster, Greeting, Refusal};
 use crate::config::NodeId;
 use crate::leadership::Gate;
 use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::space::DiskLevel;
 use crate::types::{Raft, Snapshot, TypeConfig};
 
 /// See the module head.
@@ -141,13 +142,20 @@ fn greeting(headers: &HeaderMap) -> Result<Greeting, Refusal> {
 
 type Answer = Result<Bytes, Failure>;
 
-async fn append(State(server): State<Server>, request: Request) -> Answer {
+/// Answered 202 instead of 200 by a replica that should not be made the leader.
+async fn append(State(server): State<Server>, request: Request) -> Result<(StatusCode, Bytes), Failure> {
     let message: AppendEntriesRequest<TypeConfig> = server.receive(request).await?;
+    let health = server.shared.gate.health();
+    if !message.entries.is_empty() && health.level() == DiskLevel::Exhausted {
+        // The leader tries again; meanwhile its heartbeats are heard.
+        return Err(unavailable(format!("the disk is full: {} bytes are free", health.free())));
+    }
     let answer = server.shared.raft.append_entries(message).await.map_err(unavailable)?;
     if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
         server.shared.gate.heard();
     }
-    Ok(answer.encode().into())
+    let status = if health.unfit() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, answer.encode().into()))
 }
 
 async fn vote(State(server): State<Server>, request: Request) -> Answer {

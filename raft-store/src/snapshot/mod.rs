@@ -4,6 +4,7 @@
 //! one rather than fall back to an older: the log behind it is gone.
 
 mod format;
+mod paced;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::format::Header;
 use self::format::{SnapshotReader, SnapshotWriter};
+use self::paced::Paced;
 use crate::codec::LogIdRecord;
 use crate::error::OpenError;
 use crate::machine::Frozen;
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
 
 const KEEP: usize = 2;
+const BUFFER: usize = 1 << 20;
 const SUFFIX: &str = "snap";
 const TEMPORARY: &str = "tmp";
 
@@ -57,6 +60,16 @@ impl SnapshotFile {
         self.file.metadata().map(|metadata| metadata.len())
     }
 
+    /// Its length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// How long ago it was written or received.
+    pub(crate) fn age(&self) -> Option<std::time::Duration> {
+        self.file.metadata().ok()?.modified().ok()?.elapsed().ok()
+    }
+
     pub(crate) fn meta(&self) -> Result<SnapshotMeta, crate::codec::CodecError> {
         let last_membership = StoredMembership::try_from(self.header.membership.clone())?;
         Ok(SnapshotMeta { last_log_id: self.header.last.map(LogId::from), last_membership })
@@ -85,6 +98,8 @@ pub(crate) struct Snapshots {
 struct Shared {
     dir: PathBuf,
     current: Mutex<Option<SnapshotFile>>,
+    /// Held by whoever changes what is in the folder.
+    keeping: Mutex<()>,
     temporary: AtomicU64,
 }
 
@@ -106,8 +121,12 @@ impl Snapshots {
             None => None,
             Some(path) => Some(Self::verify_at_start(&path)?),
         };
-        let shared =
-            Shared { dir: dir.to_owned(), current: Mutex::new(current), temporary: AtomicU64::new(0) };
+        let shared = Shared {
+            dir: dir.to_owned(),
+            current: Mutex::new(current),
+            keeping: Mutex::new(()),
+            temporary: AtomicU64::new(0),
+        };
         Ok(Snapshots { shared: Arc::new(shared) })
     }
 
@@ -136,10 +155,10 @@ impl Snapshots {
     pub(crate) fn write(&self, header: &Header, frozen: Frozen) -> io::Result<SnapshotFile> {
         let path = self.temporary();
         let written = File::create_new(&path).and_then(|file| {
-            let mut writer = SnapshotWriter::new(BufWriter::new(file), header)?;
+            let mut writer = SnapshotWriter::new(BufWriter::with_capacity(BUFFER, Paced::new(file)), header)?;
             frozen(&mut writer)?;
-            let file = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.sync_all()
+            let paced = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+            paced.finish()
         });
         let kept = written.and_then(|()| self.keep(SnapshotFile::verify(&path)?));
         if kept.is_err() {
@@ -164,13 +183,16 @@ impl Snapshots {
             fs::copy(&file.path, &source)?;
             File::open(&source)?.sync_all()?;
         }
-        let mut current = self.lock();
+        let _one_at_a_time = self.shared.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         fs::rename(&source, &path)?;
         File::open(&self.shared.dir)?.sync_all()?;
         let file = SnapshotFile { path, ..file };
+        // Not held while the disk works: raft asks for it on the threads that keep its heartbeats.
+        let mut current = self.lock();
         if current.as_ref().is_none_or(|c| c.header.last_index() <= file.header.last_index()) {
             *current = Some(file.clone());
         }
+        drop(current);
         self.prune()?;
         Ok(file)
     }

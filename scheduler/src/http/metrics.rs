@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::http::storage_metrics::StorageMetrics;
 use crate::http::{App, exposition, legacy};
 use crate::runtime::reads::ReadView;
 use crate::view::counts;
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     tasks: Family<State, Gauge>,
     drivers: Family<State, Gauge>,
     answers: Family<Code, Counter>,
+    storage: StorageMetrics,
     pub(crate) connections: Gauge,
     pub(crate) streams_open: Gauge,
     pub(crate) proposals_in_flight: Gauge,
@@ -67,6 +69,7 @@ impl Metrics {
             tasks: Family::default(),
             drivers: Family::default(),
             answers: Family::default(),
+            storage: StorageMetrics::default(),
             connections: Gauge::default(),
             streams_open: Gauge::default(),
             proposals_in_flight: Gauge::default(),
@@ -103,6 +106,7 @@ impl Metrics {
         );
         registry.register("proposals_failed", "proposals that did not commit", self.proposals_failed.clone());
         registry.register("elections", "leaderships of this process", self.elections.clone());
+        self.storage.register(registry);
         registry.register("turn_seconds", "time of the core for one input", self.turn_seconds.clone());
     }
 
@@ -131,6 +135,7 @@ impl Metrics {
     fn look(&self, app: &App, view: &ReadView) {
         let counts = counts::count(&view.registry);
         self.leader.set(i64::from(app.role.borrow().is_leader()));
+        self.storage.look(&app.replica.storage());
         self.epoch.set(gauge(view.registry.epoch));
         self.applied_index.set(gauge(view.applied_index));
         self.offers.set(gauge(view.local.as_ref().map_or(0, |local| local.offers.len() as u64)));

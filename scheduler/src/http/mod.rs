@@ -30,6 +30,7 @@ pub(crate) mod resources;
 mod route;
 pub(crate) mod router;
 pub(crate) mod scheduler_api;
+mod storage_metrics;
 pub(crate) mod teardown;
 pub(crate) mod tepui_api;
 

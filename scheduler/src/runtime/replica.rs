@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tepui_raft_store::{Applied, Backup, Lead, Leadership, ProposeError, RaftStore, SnapshotError, Status};
+use tepui_raft_store::{
+    Applied, Backup, Lead, Leadership, ProposeError, RaftStore, SnapshotError, Status, Storage,
+};
 use tokio::sync::watch;
 
 /// One replica of the log.
@@ -28,6 +30,11 @@ pub(crate) trait Replica: Send + Sync + 'static {
     /// See [`RaftStore::backup`]; a replica without files has none to give.
     fn backup(&self) -> BoxFuture<'static, Result<Backup, SnapshotError>> {
         async { Err(SnapshotError("this replica keeps nothing on disk".to_owned())) }.boxed()
+    }
+
+    /// How its disk fares.
+    fn storage(&self) -> Storage {
+        Storage::default()
     }
 }
 
@@ -56,5 +63,9 @@ impl Replica for RaftStore {
     fn backup(&self) -> BoxFuture<'static, Result<Backup, SnapshotError>> {
         let store = self.clone();
         async move { RaftStore::backup(&store).await }.boxed()
+    }
+
+    fn storage(&self) -> Storage {
+        RaftStore::storage(self)
     }
 }
