@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use tepui_tests::benches::Figure;
 use tepui_tests::chaos::inside::{self, Stage};
 use tepui_tests::chaos::{self, Cycle, Report, Settings, Sum};
 
@@ -42,6 +43,9 @@ struct Arguments {
     /// Writes down every operation on the registers, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Instead of faults: so many rounds in which every link is interrupted for moments while a scheduler launches jobs.
+    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["cycles", "minutes", "sum"])]
+    interruptions: Option<u64>,
     /// One line of JSON a figure instead of text.
     #[arg(long)]
     json: bool,
@@ -120,6 +124,11 @@ fn campaign(arguments: &Arguments, full: bool) -> anyhow::Result<ExitCode> {
     };
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
+    if let Some(rounds) = arguments.interruptions {
+        let run = Box::pin(chaos::interrupt(&settings, rounds));
+        let brief = runtime.block_on(tepui_tests::unless_interrupted(run))?;
+        return interrupted(arguments, &brief);
+    }
     let run = Box::pin(chaos::run(&settings, |cycle, losses| {
         show(arguments, cycle);
         sum.add(&settings, cycle, !losses.is_empty())
@@ -129,6 +138,32 @@ fn campaign(arguments: &Arguments, full: bool) -> anyhow::Result<ExitCode> {
         .map_err(|error| error.context(format!("seed {}", settings.seed)))?;
     total(arguments, &report, &sum, began.elapsed())?;
     Ok(if report.losses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "a command that prints results")]
+fn interrupted(arguments: &Arguments, brief: &chaos::Brief) -> anyhow::Result<ExitCode> {
+    let what = "end of a round of brief interruptions to a job that was launched then and ran";
+    let figure = Figure::of("R8", what, "ms", "always", brief.goes_on_after.clone());
+    if arguments.json {
+        println!("{}", serde_json::to_string(&figure)?);
+    }
+    say(
+        arguments,
+        &format!(
+            "{} interruptions in {} rounds: {} jobs run once, {} told as not run; a job after a round has run after p50 {:.0}, max {:.0} ms\n{} lost",
+            brief.interruptions,
+            brief.goes_on_after.len(),
+            brief.jobs,
+            brief.dropped,
+            figure.p50,
+            figure.max,
+            brief.losses.len()
+        ),
+    );
+    for loss in &brief.losses {
+        println!("  {loss}");
+    }
+    Ok(if brief.losses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show(arguments: &Arguments, cycle: &Cycle) {

@@ -13,6 +13,7 @@
 //! ```
 //! Owns no product code. Judges by what was promised, never by how long it took.
 
+mod brief;
 mod clients;
 mod disturb;
 mod drivers;
@@ -34,6 +35,7 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use brief::{Brief, interrupt};
 pub use faults::{Fault, Way};
 pub use history::Counts;
 pub use report::{Cycle, Report, Sum};

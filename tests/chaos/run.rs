@@ -37,7 +37,7 @@ pub(super) struct Campaign {
     pub(super) http: reqwest::Client,
     registers: Registers,
     pub(super) book: Book,
-    random: StdRng,
+    pub(super) random: StdRng,
     pub(super) reach: Reach,
     /// Masters that ended by themselves where they may.
     pub(super) ended: Vec<String>,
@@ -84,7 +84,7 @@ pub async fn run(
 }
 
 impl Campaign {
-    async fn start(settings: &Settings, folder: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(settings: &Settings, folder: &Path) -> anyhow::Result<Self> {
         let mut without = Vec::new();
         let mut options = Options::new(&settings.executable, folder.join("cluster"));
         options.masters = settings.masters;
@@ -184,12 +184,18 @@ impl Campaign {
         } else if fault == Fault::KillDriver {
             report.losses.push("a killed driver was not launched again".to_owned());
         }
-        report.losses.append(&mut open(&self.book).violations);
-        report.losses.append(&mut self.clients.shared.histories().violations);
-        report.losses.append(&mut self.watch.take().0);
+        report.losses.append(&mut self.broken_promises());
         report.tasks += tally.finished;
         report.dropped += tally.dropped;
         Ok(Cycle { number, fault, recovery, tasks: tally.finished, dropped: tally.dropped })
+    }
+
+    /// Everything that the ledger, the histories and the watch have found since the last call.
+    pub(super) fn broken_promises(&self) -> Vec<String> {
+        let mut found = std::mem::take(&mut open(&self.book).violations);
+        found.append(&mut self.clients.shared.histories().violations);
+        found.append(&mut self.watch.take().0);
+        found
     }
 
     /// The launch before this one is over: whatever it still writes must be refused.
@@ -209,7 +215,7 @@ impl Campaign {
         .await
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.drivers.stop().await;
         self.tasks.stop().await;
     }

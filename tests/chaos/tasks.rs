@@ -1,6 +1,6 @@
 //! A framework of short tasks that each leave one line in a file, and the book of what became of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,11 @@ pub(super) struct Tasks {
     marks: PathBuf,
     /// Whether tasks are launched steadily now.
     steady: Arc<AtomicBool>,
+    ids: Ids,
 }
+
+/// Under which ids the framework was subscribed: one, if nobody ever gave it up.
+type Ids = Arc<Mutex<BTreeSet<String>>>;
 
 impl Tasks {
     /// Subscribes.
@@ -51,7 +55,9 @@ impl Tasks {
         let (driver, handle, events) = Driver::builder(info).masters(masters).build()?;
         let book = Arc::<Mutex<Book>>::default();
         let (orders, queue) = mpsc::unbounded_channel();
+        let ids = Ids::default();
         let actor = Actor {
+            ids: ids.clone(),
             book: book.clone(),
             handle,
             events,
@@ -68,7 +74,7 @@ impl Tasks {
         });
         work.spawn(actor.run());
         let steady = Arc::<AtomicBool>::default();
-        Ok(Tasks { book, orders, work, marks: marks.to_path_buf(), steady })
+        Ok(Tasks { book, orders, work, marks: marks.to_path_buf(), steady, ids })
     }
 
     /// From now on a task is wanted again and again, with this pause, whenever [`Tasks::go_on`] says so.
@@ -96,6 +102,11 @@ impl Tasks {
         lock(&self.book).insert(id.to_owned(), Told::default());
         // Refused only if the framework has ended, which the next settlement finds.
         let _ended = self.orders.send(id.to_owned());
+    }
+
+    /// Under which ids the framework was subscribed so far.
+    pub(super) fn ids(&self) -> BTreeSet<String> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until something final is known of every task.
@@ -179,6 +190,7 @@ fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
 }
 
 struct Actor {
+    ids: Ids,
     book: Arc<Mutex<Book>>,
     handle: Handle,
     events: Events,
@@ -210,6 +222,10 @@ impl Actor {
 
     async fn hear(&mut self, event: Event) -> Result<(), tepui_sdk::scheduler::DriverGone> {
         match event {
+            Event::Subscribed { framework_id, .. } => {
+                let id = framework_id.value().to_owned();
+                self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            }
             Event::Offers(offers) => self.offers.extend(offers),
             Event::Rescind(id) => self.offers.retain(|offer| offer.id.as_ref() != Some(&id)),
             Event::Disconnected { .. } => self.offers.clear(),

@@ -79,6 +79,17 @@ async fn nothing_is_lost_when_the_network_and_the_hosts_fail() -> anyhow::Result
     Ok(())
 }
 
+/// The case in which Mesos with Chronos broke for good in 2015.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_goes_on_after_brief_interruptions_of_every_link_without_a_person() -> anyhow::Result<()>
+{
+    let settings = settings(Vec::new());
+    let brief = Box::pin(chaos::interrupt(&settings, 1)).await?;
+    assert!(brief.losses.is_empty(), "{}", brief.losses.join("\n"));
+    assert!(brief.interruptions > 20 && brief.jobs > 20, "{brief:?}");
+    Ok(())
+}
+
 /// The command, in network namespaces of its own.
 #[test]
 fn nothing_is_lost_with_a_network_namespace_for_each_server() -> anyhow::Result<()> {
