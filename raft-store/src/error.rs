@@ -34,6 +34,24 @@ pub enum OpenError {
     Raft(String),
 }
 
+/// Why a read cannot be proven to miss nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Nobody is known to lead, or this replica leads and cannot prove it.
+    #[error("nobody is known to lead")]
+    NoLeader,
+    /// The leading replica did not answer the question.
+    #[error("the leader could not be asked: {0}")]
+    Leader(String),
+    /// The proof, or what has to be applied here, took too long.
+    #[error("not proven within {} ms", within.as_millis())]
+    TooLate { within: std::time::Duration },
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
 /// Why a cluster was not created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

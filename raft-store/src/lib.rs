@@ -22,6 +22,7 @@ mod network;
 mod node;
 mod priority;
 mod propose;
+mod read;
 mod recovery;
 mod roster;
 mod silence;
@@ -36,7 +37,9 @@ mod types;
 
 pub use backup::{Backup, BackupInfo, Position, read_backup};
 pub use config::{Config, DiskLimits, NodeId, Peer, Timing};
-pub use error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
+pub use error::{
+    BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError, SnapshotError,
+};
 pub use machine::{Entry, StateMachine};
 pub use recovery::{Founding, Survivor, found, survive};
 pub use roster::{Member, Members};

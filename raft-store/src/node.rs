@@ -29,6 +29,7 @@ use crate::meter::Meter;
 use crate::network::{Network, Server};
 use crate::priority;
 use crate::propose::Proposer;
+use crate::read::Freshness;
 use crate::roster::Roster;
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
@@ -50,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) proposer: Proposer,
     pub(crate) fatal: Fatal,
     pub(crate) listen: SocketAddr,
+    pub(crate) network: Network,
+    pub(crate) freshness: Arc<Freshness>,
     log: LogStore,
     snapshots: Snapshots,
     cancel: CancellationToken,
@@ -190,6 +193,7 @@ async fn start_on(
     )
     .await?;
     let gate = Gate::new(config.contact_timeout());
+    let freshness = Arc::new(Freshness::new());
     let network = Network::new(&config, cluster.clone(), Arc::clone(&gate))
         .map_err(|e| OpenError::Raft(e.to_string()))?;
     let listener = TcpListener::bind(config.peer_listen)
@@ -197,9 +201,10 @@ async fn start_on(
         .map_err(|source| OpenError::Listen { addr: config.peer_listen, source })?;
     let listen =
         listener.local_addr().map_err(|source| OpenError::Listen { addr: config.peer_listen, source })?;
-    let raft = Raft::build(config.node_id, Arc::new(raft_config(&config)?), network, log.clone(), replica)
-        .await
-        .map_err(|e| OpenError::Raft(e.to_string()))?;
+    let raft =
+        Raft::build(config.node_id, Arc::new(raft_config(&config)?), network.clone(), log.clone(), replica)
+            .await
+            .map_err(|e| OpenError::Raft(e.to_string()))?;
     raft.run();
 
     let lease = Duration::from_millis(config.timing.election_max_ms);
@@ -222,7 +227,14 @@ async fn start_on(
     };
     until_cancelled(Box::pin(feeding));
     until_cancelled(Box::pin(serve(
-        Server::new(raft.clone(), cluster.clone(), snapshots.clone(), Arc::clone(&gate)),
+        Server::new(
+            raft.clone(),
+            cluster.clone(),
+            snapshots.clone(),
+            Arc::clone(&gate),
+            Arc::clone(&freshness),
+            config.contact_timeout(),
+        ),
         listener,
         fatal.clone(),
     )));
@@ -239,6 +251,8 @@ async fn start_on(
         proposer,
         fatal,
         listen,
+        network,
+        freshness,
         log,
         snapshots,
         cancel,

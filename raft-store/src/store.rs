@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -14,14 +14,16 @@ use tokio::sync::watch;
 
 use crate::backup::Backup;
 use crate::config::{Config, NodeId, Peer};
-use crate::error::{BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, SnapshotError};
+use crate::error::{
+    BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError, SnapshotError,
+};
 use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
 use crate::node::Node;
 use crate::roster::Members;
 use crate::status::{Applied, Lead, Leadership, Status, Storage};
 use crate::types::Metrics;
-use crate::{handover, membership};
+use crate::{handover, membership, read};
 
 /// How long a snapshot may take before waiting for it is given up.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(120);
@@ -197,6 +199,31 @@ impl RaftStore {
             Some((leader, index)) if leader.term == lead.term && self.node.gate.holds(lead) => Ok(index),
             _ => Err(not_leading()),
         }
+    }
+
+    /// The same on any replica: asks the leader how far the log is committed and waits until that much is applied here. Returns the applied index.
+    ///
+    /// # Errors
+    /// See [`ReadError`]: nobody leads, the leader does not answer, or it takes longer than `leader_contact_timeout`.
+    pub async fn settle(&self) -> Result<u64, ReadError> {
+        let node = &self.node;
+        let (raft, network, within) =
+            (node.raft.clone(), node.network.clone(), node.config.contact_timeout());
+        let work = async move { read::settle(&raft, &network, within).await };
+        node.run(work).await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// How long ago this replica surely had applied everything that was committed: on the leader since its quorum last followed, elsewhere since
+    /// the leader's latest word that is applied. `None` if there is no such moment.
+    pub fn age(&self) -> Option<Duration> {
+        let metrics = self.node.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state == ServerState::Leader {
+            let alone = metrics.membership_config.membership().voter_ids().eq([self.node.config.node_id]);
+            return if alone { Some(Duration::ZERO) } else { quorum_contact(&metrics) };
+        }
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        self.node.freshness.age(Instant::now(), applied)
     }
 
     /// Adds a voter, which must be running and empty. Its log is brought up to date before it gets its vote. On the leader.

@@ -171,6 +171,8 @@ pub struct Limits {
     pub stream_bytes: usize,
     /// Open client connections; further ones are closed at once.
     pub connections: usize,
+    /// Long answers on their way at once; further ones get 503.
+    pub long_answers: usize,
     /// Subscribers of the operator event stream; the oldest goes when one more comes.
     pub operator_subscribers: usize,
     /// Subscribers of the dashboard's event stream; further ones get 503.
@@ -192,6 +194,7 @@ impl Default for Limits {
             stream_records: 1 << 18,
             stream_bytes: 64 << 20,
             connections: 65_536,
+            long_answers: 64,
             operator_subscribers: 1000,
             event_subscribers: 1000,
             event_tasks: 5000,

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError};
+use crate::http::flow::Flows;
 use crate::http::metrics::Metrics;
 use crate::http::{self, App, Info};
 use crate::runtime::board::{Board, ChangeFeed};
@@ -266,6 +267,7 @@ fn assemble(
         authentication: config.authentication.clone(),
         rate: http::rate::Gate::new(&config.rate_limits),
         limits: limits.clone(),
+        flows: Flows::new(RENDERERS, limits.long_answers, stop.clone()),
         renderers: Arc::new(Semaphore::new(RENDERERS)),
         backups: Arc::new(Semaphore::new(http::backup::AT_ONCE)),
         stop: stop.clone(),

@@ -31,8 +31,16 @@ impl Formatter for Ascii {
 /// The value has no JSON form; the messages of this crate always have one.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = Vec::with_capacity(256);
-    value.serialize(&mut Serializer::with_formatter(&mut out, Ascii))?;
+    to_writer(&mut out, value)?;
     Ok(out)
+}
+
+/// The same into a writer, piece by piece as the value is walked; many small pieces, so the writer should collect them.
+///
+/// # Errors
+/// Those of the writer, and a value that has no JSON form.
+pub fn to_writer<W: Write, T: Serialize + ?Sized>(out: W, value: &T) -> Result<(), serde_json::Error> {
+    value.serialize(&mut Serializer::with_formatter(out, Ascii))
 }
 
 /// Like [`to_vec`], as text.

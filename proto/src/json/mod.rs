@@ -13,7 +13,7 @@ pub(crate) mod kinds;
 pub(crate) mod read;
 pub(crate) mod write;
 
-pub use ascii::{to_string, to_vec};
+pub use ascii::{to_string, to_vec, to_writer};
 
 use serde::de::MapAccess;
 use serde::ser::SerializeMap;

@@ -83,6 +83,23 @@ impl Network {
         })
     }
 
+    /// Asks the leading replica how far the log is committed.
+    pub(crate) async fn read_index(
+        &self,
+        leader: NodeId,
+        peer: &Peer,
+        within: Duration,
+    ) -> Result<u64, String> {
+        let link = self.link(leader, peer, Lane::Control);
+        let request = link.request(&self.shared.control, path::READ).map_err(|e| e.to_string())?;
+        let response = request.timeout(within).send().await.map_err(|e| e.to_string())?;
+        let (status, bytes) = (response.status(), response.bytes().await.map_err(|e| e.to_string())?);
+        let number = <[u8; 8]>::try_from(bytes.as_ref()).ok().filter(|_| status == StatusCode::OK);
+        number.map(u64::from_be_bytes).ok_or_else(|| {
+            format!("it answered {status}: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(512)]))
+        })
+    }
+
     fn link(&self, target: NodeId, peer: &Peer, lane: Lane) -> Link {
         Link { shared: Arc::clone(&self.shared), target, peer: peer.clone(), lane }
     }

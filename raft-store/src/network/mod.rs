@@ -17,6 +17,7 @@ mod path {
     pub(super) const PRE_VOTE: &str = "/raft/v1/pre_vote";
     pub(super) const TRANSFER: &str = "/raft/v1/transfer";
     pub(super) const SNAPSHOT: &str = "/raft/v1/snapshot";
+    pub(super) const READ: &str = "/raft/v1/read";
 }
 
 /// The greeting.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt;
 use futures::StreamExt;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -25,6 +27,7 @@ use super::{MAX_BODY, MAX_SNAPSHOT, header, path};
 use crate::cluster::{Cluster, Greeting, Refusal};
 use crate::config::NodeId;
 use crate::leadership::Gate;
+use crate::read::{self, Freshness};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
 use crate::types::{Raft, Snapshot, TypeConfig};
@@ -40,6 +43,9 @@ struct Shared {
     cluster: Cluster,
     snapshots: Snapshots,
     gate: Arc<Gate>,
+    freshness: Arc<Freshness>,
+    /// How long a proof of leadership may take.
+    read_within: Duration,
     /// Who was refused and why, each reported once.
     refused: Mutex<BTreeSet<String>>,
     /// One snapshot is received at a time.
@@ -50,10 +56,18 @@ struct Shared {
 const MAX_REFUSED: usize = 64;
 
 impl Server {
-    pub(crate) fn new(raft: Raft, cluster: Cluster, snapshots: Snapshots, gate: Arc<Gate>) -> Server {
+    pub(crate) fn new(
+        raft: Raft,
+        cluster: Cluster,
+        snapshots: Snapshots,
+        gate: Arc<Gate>,
+        freshness: Arc<Freshness>,
+        read_within: Duration,
+    ) -> Server {
         let refused = Mutex::new(BTreeSet::new());
         let receiving = tokio::sync::Mutex::new(());
-        Server { shared: Arc::new(Shared { raft, cluster, snapshots, gate, refused, receiving }) }
+        let shared = Shared { raft, cluster, snapshots, gate, freshness, read_within, refused, receiving };
+        Server { shared: Arc::new(shared) }
     }
 
     /// Serves until dropped.
@@ -69,6 +83,7 @@ impl Server {
             .route(path::PRE_VOTE, post(pre_vote))
             .route(path::TRANSFER, post(transfer))
             .route(path::SNAPSHOT, post(snapshot))
+            .route(path::READ, post(read_index))
             .layer(axum::middleware::map_response(told))
             .with_state(self);
         let listener = listener.tap_io(|stream| {
@@ -144,15 +159,19 @@ type Answer = Result<Bytes, Failure>;
 
 /// Answered 202 instead of 200 by a replica that should not be made the leader.
 async fn append(State(server): State<Server>, request: Request) -> Result<(StatusCode, Bytes), Failure> {
+    let received = Instant::now();
     let message: AppendEntriesRequest<TypeConfig> = server.receive(request).await?;
     let health = server.shared.gate.health();
     if !message.entries.is_empty() && health.level() == DiskLevel::Exhausted {
         // The leader tries again; meanwhile its heartbeats are heard.
         return Err(unavailable(format!("the disk is full: {} bytes are free", health.free())));
     }
+    let committed = message.leader_commit.map_or(0, |id| id.index);
     let answer = server.shared.raft.append_entries(message).await.map_err(unavailable)?;
     if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
         server.shared.gate.heard();
+        let applied = server.shared.raft.metrics().borrow_watched().last_applied.map_or(0, |id| id.index);
+        server.shared.freshness.heard(received, committed, applied);
     }
     let status = if health.unfit() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, answer.encode().into()))
@@ -174,6 +193,14 @@ async fn transfer(State(server): State<Server>, request: Request) -> Answer {
     let message: TransferLeaderRequest<TypeConfig> = server.receive(request).await?;
     let answer = server.shared.raft.handle_transfer_leader(message).await.map_err(unavailable)?;
     Ok(answer.encode().into())
+}
+
+/// How far the log is committed, for a replica that wants to answer a read.
+async fn read_index(State(server): State<Server>, request: Request) -> Answer {
+    server.admit(request.headers()).await?;
+    let committed = read::committed(&server.shared.raft, server.shared.read_within).await;
+    let committed = committed.ok_or_else(|| unavailable("this replica cannot prove that it leads"))?;
+    Ok(committed.to_be_bytes().to_vec().into())
 }
 
 async fn snapshot(State(server): State<Server>, request: Request) -> Answer {

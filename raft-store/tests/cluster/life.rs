@@ -252,3 +252,29 @@ async fn what_cannot_work_is_refused_at_the_start() {
     drop(taken);
     cluster.start(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_replica_can_tell_when_it_misses_nothing() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    let (leader, _) = cluster.leader().await;
+    for number in 0..20 {
+        let written = cluster.write(&format!("entry {number}")).await;
+        for id in 1..=3 {
+            let applied = cluster.store(id).settle().await.unwrap();
+            assert!(applied >= written.index, "replica {id}: {applied} of {}", written.index);
+            assert_eq!(cluster.seen(id).len(), number + 1, "replica {id}");
+        }
+    }
+    let current = |id| cluster.store(id).age().is_some_and(|age| age < PATIENCE);
+    until("all are current", || (1..=3).all(current).then_some(())).await;
+
+    let (survivor, other) = (cluster.others(leader)[0], cluster.others(leader)[1]);
+    cluster.kill(leader);
+    cluster.kill(other);
+    assert!(cluster.store(survivor).settle().await.is_err(), "nobody leads");
+    let age = cluster.store(survivor).age();
+    until("it grows old", || (cluster.store(survivor).age() > age).then_some(())).await;
+    cluster.start(other).await;
+    cluster.leader().await;
+    until("it is current again", || (cluster.store(survivor).age() < age).then_some(())).await;
+}

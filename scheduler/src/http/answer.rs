@@ -71,7 +71,9 @@ pub(crate) fn unavailable() -> Refusal {
 pub(crate) fn stamp(mut response: Response, view: &ReadView) -> Response {
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("tepui-applied-index"), HeaderValue::from(view.applied_index));
-    headers.insert(HeaderName::from_static("tepui-applied-age-ms"), HeaderValue::from(view.age_ms()));
+    if let Some(age) = view.age_ms() {
+        headers.insert(HeaderName::from_static("tepui-applied-age-ms"), HeaderValue::from(age));
+    }
     if view.local.is_none() {
         headers
             .insert(HeaderName::from_static("tepui-absent"), HeaderValue::from_static("offers, connections"));

@@ -9,6 +9,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Authentication, Limits, Secret};
+use crate::http::error::Refusal;
+use crate::http::flow::Flows;
 use crate::http::metrics::Metrics;
 use crate::http::rate::Gate;
 use crate::runtime::board::Board;
@@ -55,6 +57,8 @@ pub(crate) struct App {
     pub(crate) authentication: Authentication,
     pub(crate) rate: Gate,
     pub(crate) limits: Limits,
+    /// Long answers on their way.
+    pub(crate) flows: Flows,
     /// How many large answers are rendered at once.
     pub(crate) renderers: Arc<Semaphore>,
     /// How many backups are on their way at once.
@@ -63,8 +67,19 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Waits until the newest look holds everything that was acknowledged anywhere before the call.
+    ///
+    /// # Errors
+    /// 503 if that cannot be proven.
+    pub(crate) async fn settle(&self) -> Result<(), Refusal> {
+        let settled = self.replica.settle().await;
+        settled.map(drop).map_err(|error| {
+            Refusal::unavailable(format!("the read cannot be proven to be current: {error}"))
+        })
+    }
+
     /// The newest look at the Registry of this replica.
     pub(crate) fn read_view(&self) -> ReadView {
-        ReadView::of(&self.board)
+        ReadView::aged(&self.board, &*self.replica)
     }
 }

@@ -9,15 +9,18 @@ pub(crate) mod app;
 pub(crate) mod auth;
 pub(crate) mod backup;
 pub(crate) mod dashboard;
+mod each;
 pub(crate) mod error;
 pub(crate) mod events;
 mod exposition;
 pub(crate) mod files;
 pub(crate) mod fleet;
+pub(crate) mod flow;
 pub(crate) mod gzip;
 mod help;
 pub(crate) mod legacy;
 pub(crate) mod listener;
+mod long_reads;
 pub(crate) mod metrics;
 pub(crate) mod operator_api;
 pub(crate) mod operator_changes;
@@ -33,6 +36,7 @@ pub(crate) mod scheduler_api;
 mod storage_metrics;
 pub(crate) mod teardown;
 pub(crate) mod tepui_api;
+pub(crate) mod terms;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! `POST /api/v1`: the operator API. Owns which call is answered from a read view, which goes to the core, and which is not
 //! built yet. Renders nothing itself: `view/` does.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,16 @@ use tepui_proto::v1::master::{Call, Response as Message};
 use tepui_proto::v1::{Flag, Metric};
 use tepui_proto::wire;
 
+use crate::http::apart::Form;
 use crate::http::auth::Principal;
 use crate::http::error::{Refusal, empty};
+use crate::http::long_reads::Long;
+use crate::http::terms::Terms;
 use crate::http::{App, admission, answer, apart, files, operator_changes, redirect};
 use crate::runtime::reads::ReadView;
 use crate::runtime::verbosity::Fixed;
 use crate::view;
+use crate::view::wanted::Wanted;
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -31,6 +36,7 @@ pub(crate) async fn handle(
     let leading = redirect::leading(&app.role.borrow());
     let local = admission::wants_local(request.headers(), request.uri().query());
     let uri = request.uri().clone();
+    let terms = Terms::of(&request);
     if let (Err(elsewhere), false) = (&leading, local) {
         return Ok(elsewhere.clone().answer(&uri));
     }
@@ -58,7 +64,10 @@ pub(crate) async fn handle(
             own(app, kind, call, media).await
         }
         (kind, leading) => match (operator_changes::change(kind, call)?, leading) {
-            (None, _) => read(app, kind, media).await,
+            (None, _) => {
+                let wanted = Wanted::from_query(uri.query());
+                read(app, kind, media, &terms, wanted).await
+            }
             (Some(_), Err(elsewhere)) => Ok(elsewhere.answer(&uri)),
             (Some(change), Ok(())) => {
                 answer::reply(media, app.handle.operator(change, principal, None).await)
@@ -98,7 +107,28 @@ async fn own(app: &Arc<App>, kind: Type, call: Call, media: MediaType) -> Result
 }
 
 /// Reads that are answered from this replica.
-async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, Refusal> {
+async fn read(
+    app: &Arc<App>,
+    kind: Type,
+    media: MediaType,
+    terms: &Terms,
+    wanted: Wanted,
+) -> Result<Response, Refusal> {
+    let form = Form::of(media.as_str());
+    if let Some(long) = Long::of(kind) {
+        return apart::answer(app, terms, form, move |_, view, sink| long.write(media, view, &wanted, sink))
+            .await;
+    }
+    if kind == Type::GetExecutors {
+        let render = move |view: &ReadView| Message {
+            get_executors: Some(view::tasks::get_executors(&view.registry, &wanted)),
+            ..of(Answer::GetExecutors)
+        };
+        return apart::answer(app, terms, form, move |_, view, sink| {
+            sink.write_all(&wire::encode(media, &render(view)))
+        })
+        .await;
+    }
     let render: fn(&App, &ReadView) -> Message = match kind {
         Type::GetHealth => |_, _| Message {
             get_health: Some(response::GetHealth { healthy: Some(true) }),
@@ -117,26 +147,6 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
         Type::GetMetrics => |app, view| Message {
             get_metrics: Some(response::GetMetrics { metrics: metrics(app, view) }),
             ..of(Answer::GetMetrics)
-        },
-        Type::GetState => |_, view| Message {
-            get_state: Some(view::get_state(&view.registry, view.local.as_deref())),
-            ..of(Answer::GetState)
-        },
-        Type::GetAgents => |_, view| Message {
-            get_agents: Some(view::agents::get_agents(&view.registry, view.local.as_deref())),
-            ..of(Answer::GetAgents)
-        },
-        Type::GetFrameworks => |_, view| Message {
-            get_frameworks: Some(view::frameworks::get_frameworks(&view.registry, view.local.as_deref())),
-            ..of(Answer::GetFrameworks)
-        },
-        Type::GetTasks => |_, view| Message {
-            get_tasks: Some(view::tasks::get_tasks(&view.registry)),
-            ..of(Answer::GetTasks)
-        },
-        Type::GetExecutors => |_, view| Message {
-            get_executors: Some(view::tasks::get_executors(&view.registry)),
-            ..of(Answer::GetExecutors)
         },
         Type::GetOperations => |_, view| Message {
             get_operations: Some(view::operations::get_operations(&view.registry)),
@@ -173,8 +183,10 @@ async fn read(app: &Arc<App>, kind: Type, media: MediaType) -> Result<Response, 
         },
         other => return Err(Refusal::not_implemented(other.as_str_name())),
     };
-    let (bytes, view) = apart::render(app, move |app, view| wire::encode(media, &render(app, view))).await?;
-    Ok(answer::stamp(answer::body(media.as_str(), bytes), &view))
+    apart::answer(app, terms, form, move |app, view, sink| {
+        sink.write_all(&wire::encode(media, &render(app, view)))
+    })
+    .await
 }
 
 fn of(kind: Answer) -> Message {

@@ -29,6 +29,8 @@ pub(crate) enum Route {
     /// The forms that reserve resources and make volumes.
     Resources(Resources),
     Metrics,
+    /// The same under Mesos' names.
+    Numbers,
     /// The plain endpoints that change machines.
     Machines(Plain),
     /// The plain read endpoints.
@@ -57,9 +59,12 @@ impl Route {
             | Route::Setting(_)
             | Route::Process(Process::Logging)
             | Route::Resources(_) => Some(Realm::ReadWrite),
-            Route::Events | Route::Metrics | Route::Legacy(_) | Route::Files(_) | Route::Asset(_) => {
-                Some(Realm::ReadOnly)
-            }
+            Route::Events
+            | Route::Metrics
+            | Route::Numbers
+            | Route::Legacy(_)
+            | Route::Files(_)
+            | Route::Asset(_) => Some(Realm::ReadOnly),
             Route::Process(Process::System | Process::Registry | Process::Constraints) => {
                 Some(Realm::ReadOnly)
             }
@@ -89,7 +94,6 @@ pub(crate) enum Legacy {
     Tasks,
     Roles,
     Flags,
-    MetricsSnapshot,
     MaintenanceSchedule,
     MaintenanceStatus,
 }
@@ -157,7 +161,7 @@ const TABLE: &Table<Route> = &[
     ("maintenance/schedule", Tail::Any, Route::Machines(Plain::Schedule)),
     ("maintenance/status", Tail::Any, Route::Legacy(Legacy::MaintenanceStatus)),
     ("metrics", Tail::None, Route::Metrics),
-    ("metrics/snapshot", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("metrics/snapshot", Tail::Any, Route::Numbers),
     ("quota", Tail::Any, Route::Setting(Setting::Quota)),
     ("redirect", Tail::None, Route::Redirect),
     ("registrar(1)/registry", Tail::Any, Route::Process(Process::Registry)),
@@ -170,7 +174,7 @@ const TABLE: &Table<Route> = &[
     ("state-summary", Tail::Any, Route::Legacy(Legacy::Summary)),
     ("state-summary.json", Tail::Any, Route::Legacy(Legacy::Summary)),
     ("state.json", Tail::Any, Route::Legacy(Legacy::State)),
-    ("stats.json", Tail::Any, Route::Legacy(Legacy::MetricsSnapshot)),
+    ("stats.json", Tail::Any, Route::Numbers),
     ("system/stats.json", Tail::Any, Route::Process(Process::System)),
     ("tasks", Tail::Any, Route::Legacy(Legacy::Tasks)),
     ("tasks.json", Tail::Any, Route::Legacy(Legacy::Tasks)),
@@ -242,7 +246,7 @@ mod tests {
             ("/teardown/x", Some(Route::Teardown)),
             ("/metrics", Some(Route::Metrics)),
             ("/metrics/x", None),
-            ("/metrics/snapshot", Some(Route::Legacy(Legacy::MetricsSnapshot))),
+            ("/metrics/snapshot", Some(Route::Numbers)),
             ("/tepui/assets/app.js", Some(Route::Asset(Asset::Script))),
             ("/tepui/assets/../app.js", None),
             ("/tepui/v1/events", Some(Route::Events)),

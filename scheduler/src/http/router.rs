@@ -51,6 +51,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
             let (text, _) = apart::render(app, |app, view| app.metrics.render(app, view)).await?;
             Ok(answer::body(metrics::CONTENT_TYPE, text))
         }
+        Route::Numbers => legacy::numbers(app, request).await,
         Route::Machines(Plain::Schedule) if request.method() == Method::GET => {
             legacy::handle(app, Legacy::MaintenanceSchedule, request).await
         }

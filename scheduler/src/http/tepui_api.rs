@@ -13,6 +13,7 @@ use tepui_scheduler_core::master::drivers;
 
 use crate::http::auth::Principal;
 use crate::http::error::Refusal;
+use crate::http::terms::Terms;
 use crate::http::{App, admission, answer, operator_api, redirect};
 use crate::runtime::role::Role;
 
@@ -21,6 +22,7 @@ const DRIVER_TOKEN: &str = "tepui-driver-token";
 /// Answers one request.
 pub(crate) async fn handle(app: &App, request: Request, principal: Principal) -> Result<Response, Refusal> {
     let uri = request.uri().clone();
+    let consistent = Terms::of(&request).consistent;
     let admitted = admission::post(request, app.limits.body_bytes).await?;
     let call: Call = wire::decode(admitted.media, &admitted.body).map_err(|error| {
         let untyped = matches!(&error, DecodeError::Missing { field, .. } if field == "type");
@@ -29,10 +31,19 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     })?;
     let media = admission::accepted(&admitted.parts.headers)?;
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
+    if consistent && matches!(kind, Type::GetDrivers | Type::GetRaft | Type::StateGet) {
+        app.settle().await?;
+    }
     let change = match kind {
         Type::GetDrivers => return Ok(get_drivers(app, &call, media)),
         Type::GetRaft => return Ok(get_raft(app, media)),
-        Type::StateGet => return state_get(app, member(call.state_get, "state_get")?, media, &uri).await,
+        Type::StateGet => {
+            let get = member(call.state_get, "state_get")?;
+            if !consistent && let Err(answer) = proven(app, &uri).await? {
+                return Ok(answer);
+            }
+            return Ok(state_get(app, &get, media));
+        }
         Type::SubmitDriver => {
             let spec = member(call.submit_driver, "submit_driver")?.spec;
             OperatorCall::SubmitDriver(member(spec, "submit_driver.spec")?)
@@ -67,21 +78,25 @@ fn get_raft(app: &App, media: MediaType) -> Response {
     answer::stamp(answer::message(media, &message), &view)
 }
 
-/// A read that sees every write that was answered before it was asked.
-async fn state_get(app: &App, get: StateGet, media: MediaType, uri: &Uri) -> Result<Response, Refusal> {
+/// Proves that this master leads and has applied every write that was answered before; or says who is to be asked.
+async fn proven(app: &App, uri: &Uri) -> Result<Result<(), Response>, Refusal> {
     let role = app.role.borrow().clone();
     let Role::Serving { lead } = &role else {
         return match redirect::leading(&role) {
-            Err(elsewhere) => Ok(elsewhere.answer(uri)),
+            Err(elsewhere) => Ok(Err(elsewhere.answer(uri))),
             Ok(()) => Err(answer::unavailable()),
         };
     };
-    if let Err(error) = app.replica.read_barrier(lead).await {
-        return Err(Refusal::unavailable(format!("the read cannot be proven to be current: {error}")));
+    match app.replica.read_barrier(lead).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => Err(Refusal::unavailable(format!("the read cannot be proven to be current: {error}"))),
     }
+}
+
+/// A register as this replica has it. The caller has seen to it that it is current.
+fn state_get(app: &App, get: &StateGet, media: MediaType) -> Response {
     let view = app.read_view();
-    let (scope, key) = (get.scope.unwrap_or_default(), get.key.unwrap_or_default());
-    let state = match view.registry.register(&scope, &key) {
+    let state = match view.registry.register(get.scope(), get.key()) {
         Some(record) => response::StateGet {
             version: Some(record.version),
             generation: Some(record.generation),
@@ -90,7 +105,7 @@ async fn state_get(app: &App, get: StateGet, media: MediaType, uri: &Uri) -> Res
         None => response::StateGet { version: Some(0), generation: None, value: None },
     };
     let message = Message { state_get: Some(state), ..of(Answer::StateGet) };
-    Ok(answer::stamp(answer::message(media, &message), &view))
+    answer::stamp(answer::message(media, &message), &view)
 }
 
 fn of(kind: Answer) -> Message {

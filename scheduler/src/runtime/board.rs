@@ -5,8 +5,8 @@
 //! queues are bounded by what they hold: outcomes by the proposals in flight, keys by the objects that exist.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tepui_scheduler_core::{Change, LocalView, Outcome, ProposalId, Registry};
@@ -18,8 +18,13 @@ pub(crate) struct Published {
     pub(crate) registry: Registry,
     /// The log index of the last entry in it; 0 before the first.
     pub(crate) applied_index: u64,
-    /// When that entry was applied here.
-    pub(crate) applied_at: Instant,
+}
+
+/// What only the leading master knows, and the how-manieth it is.
+#[derive(Clone)]
+pub(crate) struct Local {
+    pub(crate) view: Arc<LocalView>,
+    pub(crate) version: u64,
 }
 
 /// The outcome of an entry that this replica proposed, under whatever leadership.
@@ -40,7 +45,9 @@ pub(crate) struct Batch {
 pub(crate) struct Board {
     newest: ArcSwap<Published>,
     /// What only the leading master knows, published by its event loop.
-    local: ArcSwapOption<LocalView>,
+    local: ArcSwapOption<Local>,
+    /// Rises whenever readers would see something else of it.
+    local_version: AtomicU64,
     outbox: Mutex<Outbox>,
     applied: Notify,
     feeds: Vec<Arc<ChangeFeed>>,
@@ -70,10 +77,11 @@ enum Session {
 impl Board {
     /// A board that shows an empty Registry and tells `feeds` what changes.
     pub(crate) fn new(feeds: Vec<Arc<ChangeFeed>>) -> Arc<Board> {
-        let empty = Published { registry: Registry::default(), applied_index: 0, applied_at: Instant::now() };
+        let empty = Published { registry: Registry::default(), applied_index: 0 };
         Arc::new(Board {
             newest: ArcSwap::from_pointee(empty),
             local: ArcSwapOption::empty(),
+            local_version: AtomicU64::new(0),
             outbox: Mutex::default(),
             applied: Notify::new(),
             feeds,
@@ -87,13 +95,21 @@ impl Board {
     }
 
     /// What only the leading master knows; `None` on the others.
-    pub(crate) fn local(&self) -> Option<Arc<LocalView>> {
-        self.local.load_full()
+    pub(crate) fn local(&self) -> Option<Local> {
+        self.local.load().as_deref().cloned()
     }
 
-    /// Shows what the leading master knows, or that this master does not lead.
+    /// Shows what the leading master knows, or that this master does not lead. Called by one thread.
     pub(crate) fn publish_local(&self, local: Option<LocalView>) {
-        self.local.store(local.map(Arc::new));
+        let before = self.local.load();
+        let same = match (before.as_ref(), &local) {
+            (Some(before), Some(now)) => before.view.shows_the_same(now),
+            (None, None) => true,
+            _ => false,
+        };
+        let version = self.local_version.load(Ordering::Relaxed) + u64::from(!same);
+        self.local_version.store(version, Ordering::Relaxed);
+        self.local.store(local.map(|view| Arc::new(Local { view: Arc::new(view), version })));
     }
 
     /// Takes an applied batch from the state machine. `own` are the outcomes of this replica's own proposals.
@@ -263,7 +279,7 @@ mod tests {
 
     fn published(applied_index: u64) -> Published {
         let registry = Registry { epoch: applied_index, ..Registry::default() };
-        Published { registry, applied_index, applied_at: Instant::now() }
+        Published { registry, applied_index }
     }
 
     fn own(proposal: ProposalId, began: Option<&str>) -> Own {

@@ -4,7 +4,6 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tepui_raft_store::{Entry, NodeId, StateMachine};
@@ -39,7 +38,7 @@ impl Registrar {
     }
 
     fn published(&self, applied_index: u64) -> Published {
-        Published { registry: self.registry.clone(), applied_index, applied_at: Instant::now() }
+        Published { registry: self.registry.clone(), applied_index }
     }
 }
 

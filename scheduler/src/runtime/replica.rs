@@ -2,11 +2,13 @@
 //!
 //! Owns a trait and its one real implementation. No decisions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tepui_raft_store::{
-    Applied, Backup, Lead, Leadership, ProposeError, RaftStore, SnapshotError, Status, Storage,
+    Applied, Backup, Lead, Leadership, ProposeError, RaftStore, ReadError, SnapshotError, Status, Storage,
 };
 use tokio::sync::watch;
 
@@ -17,6 +19,12 @@ pub(crate) trait Replica: Send + Sync + 'static {
 
     /// See [`RaftStore::read_barrier`].
     fn read_barrier(&self, lead: &Lead) -> BoxFuture<'static, Result<u64, ProposeError>>;
+
+    /// See [`RaftStore::settle`].
+    fn settle(&self) -> BoxFuture<'static, Result<u64, ReadError>>;
+
+    /// See [`RaftStore::age`].
+    fn age(&self) -> Option<Duration>;
 
     /// Who leads, as it changes.
     fn leadership(&self) -> watch::Receiver<Leadership>;
@@ -46,6 +54,15 @@ impl Replica for RaftStore {
     fn read_barrier(&self, lead: &Lead) -> BoxFuture<'static, Result<u64, ProposeError>> {
         let (store, lead) = (self.clone(), lead.clone());
         async move { RaftStore::read_barrier(&store, &lead).await }.boxed()
+    }
+
+    fn settle(&self) -> BoxFuture<'static, Result<u64, ReadError>> {
+        let store = self.clone();
+        async move { RaftStore::settle(&store).await }.boxed()
+    }
+
+    fn age(&self) -> Option<Duration> {
+        RaftStore::age(self)
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {

@@ -13,7 +13,9 @@ use tepui_proto::MediaType;
 use tepui_proto::recordio::Decoder;
 use tepui_proto::v1::scheduler::Call;
 use tepui_proto::wire;
-use tepui_raft_store::{Applied, Entry, Lead, Leadership, Peer, ProposeError, StateMachine, Status};
+use tepui_raft_store::{
+    Applied, Entry, Lead, Leadership, Peer, ProposeError, ReadError, StateMachine, Status,
+};
 use tepui_scheduler_core::registry::{Envelope, FEATURE_LEVEL, Operation, RaiseLevel, encode_envelope};
 use tepui_scheduler_core::{Config, Master, MasterIdentity};
 use tokio::sync::watch;
@@ -55,6 +57,14 @@ impl Replica for InstantLog {
 
     fn read_barrier(&self, _: &Lead) -> BoxFuture<'static, Result<u64, ProposeError>> {
         async { Ok(0) }.boxed()
+    }
+
+    fn settle(&self) -> BoxFuture<'static, Result<u64, ReadError>> {
+        async { Ok(0) }.boxed()
+    }
+
+    fn age(&self) -> Option<Duration> {
+        None
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
@@ -164,7 +174,7 @@ async fn a_leadership_begins_with_an_epoch_and_leaves_nothing_behind() {
     fixture.lead(1);
     fixture.role(is_serving).await;
     assert_eq!(fixture.board.newest().registry.epoch, 1);
-    assert!(fixture.board.local().is_some_and(|local| local.serving));
+    assert!(fixture.board.local().is_some_and(|local| local.view.serving));
     let mut events = fixture.subscribe().await.unwrap();
     assert_eq!(events.next().await.unwrap()["type"], "SUBSCRIBED");
     assert_eq!(events.next().await.unwrap()["type"], "HEARTBEAT");

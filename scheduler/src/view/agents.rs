@@ -12,6 +12,7 @@ use tepui_scheduler_core::registry::AgentRecord;
 use tepui_scheduler_core::{LocalView, Registry};
 
 use crate::view::instant;
+use crate::view::wanted::Wanted;
 
 /// Where an agent stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +42,47 @@ pub(crate) fn standing(registry: &Registry, agent: &AgentRecord) -> Standing {
 
 /// GET_AGENTS. Unreachable agents are in no list, as in Mesos.
 pub(crate) fn get_agents(registry: &Registry, local: Option<&LocalView>) -> GetAgents {
-    let mut answer = GetAgents::default();
-    let offered = offered(local);
-    for record in registry.agents.values() {
-        match standing(registry, record) {
-            Standing::Registered | Standing::Disconnected => {
-                answer.agents.push(agent(registry, &offered, record))
-            }
-            Standing::Recovered => answer.recovered_agents.extend(record.info.clone()),
-            Standing::Unreachable => {}
-        }
+    let all = Wanted::default();
+    GetAgents {
+        agents: there(registry, local, &all).collect(),
+        recovered_agents: recovered(registry, &all).filter_map(|record| record.info.clone()).collect(),
     }
-    answer
+}
+
+/// The agents that are there or may come back by themselves.
+pub(crate) fn there<'a>(
+    registry: &'a Registry,
+    local: Option<&LocalView>,
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = Agent> + use<'a> {
+    let offered = offered(local);
+    records_there(registry, wanted).map(move |record| agent(registry, &offered, record))
+}
+
+/// The records of the same agents.
+pub(crate) fn records_there<'a>(
+    registry: &'a Registry,
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = &'a Arc<AgentRecord>> {
+    let there = |standing| matches!(standing, Standing::Registered | Standing::Disconnected);
+    standing_as(registry, wanted, there)
+}
+
+/// The agents that are known from before the last change of leader and are not back yet.
+pub(crate) fn recovered<'a>(
+    registry: &'a Registry,
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = &'a Arc<AgentRecord>> {
+    standing_as(registry, wanted, |standing| standing == Standing::Recovered)
+}
+
+fn standing_as<'a>(
+    registry: &'a Registry,
+    wanted: &'a Wanted,
+    shown: fn(Standing) -> bool,
+) -> impl Iterator<Item = &'a Arc<AgentRecord>> {
+    let records = registry.agents.iter().filter(|(id, _)| wanted.agent(id.as_str()));
+    records.map(|(_, record)| record).filter(move |record| shown(standing(registry, record)))
 }
 
 /// One agent.

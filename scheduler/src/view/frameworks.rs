@@ -12,15 +12,29 @@ use tepui_scheduler_core::{LocalView, Registry};
 
 use crate::view::agents::allocated_to;
 use crate::view::instant;
+use crate::view::wanted::Wanted;
 
 /// GET_FRAMEWORKS.
 pub(crate) fn get_frameworks(registry: &Registry, local: Option<&LocalView>) -> GetFrameworks {
-    let allocated = allocated(registry);
-    let offers = offers_by_framework(local);
-    let nothing = Vec::new();
-    let frameworks = registry.frameworks.iter().map(|(id, record)| {
+    let all = Wanted::default();
+    GetFrameworks {
+        frameworks: live(registry, local, &all).collect(),
+        completed_frameworks: completed(registry, &all).collect(),
+        recovered_frameworks: Vec::new(),
+    }
+}
+
+/// The frameworks that are there.
+pub(crate) fn live<'a>(
+    registry: &'a Registry,
+    local: Option<&'a LocalView>,
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = Framework> {
+    let (allocated, offers) = (allocated(registry), offers_by_framework(local));
+    let records = registry.frameworks.iter().filter(|(id, _)| wanted.framework(id.as_str()));
+    records.map(move |(id, record)| {
         let mut shown = framework(registry, record);
-        shown.allocated_resources = allocated.get(id).unwrap_or(&nothing).clone();
+        shown.allocated_resources = allocated.get(id).cloned().unwrap_or_default();
         shown.offers = offers.get(id.as_str()).cloned().unwrap_or_default();
         let inverse = local.into_iter().flat_map(|local| local.inverse_offers.values());
         let inverse =
@@ -28,16 +42,13 @@ pub(crate) fn get_frameworks(registry: &Registry, local: Option<&LocalView>) -> 
         shown.inverse_offers = inverse.map(|offer| offer.as_ref().clone()).collect();
         shown.offered_resources = shown.offers.iter().flat_map(|offer| offer.resources.clone()).collect();
         shown
-    });
-    GetFrameworks {
-        frameworks: frameworks.collect(),
-        completed_frameworks: registry
-            .completed_frameworks
-            .iter()
-            .map(|record| framework(registry, record))
-            .collect(),
-        recovered_frameworks: Vec::new(),
-    }
+    })
+}
+
+/// The frameworks that have ended.
+pub(crate) fn completed<'a>(registry: &'a Registry, wanted: &'a Wanted) -> impl Iterator<Item = Framework> {
+    let ended = registry.completed_frameworks.iter();
+    ended.filter(|record| wanted.framework(record.id().as_str())).map(|record| framework(registry, record))
 }
 
 /// One framework without its resources, which take a walk over all agents.

@@ -14,6 +14,7 @@ pub(crate) mod registry;
 pub(crate) mod roles;
 pub(crate) mod settings;
 pub(crate) mod tasks;
+pub(crate) mod wanted;
 
 use tepui_proto::v1::master::response;
 use tepui_scheduler_core::{LocalView, Registry};
@@ -22,7 +23,7 @@ use tepui_scheduler_core::{LocalView, Registry};
 pub(crate) fn get_state(registry: &Registry, local: Option<&LocalView>) -> response::GetState {
     response::GetState {
         get_tasks: Some(tasks::get_tasks(registry)),
-        get_executors: Some(tasks::get_executors(registry)),
+        get_executors: Some(tasks::get_executors(registry, &wanted::Wanted::default())),
         get_frameworks: Some(frameworks::get_frameworks(registry, local)),
         get_agents: Some(agents::get_agents(registry, local)),
     }

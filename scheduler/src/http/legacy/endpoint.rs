@@ -1,23 +1,29 @@
 //! Which plain endpoint renders what, and the redirect of standbys.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
 use hyper::Method;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tepui_proto::plain::{pairs, parameter};
-use tepui_proto::{MediaType, duration, wire};
+use tepui_proto::{duration, json};
 
 use super::{metrics_snapshot, records, roles, state, summary};
+use crate::http::apart::Form;
+use crate::http::each::Each;
 use crate::http::error::Refusal;
+use crate::http::flow::Sink;
 use crate::http::plain::bytes;
 use crate::http::route::Legacy;
+use crate::http::terms::Terms;
 use crate::http::{App, admission, answer, apart, plain, redirect};
 use crate::runtime::reads::ReadView;
 use crate::view::master::{MESOS_VERSION, PRODUCT_VERSION};
+use crate::view::wanted::Wanted;
 
 /// Tasks on a page of `/tasks` if the client names no number.
 const PAGE: usize = 100;
@@ -37,13 +43,27 @@ pub(crate) fn version(app: &App, request: &Request) -> Response {
     plain::json(request.uri().query(), bytes(&version))
 }
 
+/// `/metrics/snapshot`, from every master: short, whatever the cluster's size, and there when too many long answers are on their way.
+pub(crate) async fn numbers(app: &Arc<App>, request: Request) -> Result<Response, Refusal> {
+    let query = request.uri().query().map(str::to_owned);
+    drop(request);
+    if let Some(timeout) = parameter(query.as_deref(), "timeout") {
+        // All numbers are there at once, so that none can miss it; nonsense is refused all the same.
+        duration::parse(&timeout)
+            .map_err(|error| Refusal::bad_request(format!("failed to parse 'timeout': {error}")))?;
+    }
+    let render = |app: &App, view: &ReadView| {
+        let numbers = metrics_snapshot(app, view).into_iter().map(|(name, number)| (name, json!(number)));
+        bytes(&numbers.collect::<Map<String, Value>>())
+    };
+    let (bytes, view) = apart::render(app, render).await?;
+    Ok(answer::stamp(plain::json(query.as_deref(), bytes), &view))
+}
+
 /// One of the endpoints that render the state.
 pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -> Result<Response, Refusal> {
     let query = request.uri().query().map(str::to_owned);
-    // What concerns this process alone, every master answers.
-    let own = endpoint == Legacy::MetricsSnapshot;
     if let Err(elsewhere) = redirect::leading(&app.role.borrow())
-        && !own
         && !admission::wants_local(request.headers(), query.as_deref())
     {
         return Ok(elsewhere.answer(request.uri()));
@@ -51,24 +71,16 @@ pub(crate) async fn handle(app: &Arc<App>, endpoint: Legacy, request: Request) -
     if endpoint == Legacy::MaintenanceStatus && request.method() != Method::GET {
         return Err(Refusal::method("GET", request.method()));
     }
+    let terms = Terms::of(&request);
     drop(request);
-    if endpoint == Legacy::MetricsSnapshot
-        && let Some(timeout) = parameter(query.as_deref(), "timeout")
-    {
-        // All numbers are there at once, so that none can miss it; nonsense is refused all the same.
-        duration::parse(&timeout)
-            .map_err(|error| Refusal::bad_request(format!("failed to parse 'timeout': {error}")))?;
-    }
-    let asked = Asked::from(query.as_deref());
-    let (bytes, view) = apart::render(app, move |app, view| render(app, view, endpoint, &asked)).await?;
-    Ok(answer::stamp(plain::json(query.as_deref(), bytes), &view))
+    let (asked, form) = (Asked::from(query.as_deref()), Form::json(query.as_deref()));
+    apart::answer(app, &terms, form, move |app, view, sink| write(app, view, endpoint, &asked, sink)).await
 }
 
 /// What a query can ask for.
 #[derive(Default)]
 struct Asked {
-    framework: Option<String>,
-    agent: Option<String>,
+    wanted: Wanted,
     task: Option<String>,
     limit: Option<usize>,
     offset: usize,
@@ -77,11 +89,9 @@ struct Asked {
 
 impl From<Option<&str>> for Asked {
     fn from(query: Option<&str>) -> Asked {
-        let mut asked = Asked::default();
+        let mut asked = Asked { wanted: Wanted::from_query(query), ..Asked::default() };
         for (name, value) in pairs(query.unwrap_or_default()) {
             match name.as_ref() {
-                "framework_id" => asked.framework = Some(value.into_owned()),
-                "slave_id" => asked.agent = Some(value.into_owned()),
                 "task_id" => asked.task = Some(value.into_owned()),
                 "limit" => asked.limit = value.parse().ok(),
                 "offset" => asked.offset = value.parse().unwrap_or_default(),
@@ -93,41 +103,50 @@ impl From<Option<&str>> for Asked {
     }
 }
 
-fn render(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked) -> Bytes {
+fn write(app: &App, view: &ReadView, endpoint: Legacy, asked: &Asked, sink: &mut Sink) -> io::Result<()> {
+    let wanted = &asked.wanted;
     match endpoint {
-        Legacy::State => bytes(&state::state(app, view)),
-        Legacy::Agents => {
-            let wanted = |agent: &state::Agent<'_>| asked.agent.as_deref().is_none_or(|id| agent.id == id);
-            let (mut there, mut awaited) = (state::full_agents(view), state::recovered_agents(view));
-            there.retain(wanted);
-            awaited.retain(wanted);
-            bytes(&BTreeMap::from([("slaves", there), ("recovered_slaves", awaited)]))
-        }
-        Legacy::Frameworks => {
-            let chosen = |id: &str| asked.framework.as_deref().is_none_or(|wanted| id == wanted);
-            bytes(&BTreeMap::from([
-                ("frameworks", state::frameworks(view, &chosen)),
-                ("completed_frameworks", state::completed_frameworks(view, &chosen)),
-                ("unregistered_frameworks", Vec::new()),
-            ]))
-        }
-        Legacy::Tasks => bytes(&BTreeMap::from([("tasks", tasks(view, asked))])),
+        Legacy::State => json::to_writer(sink, &state::state(app, view, wanted))?,
+        Legacy::Agents => json::to_writer(
+            sink,
+            &Agents {
+                slaves: Each(|| state::full_agents(view, wanted)),
+                recovered_slaves: Each(|| state::awaited(view, true, wanted)),
+            },
+        )?,
+        Legacy::Frameworks => json::to_writer(
+            sink,
+            &Frameworks {
+                frameworks: Each(|| state::frameworks(view, wanted)),
+                completed_frameworks: Each(|| state::completed_frameworks(view, wanted)),
+                unregistered_frameworks: [],
+            },
+        )?,
+        Legacy::Tasks => json::to_writer(sink, &BTreeMap::from([("tasks", tasks(view, asked))]))?,
         Legacy::MaintenanceSchedule => {
-            wire::encode(MediaType::Json, &crate::view::maintenance::schedule(&view.registry))
+            json::to_writer(sink, &crate::view::maintenance::schedule(&view.registry))?;
         }
         Legacy::MaintenanceStatus => {
-            let status = crate::view::maintenance::status(&view.registry, view.local.as_deref());
-            wire::encode(MediaType::Json, &status)
+            json::to_writer(sink, &crate::view::maintenance::status(&view.registry, view.local.as_deref()))?;
         }
-        Legacy::Summary => bytes(&summary::summary(app, view)),
-        Legacy::Roles => bytes(&roles::roles(view)),
-        Legacy::Flags => bytes(&json!({ "flags": flags(app) })),
-        Legacy::MetricsSnapshot => {
-            let numbers: Map<String, Value> =
-                metrics_snapshot(app, view).into_iter().map(|(name, number)| (name, json!(number))).collect();
-            bytes(&numbers)
-        }
+        Legacy::Summary => json::to_writer(sink, &summary::summary(app, view, wanted))?,
+        Legacy::Roles => json::to_writer(sink, &roles::roles(view))?,
+        Legacy::Flags => json::to_writer(sink, &json!({ "flags": flags(app) }))?,
     }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Agents<There, Awaited> {
+    slaves: There,
+    recovered_slaves: Awaited,
+}
+
+#[derive(Serialize)]
+struct Frameworks<Live, Ended> {
+    frameworks: Live,
+    completed_frameworks: Ended,
+    unregistered_frameworks: [(); 0],
 }
 
 /// By their first status, the newest first unless asked otherwise; one without any is the oldest.
@@ -137,7 +156,9 @@ fn tasks<'a>(view: &'a ReadView, asked: &Asked) -> Vec<records::Task<'a>> {
     let mut chosen: Vec<_> = all
         .filter(|record| {
             let key = record.key();
-            asked.framework.as_deref().is_none_or(|id| key.framework.as_str() == id)
+            let agent = record.task.as_ref().and_then(|task| task.agent_id.as_ref()).map(|id| id.value());
+            asked.wanted.framework(key.framework.as_str())
+                && asked.wanted.agent(agent.unwrap_or_default())
                 && asked.task.as_deref().is_none_or(|id| key.task.as_str() == id)
         })
         .collect();

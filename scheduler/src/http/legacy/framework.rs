@@ -1,22 +1,25 @@
 //! One framework in the plain endpoints' form.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use tepui_proto::ids::FrameworkId;
 use tepui_proto::v1::executor_info::Type as Kind;
 use tepui_proto::v1::framework_info::capability::Type;
 use tepui_proto::v1::resource::AllocationInfo;
 use tepui_proto::v1::scheduler::OfferConstraints;
 use tepui_proto::v1::{CommandInfo, Environment, Label, Offer, Resource, command_info};
 use tepui_scheduler_core::Registry;
-use tepui_scheduler_core::registry::FrameworkRecord;
+use tepui_scheduler_core::registry::{FrameworkRecord, TaskRecord};
 
 use super::records::{Amounts, Task, text};
 use crate::view::tasks;
+use crate::view::wanted::Wanted;
 
 /// What has to be looked up once for all frameworks.
 pub(super) struct Shared {
-    pub(super) allocated: BTreeMap<tepui_proto::ids::FrameworkId, Vec<Resource>>,
+    pub(super) allocated: BTreeMap<FrameworkId, Vec<Resource>>,
     pub(super) offers: BTreeMap<String, Vec<Offer>>,
 }
 
@@ -33,6 +36,48 @@ pub(super) struct Head<'a> {
     active: bool,
     connected: bool,
     recovered: bool,
+}
+
+/// The tasks of one framework that are in one of its lists, made while they are written.
+struct Tasks<'a> {
+    registry: &'a Registry,
+    framework: FrameworkId,
+    list: List,
+    wanted: &'a Wanted,
+}
+
+#[derive(Clone, Copy)]
+enum List {
+    There,
+    Away,
+    Ended,
+}
+
+impl Serialize for Tasks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown =
+            |record: &&Arc<TaskRecord>| self.wanted.agents.is_empty() || self.wanted.agent(agent_of(record));
+        let live = || tasks::of_framework(self.registry, &self.framework).filter(shown);
+        match self.list {
+            List::There => {
+                let there = live().filter(|record| record.unreachable_wall_ms.is_none());
+                serializer.collect_seq(there.filter_map(|record| Task::of(record)))
+            }
+            List::Away => {
+                let away = live().filter(|record| record.unreachable_wall_ms.is_some());
+                serializer.collect_seq(away.filter_map(|record| Task::of(record)))
+            }
+            List::Ended => {
+                let ended = self.registry.history.get(&self.framework).into_iter().flatten().filter(shown);
+                serializer.collect_seq(ended.filter_map(|record| Task::of(record)))
+            }
+        }
+    }
+}
+
+fn agent_of(record: &TaskRecord) -> &str {
+    let task = record.task.as_ref();
+    text(task.and_then(|task| task.agent_id.as_ref()).and_then(|id| id.value.as_deref()))
 }
 
 /// One framework.
@@ -56,9 +101,9 @@ pub(super) struct Framework<'a> {
     resources: Amounts,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<&'a [Label]>,
-    tasks: Vec<Task<'a>>,
-    unreachable_tasks: Vec<Task<'a>>,
-    completed_tasks: Vec<Task<'a>>,
+    tasks: Tasks<'a>,
+    unreachable_tasks: Tasks<'a>,
+    completed_tasks: Tasks<'a>,
     offers: Vec<ShownOffer>,
     executors: Vec<Executor<'a>>,
     offer_constraints: OfferConstraints,
@@ -126,6 +171,7 @@ impl<'a> Framework<'a> {
         registry: &'a Registry,
         record: &'a FrameworkRecord,
         shared: &Shared,
+        wanted: &'a Wanted,
     ) -> Option<Framework<'a>> {
         let info = record.info.as_ref()?;
         let head = Framework::head(registry, record, shared)?;
@@ -136,9 +182,9 @@ impl<'a> Framework<'a> {
         let no_offers = Vec::new();
         let offers = shared.offers.get(id.as_str()).unwrap_or(&no_offers);
         let offered = || offers.iter().flat_map(|offer| &offer.resources);
-        let live = || tasks::of_framework(registry, &id);
-        let ended = registry.history.get(&id).into_iter().flatten();
-        let (there, away): (Vec<_>, Vec<_>) = live().partition(|record| record.unreachable_wall_ms.is_none());
+        let tasks = |list| Tasks { registry, framework: id.clone(), list, wanted };
+        let on_wanted =
+            |offer: &&Offer| wanted.agent(text(offer.agent_id.as_ref().and_then(|id| id.value.as_deref())));
         Some(Framework {
             head,
             user: text(info.user.as_deref()),
@@ -153,11 +199,11 @@ impl<'a> Framework<'a> {
             roles: multi_role.then(|| record.roles()),
             resources: Amounts::of(used.iter().chain(offered())),
             labels: info.labels.as_ref().map(|labels| labels.labels.as_slice()),
-            tasks: there.into_iter().filter_map(|record| Task::of(record)).collect(),
-            unreachable_tasks: away.into_iter().filter_map(|record| Task::of(record)).collect(),
-            completed_tasks: ended.filter_map(|record| Task::of(record)).collect(),
-            offers: offers.iter().map(ShownOffer::of).collect(),
-            executors: executors(registry, &id, shown),
+            tasks: tasks(List::There),
+            unreachable_tasks: tasks(List::Away),
+            completed_tasks: tasks(List::Ended),
+            offers: offers.iter().filter(on_wanted).map(ShownOffer::of).collect(),
+            executors: executors(registry, &id, shown, wanted),
             offer_constraints: record.offer_constraints.clone().unwrap_or_default(),
         })
     }
@@ -203,10 +249,12 @@ impl ShownOffer {
 
 fn executors<'a>(
     registry: &'a Registry,
-    id: &tepui_proto::ids::FrameworkId,
+    id: &FrameworkId,
     framework_id: &'a str,
+    wanted: &Wanted,
 ) -> Vec<Executor<'a>> {
     let known = registry.executors.iter().filter(|(key, _)| key.framework == *id);
+    let known = known.filter(|(key, _)| wanted.agent(key.agent.as_str()));
     known
         .filter_map(|(key, record)| Some((key, record.info.as_ref()?)))
         .map(|(key, executor)| Executor {

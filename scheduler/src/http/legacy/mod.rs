@@ -11,5 +11,5 @@ mod snapshot;
 mod state;
 mod summary;
 
-pub(crate) use endpoint::{handle, version};
+pub(crate) use endpoint::{handle, numbers, version};
 pub(crate) use snapshot::metrics_snapshot;

@@ -1,43 +1,71 @@
 //! Tasks, statuses and resources in the plain endpoints' form.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tepui_proto::v1::{self, Resource, TaskState};
 use tepui_scheduler_core::registry::TaskRecord;
 
 use crate::view::amounts;
 
+/// In the order of the alphabet, as all names of a list are kept.
+const ALWAYS: [&str; 4] = ["cpus", "disk", "gpus", "mem"];
+
 /// Resources by name: numbers for scalars, text for ranges and sets. The four that every tool reads are always there.
-#[derive(Serialize)]
-#[serde(transparent)]
-pub(super) struct Amounts(BTreeMap<String, Value>);
+///
+/// There is one for each of many tasks, so that names which everybody uses are not copied.
+pub(super) struct Amounts(Vec<(Cow<'static, str>, Amount)>);
+
+#[derive(Default)]
+struct Amount {
+    number: f64,
+    /// What a number cannot say; shown instead of it.
+    parts: Option<Vec<String>>,
+}
 
 impl Amounts {
     pub(super) fn of<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Amounts {
-        let mut numbers: BTreeMap<&str, f64> =
-            ["cpus", "disk", "gpus", "mem"].into_iter().map(|name| (name, 0.0)).collect();
-        let mut texts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut sums = Amounts(ALWAYS.map(|name| (Cow::Borrowed(name), Amount::default())).into());
         for resource in resources {
             let name = resource.name.as_deref().unwrap_or_default();
             if let Some(amount) = amounts::scalar(resource) {
-                let sum = numbers.entry(name).or_default();
-                *sum = amounts::round(*sum + amount);
+                let slot = sums.slot(name);
+                slot.number = amounts::round(slot.number + amount);
             } else if let Some(ranges) = &resource.ranges {
-                let texts = texts.entry(name).or_default();
-                texts.extend(ranges.range.iter().map(|range| {
+                let parts = sums.slot(name).parts.get_or_insert_default();
+                parts.extend(ranges.range.iter().map(|range| {
                     format!("{}-{}", range.begin.unwrap_or_default(), range.end.unwrap_or_default())
                 }));
             } else if let Some(set) = &resource.set {
-                texts.entry(name).or_default().extend(set.item.iter().cloned());
+                sums.slot(name).parts.get_or_insert_default().extend(set.item.iter().cloned());
             }
         }
-        let numbers = numbers.into_iter().map(|(name, number)| (name.to_owned(), Value::from(number)));
-        let texts = texts
-            .into_iter()
-            .map(|(name, parts)| (name.to_owned(), Value::from(format!("[{}]", parts.join(", ")))));
-        Amounts(numbers.chain(texts).collect())
+        sums
+    }
+
+    fn slot(&mut self, name: &str) -> &mut Amount {
+        let found = self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name));
+        let place = found.unwrap_or_else(|place| {
+            self.0.insert(place, (Cow::Owned(name.to_owned()), Amount::default()));
+            place
+        });
+        &mut self.0[place].1
+    }
+}
+
+impl Serialize for Amounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, amount) in &self.0 {
+            match &amount.parts {
+                None => map.serialize_entry(name, &amount.number)?,
+                Some(parts) => map.serialize_entry(name, &format!("[{}]", parts.join(", ")))?,
+            }
+        }
+        map.end()
     }
 }
 
@@ -51,7 +79,7 @@ pub(crate) struct Task<'a> {
     slave_id: &'a str,
     state: &'static str,
     resources: Amounts,
-    role: String,
+    role: &'a str,
     statuses: Vec<Status<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
@@ -70,7 +98,7 @@ pub(crate) struct Task<'a> {
 impl<'a> Task<'a> {
     pub(super) fn of(record: &'a TaskRecord) -> Option<Task<'a>> {
         let task = record.task.as_ref()?;
-        let role = task.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
+        let role = task.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.as_deref());
         let statuses =
             task.statuses.iter().chain(record.last_status.iter().filter(|_| task.statuses.is_empty()));
         Some(Task {
@@ -81,7 +109,7 @@ impl<'a> Task<'a> {
             slave_id: text(task.agent_id.as_ref().and_then(|id| id.value.as_deref())),
             state: record.state().as_str_name(),
             resources: Amounts::of(&task.resources),
-            role: role.unwrap_or_else(|| "*".to_owned()),
+            role: role.unwrap_or("*"),
             statuses: statuses.map(Status::of).collect(),
             user: task.user.as_deref(),
             labels: task.labels.as_ref().map(|labels| labels.labels.as_slice()),

@@ -15,6 +15,7 @@ use tepui_scheduler_core::OperatorCall;
 use crate::http::auth::Principal;
 use crate::http::error::Refusal;
 use crate::http::route::Setting;
+use crate::http::terms::Terms;
 use crate::http::{App, admission, answer, plain, redirect};
 use crate::view::settings;
 
@@ -32,6 +33,9 @@ pub(crate) async fn handle(
         return Ok(elsewhere.answer(request.uri()));
     }
     if read {
+        if Terms::of(&request).consistent {
+            app.settle().await?;
+        }
         let view = app.read_view();
         let bytes = match setting {
             Setting::Weights => plain::bytes(&settings::get_weights(&view.registry).weight_infos),

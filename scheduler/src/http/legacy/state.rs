@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tepui_proto::v1::{Attribute, DomainInfo, Resource};
+use tepui_scheduler_core::Registry;
+use tepui_scheduler_core::registry::AgentRecord;
 
 use super::endpoint::flags;
 use super::framework::{Framework, Shared, seconds};
 use super::full::Full;
 use super::records::{Amounts, text};
 use crate::http::App;
+use crate::http::each::Each;
 use crate::runtime::reads::ReadView;
 use crate::view::agents::{Standing, allocated, capabilities, offered, pid, standing};
 use crate::view::frameworks::{self, reserved_role};
 use crate::view::master::{self, MESOS_VERSION, PRODUCT_VERSION, master_info};
+use crate::view::wanted::Wanted;
 
 /// Everything.
 #[derive(Serialize)]
-pub(super) struct State<'a> {
+struct State<'a, Agents, Awaited, Live, Ended> {
     version: &'static str,
     tepui_version: &'static str,
     build_date: &'static str,
@@ -48,10 +52,10 @@ pub(super) struct State<'a> {
     leader: String,
     leader_info: Value,
     flags: Map<String, Value>,
-    slaves: Vec<Agent<'a>>,
-    recovered_slaves: Vec<Agent<'a>>,
-    frameworks: Vec<Framework<'a>>,
-    completed_frameworks: Vec<Framework<'a>>,
+    slaves: Agents,
+    recovered_slaves: Awaited,
+    frameworks: Live,
+    completed_frameworks: Ended,
     orphan_tasks: [(); 0],
     unregistered_frameworks: [(); 0],
 }
@@ -86,14 +90,19 @@ pub(super) struct Agent<'a> {
     full: Option<Full>,
 }
 
-/// Renders the whole state.
-pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
+/// The whole state, which is rendered while it is written.
+pub(super) fn state<'a>(app: &'a App, view: &'a ReadView, wanted: &'a Wanted) -> impl Serialize + 'a {
     let registry = &view.registry;
     let leader = registry.leader.as_deref();
-    let shown = agents(view);
-    let unreachable =
-        registry.agents.values().filter(|agent| standing(registry, agent) == Standing::Unreachable);
-    let all = |_: &str| true;
+    let (mut activated, mut deactivated, mut unreachable) = (0, 0, 0);
+    for agent in registry.agents.values() {
+        match standing(registry, agent) {
+            Standing::Unreachable => unreachable += 1,
+            Standing::Recovered => {}
+            Standing::Registered | Standing::Disconnected if is_active(registry, agent) => activated += 1,
+            Standing::Registered | Standing::Disconnected => deactivated += 1,
+        }
+    }
     State {
         version: MESOS_VERSION,
         tepui_version: PRODUCT_VERSION,
@@ -109,49 +118,63 @@ pub(super) fn state<'a>(app: &'a App, view: &'a ReadView) -> State<'a> {
         pid: format!("master@{}:{}", app.info.ip, app.info.port),
         hostname: &app.info.hostname,
         capabilities: master::capabilities().collect(),
-        activated_slaves: shown.iter().filter(|agent| agent.active).count(),
-        deactivated_slaves: shown.iter().filter(|agent| !agent.active).count(),
-        unreachable_slaves: unreachable.count(),
+        activated_slaves: activated,
+        deactivated_slaves: deactivated,
+        unreachable_slaves: unreachable,
         cluster: app.info.cluster.as_deref(),
         domain: leader.and_then(|leader| leader.domain.as_ref()),
         external_log_file: app.info.log_file.as_ref().map(|path| path.display().to_string()),
         leader: leader.map_or_else(String::new, |leader| format!("master@{}:{}", leader.ip, leader.port)),
         leader_info: leader.map_or(Value::Null, leader_info),
         flags: flags(app),
-        slaves: shown,
-        recovered_slaves: agents_that(view, false, |standing| standing == Standing::Recovered),
-        frameworks: frameworks(view, &all),
-        completed_frameworks: completed_frameworks(view, &all),
+        slaves: Each(move || agents(view, wanted)),
+        recovered_slaves: Each(move || awaited(view, false, wanted)),
+        frameworks: Each(move || frameworks(view, wanted)),
+        completed_frameworks: Each(move || completed_frameworks(view, wanted)),
         orphan_tasks: [],
         unregistered_frameworks: [],
     }
 }
 
 /// The agents that are there or may come back by themselves.
-pub(super) fn agents(view: &ReadView) -> Vec<Agent<'_>> {
-    agents_that(view, false, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
+pub(super) fn agents<'a>(view: &'a ReadView, wanted: &'a Wanted) -> impl Iterator<Item = Agent<'a>> {
+    agents_that(view, false, wanted, |standing| {
+        matches!(standing, Standing::Registered | Standing::Disconnected)
+    })
 }
 
 /// The same with their resources as whole messages.
-pub(super) fn full_agents(view: &ReadView) -> Vec<Agent<'_>> {
-    agents_that(view, true, |standing| matches!(standing, Standing::Registered | Standing::Disconnected))
+pub(super) fn full_agents<'a>(view: &'a ReadView, wanted: &'a Wanted) -> impl Iterator<Item = Agent<'a>> {
+    agents_that(view, true, wanted, |standing| {
+        matches!(standing, Standing::Registered | Standing::Disconnected)
+    })
 }
 
-/// The frameworks whose id is chosen.
-pub(super) fn frameworks<'a>(view: &'a ReadView, chosen: &dyn Fn(&str) -> bool) -> Vec<Framework<'a>> {
+/// The agents that are known from before the last change of leader and are not back yet.
+pub(super) fn awaited<'a>(
+    view: &'a ReadView,
+    full: bool,
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = Agent<'a>> {
+    agents_that(view, full, wanted, |standing| standing == Standing::Recovered)
+}
+
+/// The frameworks that are there.
+pub(super) fn frameworks<'a>(view: &'a ReadView, wanted: &'a Wanted) -> impl Iterator<Item = Framework<'a>> {
     let shared = shared(view);
-    let records = view.registry.frameworks.iter().filter(|(id, _)| chosen(id.as_str()));
-    records.filter_map(|(_, record)| Framework::of(&view.registry, record, &shared)).collect()
+    let records = view.registry.frameworks.iter().filter(|(id, _)| wanted.framework(id.as_str()));
+    records.filter_map(move |(_, record)| Framework::of(&view.registry, record, &shared, wanted))
 }
 
-/// The completed frameworks whose id is chosen.
+/// The frameworks that have ended.
 pub(super) fn completed_frameworks<'a>(
     view: &'a ReadView,
-    chosen: &dyn Fn(&str) -> bool,
-) -> Vec<Framework<'a>> {
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = Framework<'a>> {
     let shared = Shared { allocated: BTreeMap::new(), offers: BTreeMap::new() };
-    let records = view.registry.completed_frameworks.iter().filter(|record| chosen(record.id().as_str()));
-    records.filter_map(|record| Framework::of(&view.registry, record, &shared)).collect()
+    let ended = &view.registry.completed_frameworks;
+    let records = ended.iter().filter(|record| wanted.framework(record.id().as_str()));
+    records.filter_map(move |record| Framework::of(&view.registry, record, &shared, wanted))
 }
 
 pub(super) fn shared(view: &ReadView) -> Shared {
@@ -161,20 +184,25 @@ pub(super) fn shared(view: &ReadView) -> Shared {
     }
 }
 
-/// The agents that are known from before the last change of leader and are not back yet.
-pub(super) fn recovered_agents(view: &ReadView) -> Vec<Agent<'_>> {
-    agents_that(view, true, |standing| standing == Standing::Recovered)
+fn is_active(registry: &Registry, record: &AgentRecord) -> bool {
+    registry.agent_connected(record) && !record.deactivated
 }
 
-fn agents_that(view: &ReadView, full: bool, wanted: fn(Standing) -> bool) -> Vec<Agent<'_>> {
+fn agents_that<'a>(
+    view: &'a ReadView,
+    full: bool,
+    wanted: &'a Wanted,
+    there: fn(Standing) -> bool,
+) -> impl Iterator<Item = Agent<'a>> {
     let registry = &view.registry;
     let offers = offered(view.local.as_deref());
-    let records = registry.agents.values().filter(|record| wanted(standing(registry, record)));
-    let shown = records.filter_map(|record| {
+    let records = registry.agents.iter().filter(|(id, _)| wanted.agent(id.as_str()));
+    let records = records.map(|(_, record)| record).filter(move |record| there(standing(registry, record)));
+    records.filter_map(move |record| {
         let info = record.info.as_ref()?;
         let id = record.id();
         let used = allocated(registry, &id);
-        let active = registry.agent_connected(record) && !record.deactivated;
+        let active = is_active(registry, record);
         let drain = record.drain.as_ref();
         let on_offer = offers.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
         Some(Agent {
@@ -200,8 +228,7 @@ fn agents_that(view: &ReadView, full: bool, wanted: fn(Standing) -> bool) -> Vec
             capabilities: capabilities().collect(),
             full: full.then(|| Full::of(record.total(), &used, on_offer)),
         })
-    });
-    shown.collect()
+    })
 }
 
 fn reserved(resources: &[Resource]) -> BTreeMap<&str, Amounts> {

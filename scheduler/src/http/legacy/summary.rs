@@ -11,6 +11,7 @@ use super::state;
 use crate::http::App;
 use crate::runtime::reads::ReadView;
 use crate::view::tasks;
+use crate::view::wanted::Wanted;
 
 /// The states that are counted, in their order.
 const STATES: [TaskState; 14] = [
@@ -78,7 +79,7 @@ impl<'a> Tally<'a> {
 }
 
 /// The cluster at a glance.
-pub(super) fn summary<'a>(app: &'a App, view: &'a ReadView) -> Summary<'a> {
+pub(super) fn summary<'a>(app: &'a App, view: &'a ReadView, wanted: &'a Wanted) -> Summary<'a> {
     let registry = &view.registry;
     let mut by_agent: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut by_framework: BTreeMap<&str, Tally> = BTreeMap::new();
@@ -89,12 +90,13 @@ pub(super) fn summary<'a>(app: &'a App, view: &'a ReadView) -> Summary<'a> {
         by_agent.entry(agent).or_default().add(record, framework);
         by_framework.entry(framework).or_default().add(record, agent);
     }
-    let agents = state::agents(view).into_iter().map(|agent| {
+    let agents = state::agents(view, wanted).map(|agent| {
         let tally = by_agent.remove(agent.id).unwrap_or_default();
         Agent { agent, counts: tally.counts(), framework_ids: tally.others }
     });
     let shared = state::shared(view);
-    let frameworks = registry.frameworks.values().filter_map(|record| {
+    let frameworks = registry.frameworks.iter().filter(|(id, _)| wanted.framework(id.as_str()));
+    let frameworks = frameworks.filter_map(|(_, record)| {
         let head = Framework::head(registry, record, &shared)?;
         let tally = by_framework.remove(head.id).unwrap_or_default();
         Some(ShortFramework { head, counts: tally.counts(), slave_ids: tally.others })

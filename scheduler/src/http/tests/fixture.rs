@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::{Method, Request};
-use tepui_raft_store::{Applied, Lead, Leadership, Peer, ProposeError, Status};
+use tepui_raft_store::{Applied, Lead, Leadership, Peer, ProposeError, ReadError, Status};
 use tepui_scheduler_core::Registry;
 use tepui_scheduler_core::rate_limits::RateLimits;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::config::{Authentication, Limits, Secret};
+use crate::http::flow::Flows;
 use crate::http::metrics::Metrics;
 use crate::http::rate::Gate;
 use crate::http::{App, Info, router};
@@ -37,7 +38,11 @@ use crate::stats::Stats;
 pub(super) const BODY_LIMIT: usize = 4096;
 
 /// A store of which only the membership counts.
-struct Members(watch::Sender<Leadership>);
+struct Members {
+    leadership: watch::Sender<Leadership>,
+    /// Whether it can prove that it is.
+    current: watch::Receiver<bool>,
+}
 
 impl Replica for Members {
     fn propose(&self, _: &Lead, _: Bytes) -> BoxFuture<'static, Result<Applied, ProposeError>> {
@@ -49,8 +54,17 @@ impl Replica for Members {
         async move { if refused { Err(ProposeError::NotLeading { leader: None }) } else { Ok(9) } }.boxed()
     }
 
+    fn settle(&self) -> BoxFuture<'static, Result<u64, ReadError>> {
+        let current = *self.current.borrow();
+        async move { if current { Ok(9) } else { Err(ReadError::NoLeader) } }.boxed()
+    }
+
+    fn age(&self) -> Option<Duration> {
+        Some(Duration::from_millis(7))
+    }
+
     fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.0.subscribe()
+        self.leadership.subscribe()
     }
 
     fn status(&self) -> Status {
@@ -73,6 +87,8 @@ pub(super) struct Fixture {
     pub(super) stats: Arc<Stats>,
     pub(super) backups: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
+    /// Whether the store can prove that what it has is current.
+    pub(super) current: watch::Sender<bool>,
     _operator_events: OperatorEvents,
 }
 
@@ -121,8 +137,11 @@ impl Fixture {
         let (role, role_seen) = watch::channel(role);
         let feed = Arc::new(ChangeFeed::default());
         let board = Board::new(vec![feed.clone()]);
-        let replica: Arc<dyn Replica> =
-            Arc::new(Members(watch::Sender::new(Leadership::Following { leader: None })));
+        let (current, proof) = watch::channel(true);
+        let replica: Arc<dyn Replica> = Arc::new(Members {
+            leadership: watch::Sender::new(Leadership::Following { leader: None }),
+            current: proof,
+        });
         let (streams, gone) = Streams::new(Bounds { records: 16, bytes: 1 << 20 });
         let (operator_handle, operator_events) = OperatorEvents::new(operator_events::Parts {
             board: board.clone(),
@@ -164,6 +183,7 @@ impl Fixture {
             rate: Gate::new(limits),
             limits: Limits { body_bytes: BODY_LIMIT, ..Limits::default() },
             backups: backups.clone(),
+            flows: Flows::new(1, 2, stop.clone()),
             renderers: Arc::new(Semaphore::new(1)),
             stop: stop.clone(),
         };
@@ -177,13 +197,14 @@ impl Fixture {
             hub,
             stats,
             stop,
+            current,
             _operator_events: operator_events,
         }
     }
 
     /// Shows a Registry to readers.
     pub(super) fn publish(&self, registry: Registry) {
-        let published = Published { registry, applied_index: 42, applied_at: std::time::Instant::now() };
+        let published = Published { registry, applied_index: 42 };
         self.board.publish(published, Vec::new(), &[]);
     }
 

@@ -9,6 +9,7 @@ mod contract_order;
 mod contract_tables;
 mod contract_values;
 mod fixture;
+mod long;
 mod metrics;
 mod plain;
 mod process;

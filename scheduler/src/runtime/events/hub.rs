@@ -190,7 +190,7 @@ impl Hub {
     }
 
     fn heartbeat(&self) -> Bytes {
-        let view = ReadView::of(&self.parts.board);
+        let view = ReadView::aged(&self.parts.board, &*self.parts.replica);
         let data = serde_json::json!({
             "applied_index": view.applied_index,
             "applied_age_ms": view.age_ms(),

@@ -147,7 +147,7 @@ impl OperatorEvents {
         let local = self.parts.board.local();
         let snapshot = Event {
             subscribed: Some(Subscribed {
-                get_state: Some(view::get_state(&self.told, local.as_deref())),
+                get_state: Some(view::get_state(&self.told, local.as_ref().map(|local| &*local.view))),
                 heartbeat_interval_seconds: Some(self.parts.heartbeat_interval.as_secs_f64()),
             }),
             ..of(Type::Subscribed)
