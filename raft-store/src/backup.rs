@@ -70,7 +70,7 @@ impl Backup {
 
     /// All its bytes, from the first. Reading blocks on the disk.
     pub fn reader(&self) -> impl Read + Send + use<> {
-        self.file.raw()
+        self.file.raw(0)
     }
 }
 

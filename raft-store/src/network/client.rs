@@ -18,7 +18,7 @@ use openraft::raft::{
 };
 use reqwest::StatusCode;
 
-use super::wire::{Message, SnapshotHead};
+use super::wire::{Held, Inquiry, Label, Message, SnapshotHead};
 use super::{header, path};
 use crate::cluster::{Cluster, Greeting};
 use crate::config::{Config, NodeId, Peer};
@@ -29,6 +29,10 @@ use crate::types::{Snapshot, TypeConfig, Vote};
 /// A snapshot transfer without any progress for this long has failed; also the time the receiver has to install it.
 const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 const SNAPSHOT_CHUNK: usize = 256 << 10;
+/// Snapshots are sent no faster than this, in bytes a second: entries take the same way.
+const SNAPSHOT_RATE: u64 = 100 << 20;
+/// How long the question may take how much of a snapshot is there.
+const INQUIRY_WITHIN: Duration = Duration::from_secs(5);
 const WINDOW: u32 = 4 << 20;
 
 /// Makes clients for peers.
@@ -212,8 +216,20 @@ impl Link {
         vote: Vote,
         file: &SnapshotFile,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let label = Label::of(file).map_err(|e| Unreachable::new(&e))?;
+        let inquiry = Inquiry { vote: vote.into(), label }.encode();
+        let held = self
+            .call::<Held>(
+                &self.shared.snapshots,
+                path::HELD,
+                inquiry,
+                INQUIRY_WITHIN,
+                RPCTypes::InstallSnapshot,
+            )
+            .await?;
+        let head = SnapshotHead { vote: vote.into(), label, offset: held.0.min(label.length) };
         let progress = Arc::new(AtomicU64::new(0));
-        let body = snapshot_body(vote, file, Arc::clone(&progress));
+        let body = snapshot_body(&head, file, Arc::clone(&progress));
         let request = self.request(&self.shared.snapshots, path::SNAPSHOT)?;
         let sent = async {
             let response = request.body(reqwest::Body::wrap_stream(body)).send().await?;
@@ -246,14 +262,15 @@ async fn stalled(progress: &AtomicU64) {
     }
 }
 
-/// Head and file in pieces, read on blocking threads as the receiver takes them.
+/// Head and file in pieces, read on blocking threads as the receiver takes them, and not faster than [`SNAPSHOT_RATE`].
 fn snapshot_body(
-    vote: Vote,
+    head: &SnapshotHead,
     file: &SnapshotFile,
     progress: Arc<AtomicU64>,
 ) -> impl futures::Stream<Item = std::io::Result<Bytes>> + Send + use<> {
-    let head = Bytes::from(SnapshotHead { vote: vote.into() }.encode());
-    let pieces = futures::stream::try_unfold((file.raw(), progress), |(mut input, progress)| async move {
+    let first = Bytes::from(head.encode());
+    let (began, state) = (tokio::time::Instant::now(), (file.raw(head.offset), progress));
+    let pieces = futures::stream::try_unfold(state, move |(mut input, progress)| async move {
         let read = tokio::task::spawn_blocking(move || {
             let mut piece = vec![0; SNAPSHOT_CHUNK];
             let got = input.read(&mut piece)?;
@@ -264,10 +281,16 @@ fn snapshot_body(
         if piece.is_empty() {
             return Ok(None);
         }
-        progress.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        let sent = progress.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        tokio::time::sleep_until(began + time_for(sent)).await;
         Ok(Some((Bytes::from(piece), (input, progress))))
     });
-    futures::StreamExt::chain(futures::stream::iter([Ok(head)]), pieces)
+    futures::StreamExt::chain(futures::stream::iter([Ok(first)]), pieces)
+}
+
+/// How long so many bytes of a snapshot take at least.
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / SNAPSHOT_RATE)
 }
 
 impl RaftNetworkV2<TypeConfig> for Link {

@@ -4,6 +4,7 @@
 //! votes, one for snapshots, so that none delays another.
 
 mod client;
+mod receiver;
 mod server;
 pub(crate) mod wire;
 
@@ -18,6 +19,7 @@ mod path {
     pub(super) const TRANSFER: &str = "/raft/v1/transfer";
     pub(super) const SNAPSHOT: &str = "/raft/v1/snapshot";
     pub(super) const READ: &str = "/raft/v1/read";
+    pub(super) const HELD: &str = "/raft/v1/snapshot/held";
 }
 
 /// The greeting.

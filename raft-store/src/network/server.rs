@@ -5,32 +5,30 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt;
-use futures::StreamExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::wire::{Ask, Message, SnapshotHead};
-use super::{MAX_BODY, MAX_SNAPSHOT, header, path};
+use super::receiver::Receiver;
+use super::wire::{Ask, Held, Inquiry, Message};
+use super::{MAX_BODY, header, path};
 use crate::cluster::{Cluster, Greeting, Refusal};
 use crate::config::NodeId;
 use crate::leadership::Gate;
 use crate::read::{self, Freshness};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
-use crate::types::{Raft, Snapshot, TypeConfig};
+use crate::types::{Raft, Snapshot, TypeConfig, Vote};
 
 /// See the module head.
 #[derive(Clone)]
@@ -41,15 +39,13 @@ pub(crate) struct Server {
 struct Shared {
     raft: Raft,
     cluster: Cluster,
-    snapshots: Snapshots,
     gate: Arc<Gate>,
     freshness: Arc<Freshness>,
     /// How long a proof of leadership may take.
     read_within: Duration,
     /// Who was refused and why, each reported once.
     refused: Mutex<BTreeSet<String>>,
-    /// One snapshot is received at a time.
-    receiving: tokio::sync::Mutex<()>,
+    receiver: Receiver,
 }
 
 /// Reported refusals beyond this number are not logged any more.
@@ -65,8 +61,8 @@ impl Server {
         read_within: Duration,
     ) -> Server {
         let refused = Mutex::new(BTreeSet::new());
-        let receiving = tokio::sync::Mutex::new(());
-        let shared = Shared { raft, cluster, snapshots, gate, freshness, read_within, refused, receiving };
+        let receiver = Receiver::new(snapshots);
+        let shared = Shared { raft, cluster, gate, freshness, read_within, refused, receiver };
         Server { shared: Arc::new(shared) }
     }
 
@@ -82,6 +78,7 @@ impl Server {
             .route(path::VOTE, post(vote))
             .route(path::PRE_VOTE, post(pre_vote))
             .route(path::TRANSFER, post(transfer))
+            .route(path::HELD, post(held))
             .route(path::SNAPSHOT, post(snapshot))
             .route(path::READ, post(read_index))
             .layer(axum::middleware::map_response(told))
@@ -123,7 +120,7 @@ impl Server {
 }
 
 /// An answer that is not 200.
-struct Failure(StatusCode, String);
+pub(super) struct Failure(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -131,11 +128,11 @@ impl IntoResponse for Failure {
     }
 }
 
-fn bad_request(e: impl std::fmt::Display) -> Failure {
+pub(super) fn bad_request(e: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::BAD_REQUEST, e.to_string())
 }
 
-fn unavailable(e: impl std::fmt::Display) -> Failure {
+pub(super) fn unavailable(e: impl std::fmt::Display) -> Failure {
     Failure(StatusCode::SERVICE_UNAVAILABLE, e.to_string())
 }
 
@@ -203,52 +200,29 @@ async fn read_index(State(server): State<Server>, request: Request) -> Answer {
     Ok(committed.to_be_bytes().to_vec().into())
 }
 
+async fn held(State(server): State<Server>, request: Request) -> Answer {
+    let message: Inquiry = server.receive(request).await?;
+    Ok(Held(server.shared.receiver.held(&message.label)).encode().into())
+}
+
 async fn snapshot(State(server): State<Server>, request: Request) -> Answer {
     let from = server.admit(request.headers()).await?;
-    let Ok(_receiving) = server.shared.receiving.try_lock() else {
-        return Err(unavailable("another snapshot is being received"));
-    };
-    let path = server.shared.snapshots.temporary();
-    let received = receive_snapshot(&server, request.into_body(), path.clone()).await;
-    let answer = match received {
-        Ok((head, _)) if head.vote.node != from => Err(bad_request("vote of another replica")),
-        Ok((head, file)) => install(&server, head, file).await,
-        Err(failure) => Err(failure),
-    };
+    let (vote, file) = server.shared.receiver.receive(from, request.into_body()).await?;
+    let path = file.path.clone();
+    let answer = install(&server, vote, file).await;
     // Renamed if it was installed; otherwise nobody needs it.
-    drop(tokio::fs::remove_file(&path).await);
+    drop(on_disk(move || std::fs::remove_file(path)).await);
     answer
 }
 
-/// Writes the file that follows the head, and verifies it.
-async fn receive_snapshot(
-    server: &Server,
-    body: Body,
-    path: PathBuf,
-) -> Result<(SnapshotHead, SnapshotFile), Failure> {
-    let mut chunks = body.into_data_stream();
-    let mut head = Vec::with_capacity(SnapshotHead::SIZE);
-    let mut file = tokio::fs::File::create_new(&path).await.map_err(unavailable)?;
-    let mut total = 0;
-    while let Some(chunk) = chunks.next().await {
-        let mut chunk = chunk.map_err(bad_request)?;
-        let missing = (SnapshotHead::SIZE - head.len()).min(chunk.len());
-        head.extend_from_slice(&chunk.split_to(missing));
-        total += chunk.len() as u64;
-        if total > MAX_SNAPSHOT {
-            let text = format!("snapshot larger than {MAX_SNAPSHOT} bytes");
-            return Err(Failure(StatusCode::PAYLOAD_TOO_LARGE, text));
-        }
-        file.write_all(&chunk).await.map_err(unavailable)?;
-    }
-    let head = SnapshotHead::decode(&head).map_err(bad_request)?;
-    file.sync_all().await.map_err(unavailable)?;
-    let snapshots = server.shared.snapshots.clone();
-    let checked = tokio::task::spawn_blocking(move || snapshots.check(&path)).await.map_err(unavailable)?;
-    Ok((head, checked.map_err(bad_request)?))
+/// Something that blocks for the disk.
+pub(super) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(unavailable)?.map_err(unavailable)
 }
 
-async fn install(server: &Server, head: SnapshotHead, file: SnapshotFile) -> Answer {
+async fn install(server: &Server, vote: Vote, file: SnapshotFile) -> Answer {
     let here = server.shared.cluster.id().unwrap_or_default();
     if file.header.cluster_id != here {
         return Err(bad_request(format!("the snapshot is of cluster {}", file.header.cluster_id)));
@@ -256,13 +230,12 @@ async fn install(server: &Server, head: SnapshotHead, file: SnapshotFile) -> Ans
     let Some(last) = file.header.last else {
         return Err(bad_request("the snapshot is empty"));
     };
-    if (last.term, last.node) > (head.vote.term, head.vote.node) {
+    if (last.term, last.node) > (vote.leader_id.term, vote.leader_id.node_id) {
         // No leader has a snapshot from its own future; raft takes this for granted.
         return Err(bad_request("the snapshot is newer than the vote it is sent under"));
     }
     let meta = file.meta().map_err(bad_request)?;
     let snapshot = Snapshot { meta, snapshot: file };
-    let vote = head.vote.into();
     let answer = server.shared.raft.install_full_snapshot(vote, snapshot).await.map_err(unavailable)?;
     Ok(answer.encode().into())
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{self, CodecError, FORMAT, LogIdRecord, VoteRecord};
 use crate::config::NodeId;
+use crate::snapshot::SnapshotFile;
 use crate::types::{LogId, RaftEntry, TypeConfig, Vote};
 
 /// A message that is sent between replicas.
@@ -252,35 +253,105 @@ impl Message for TransferLeaderResponse<TypeConfig> {
     }
 }
 
-/// What precedes the bytes of a snapshot file: under which vote it is sent. Always [`SnapshotHead::SIZE`] bytes.
+/// Which snapshot file is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Label {
+    pub(crate) last: LogIdRecord,
+    /// Of the file, in bytes.
+    pub(crate) length: u64,
+    /// A checksum of its trailer, which covers all of it.
+    pub(crate) seal: u32,
+}
+
+impl Label {
+    /// Reads it off a file.
+    pub(crate) fn of(file: &SnapshotFile) -> std::io::Result<Label> {
+        let last = file.header.last.ok_or_else(|| std::io::Error::other("the snapshot is empty"))?;
+        Ok(Label { last, length: file.size(), seal: crc32c::crc32c(&file.trailer()?) })
+    }
+}
+
+/// Asks how much of a snapshot is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inquiry {
+    pub(crate) vote: VoteRecord,
+    pub(crate) label: Label,
+}
+
+impl Ask for Inquiry {
+    fn sender(&self) -> NodeId {
+        self.vote.node
+    }
+}
+
+impl Message for Inquiry {
+    fn encode(&self) -> Vec<u8> {
+        versioned(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        record(bytes)
+    }
+}
+
+/// So many bytes of it are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held(pub(crate) u64);
+
+impl Message for Held {
+    fn encode(&self) -> Vec<u8> {
+        versioned(&self.0)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        record(bytes).map(Held)
+    }
+}
+
+/// What precedes the bytes of a snapshot file: under which vote it is sent, which it is and where in it the bytes begin. Always
+/// [`SnapshotHead::SIZE`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SnapshotHead {
     pub(crate) vote: VoteRecord,
+    pub(crate) label: Label,
+    pub(crate) offset: u64,
 }
 
 impl SnapshotHead {
-    pub(crate) const SIZE: usize = 18;
+    pub(crate) const SIZE: usize = 62;
 }
 
 impl Message for SnapshotHead {
     fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
-        out.extend_from_slice(&self.vote.term.to_le_bytes());
-        out.extend_from_slice(&self.vote.node.to_le_bytes());
-        out.push(u8::from(self.vote.committed));
+        let SnapshotHead { vote, label, offset } = self;
+        let last = label.last;
+        let mut out = vec![FORMAT, u8::from(vote.committed)];
+        for number in [vote.term, vote.node, last.term, last.node, last.index, label.length, *offset] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&label.seal.to_le_bytes());
         out
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (term, rest) = unversioned(bytes)?.split_first_chunk::<8>().ok_or(CodecError::Short)?;
-        let (node, rest) = rest.split_first_chunk::<8>().ok_or(CodecError::Short)?;
-        let committed = match rest {
+        let (flag, mut rest) = unversioned(bytes)?.split_first_chunk::<1>().ok_or(CodecError::Short)?;
+        let committed = match flag {
             [0] => false,
             [1] => true,
             _ => return Err(CodecError::Shape("vote flag".to_owned())),
         };
-        let vote = VoteRecord { term: u64::from_le_bytes(*term), node: u64::from_le_bytes(*node), committed };
-        Ok(SnapshotHead { vote })
+        let mut number = || {
+            let (bytes, after) = rest.split_first_chunk::<8>().ok_or(CodecError::Short)?;
+            rest = after;
+            Ok::<_, CodecError>(u64::from_le_bytes(*bytes))
+        };
+        let vote = VoteRecord { term: number()?, node: number()?, committed };
+        let last = LogIdRecord { term: number()?, node: number()?, index: number()? };
+        let (length, offset) = (number()?, number()?);
+        let seal =
+            <[u8; 4]>::try_from(rest).map_err(|_| CodecError::Shape("length of the head".to_owned()))?;
+        let label = Label { last, length, seal: u32::from_le_bytes(seal) };
+        Ok(SnapshotHead { vote, label, offset })
     }
 }
 
@@ -355,8 +426,13 @@ mod tests {
         let error = TransferLeaderError::LogNotFlushed { expected: Some(log_id(1, 1, 1)), actual: None };
         survives::<TransferLeaderResponse<TypeConfig>>(Err(error));
         survives(SnapshotResponse::<TypeConfig>::new(vote()));
-        survives(SnapshotHead { vote: vote().into() });
-        assert_eq!(SnapshotHead { vote: vote().into() }.encode().len(), SnapshotHead::SIZE);
+        let last = LogIdRecord { term: 1, node: u64::MAX, index: 3 };
+        let label = Label { last, length: 4, seal: u32::MAX };
+        let head = SnapshotHead { vote: vote().into(), label, offset: u64::MAX };
+        assert_eq!(head.encode().len(), SnapshotHead::SIZE);
+        survives(head);
+        survives(Inquiry { vote: vote().into(), label });
+        survives(Held(u64::MAX));
     }
 
     #[test]

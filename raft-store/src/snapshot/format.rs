@@ -17,6 +17,8 @@ use crate::codec::{self, FORMAT, LogIdRecord, StoredMembershipRecord};
 
 const MAGIC: [u8; 8] = *b"TEPUISNP";
 const END: [u8; 8] = *b"SNPEND\r\n";
+/// The length of what follows the last block.
+pub(super) const TRAILER: usize = 24;
 const BLOCK: usize = 256 << 10;
 /// A header is a membership and a few numbers.
 const MAX_HEADER: u32 = 1 << 20;

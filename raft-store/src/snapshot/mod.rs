@@ -50,9 +50,17 @@ impl SnapshotFile {
         SnapshotReader::new(whole).map(|(_, body)| body)
     }
 
-    /// The file as it is, for sending; reads from the start without moving anybody else's position.
-    pub(crate) fn raw(&self) -> impl Read + Send + use<> {
-        FromStart { file: Arc::clone(&self.file), at: 0 }
+    /// The file as it is from this byte on, for sending; does not move anybody else's position.
+    pub(crate) fn raw(&self, from: u64) -> impl Read + Send + use<> {
+        FromStart { file: Arc::clone(&self.file), at: from }
+    }
+
+    /// Its last bytes, which seal all of it.
+    pub(crate) fn trailer(&self) -> io::Result<[u8; format::TRAILER]> {
+        let mut bytes = [0; format::TRAILER];
+        let at = self.size().saturating_sub(format::TRAILER as u64);
+        std::os::unix::fs::FileExt::read_exact_at(&*self.file, &mut bytes, at)?;
+        Ok(bytes)
     }
 
     /// Length of the whole file.
