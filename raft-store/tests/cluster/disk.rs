@@ -16,7 +16,8 @@ fn faulty(config: &mut Config) {
     config.disk = DiskLimits {
         low_bytes: 1000,
         full_bytes: 500,
-        slow_sync: Duration::from_millis(30),
+        // No disk under other people's load is that slow for two seconds on end.
+        slow_sync: Duration::from_millis(200),
         slow_for: Duration::from_secs(2),
     };
     // A slow disk delays entries, not heartbeats.
@@ -153,7 +154,7 @@ async fn a_leader_on_a_slow_disk_gives_the_leadership_away_and_is_given_none() {
     let cluster = Cluster::started(3, faulty).await;
     cluster.write("first").await;
     let (leader, _) = cluster.leader().await;
-    tell(&cluster, leader, "delay 60");
+    tell(&cluster, leader, "delay 300");
     let deadline = Instant::now() + PATIENCE;
     let next = loop {
         let (id, lead) = cluster.leader().await;
@@ -165,7 +166,7 @@ async fn a_leader_on_a_slow_disk_gives_the_leadership_away_and_is_given_none() {
         assert!(Instant::now() < deadline, "it kept the leadership");
     };
     assert!(cluster.store(leader).storage().slow);
-    assert!(cluster.store(leader).storage().sync_p99 > Some(Duration::from_millis(30)));
+    assert!(cluster.store(leader).storage().sync_p99 > Some(Duration::from_millis(200)));
     assert!(!cluster.store(next).storage().slow);
 }
 
