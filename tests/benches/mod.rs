@@ -7,6 +7,9 @@ mod launches;
 mod machine;
 mod memory;
 mod raft;
+mod registry;
+mod registry_cluster;
+mod registry_lead;
 
 use serde::Serialize;
 
@@ -71,7 +74,7 @@ impl Figure {
 }
 
 /// All ids, in order. Those without a benchmark answer "not yet".
-pub const IDS: [&str; 16] = [
+pub const IDS: [&str; 17] = [
     "P1",
     "P2",
     "P3",
@@ -88,6 +91,7 @@ pub const IDS: [&str; 16] = [
     "P14",
     "P15",
     "elections",
+    "registry",
 ];
 
 /// Measures one id. None: there is no benchmark for it yet.
@@ -105,6 +109,7 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P7" => launches::rate(settings).await?,
         "P12" => memory::idle(settings).await?,
         "P13" => raft::throughput(settings).await?,
+        "registry" => alone(settings, registry::registry).await?,
         _later => return Ok(None),
     }))
 }

@@ -11,7 +11,7 @@ use tepui_tests::benches::{self, Figure, IDS, Settings};
     after_help = "Examples:\n  bench P4 P13\n  bench all --json\n  bench P12 --short\n  bench elections --minutes 10 --profile wan"
 )]
 struct Arguments {
-    /// Ids from P1 to P15, `elections`, or `all`.
+    /// Ids from P1 to P15, `elections`, `registry`, or `all`.
     #[arg(required = true)]
     ids: Vec<String>,
     /// A smoke run with few repetitions.

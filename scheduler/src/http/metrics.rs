@@ -50,13 +50,15 @@ pub(crate) struct Metrics {
     pub(crate) elections: Counter,
     /// How long the core took for one input, in seconds.
     pub(crate) turn_seconds: Histogram,
+    /// How long a standby took to take in a slice of what was applied, in seconds.
+    pub(crate) standby_turn_seconds: Histogram,
 }
 
 impl Metrics {
     /// All at zero.
     pub(crate) fn new() -> Metrics {
         // From 4 µs to about one second: a turn should stay below 10 ms.
-        let turn_seconds = Histogram::new(exponential_buckets(4e-6, 2.0, 19));
+        let turns = || Histogram::new(exponential_buckets(4e-6, 2.0, 19));
         let mut metrics = Metrics {
             registry: Registry::with_prefix("tepui_master"),
             leader: Gauge::default(),
@@ -75,7 +77,8 @@ impl Metrics {
             proposals_in_flight: Gauge::default(),
             proposals_failed: Counter::default(),
             elections: Counter::default(),
-            turn_seconds,
+            turn_seconds: turns(),
+            standby_turn_seconds: turns(),
         };
         metrics.register();
         metrics
@@ -108,6 +111,11 @@ impl Metrics {
         registry.register("elections", "leaderships of this process", self.elections.clone());
         self.storage.register(registry);
         registry.register("turn_seconds", "time of the core for one input", self.turn_seconds.clone());
+        registry.register(
+            "standby_turn_seconds",
+            "time of a standby for a slice of what was applied",
+            self.standby_turn_seconds.clone(),
+        );
     }
 
     /// Counts one answer.

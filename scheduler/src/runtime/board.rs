@@ -139,6 +139,7 @@ impl Board {
     /// Replaces everything, after a snapshot was installed: whoever follows changes has to begin anew.
     pub(crate) fn reset(&self, published: Published) {
         self.newest.store(Arc::new(published));
+        self.applied.notify_one();
         for feed in &self.feeds {
             feed.reset();
         }

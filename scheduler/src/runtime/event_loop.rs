@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rand::RngCore;
 use tepui_raft_store::{Lead, Leadership, NodeId};
-use tepui_scheduler_core::{Effect, Input, Master, MasterIdentity};
+use tepui_scheduler_core::{Effect, Input, Master, MasterIdentity, Now};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ use crate::runtime::timers::Clock;
 
 /// So many messages are taken at once before the rest of the world is looked at again.
 const MESSAGES_PER_TURN: usize = 128;
+/// A standby takes in what was applied so much later, so that what changes often is looked at once. Elections take longer.
+const FOLLOW_DELAY: Duration = Duration::from_millis(100);
 
 /// What the loop is made of.
 pub(crate) struct Parts {
@@ -59,6 +61,10 @@ pub(crate) struct EventLoop {
     session: Option<Session>,
     draining: bool,
     effects: Vec<Effect>,
+    /// When a master that does not lead is told next what has been applied.
+    follow_at: Option<Instant>,
+    /// The core was told what it forgets with each leadership.
+    prepared: bool,
 }
 
 struct Session {
@@ -79,12 +85,23 @@ enum Wake {
     Failed(Failed),
     Closed(ConnectionId),
     Messages,
+    /// A standby takes in what was applied.
+    Follow,
     Alarm,
+}
+
+/// Resolves then; never if there is no such time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> EventLoop {
-        EventLoop { parts, session: None, draining: false, effects: Vec::new() }
+        let follow_at = Some(Instant::now());
+        EventLoop { parts, session: None, draining: false, effects: Vec::new(), follow_at, prepared: false }
     }
 
     /// Runs until it is stopped.
@@ -107,6 +124,7 @@ impl EventLoop {
                         self.on_message(message);
                     }
                 }
+                Wake::Follow => self.follow(),
                 Wake::Alarm => {}
             }
             // Under a steady load the alarm would be the last to be looked at, so it is looked at each time.
@@ -123,13 +141,8 @@ impl EventLoop {
     async fn wait(&mut self, leadership: &mut watch::Receiver<Leadership>, batch: &mut Vec<Message>) -> Wake {
         let parts = &mut self.parts;
         let room = parts.hands.proposals_in_flight() < parts.proposals_in_flight;
-        let alarm = self.session.as_ref().map(|session| session.clock.alarm());
-        let rings = async move {
-            match alarm {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let rings = at(self.session.as_ref().map(|session| session.clock.alarm()));
+        let follows = at(self.follow_at.filter(|_| self.session.is_none()));
         tokio::select! {
             biased;
             () = parts.stop.cancelled() => Wake::Stop,
@@ -142,6 +155,7 @@ impl EventLoop {
                 _ => Wake::Messages,
             },
             () = rings => Wake::Alarm,
+            () = follows => Wake::Follow,
         }
     }
 
@@ -199,10 +213,28 @@ impl EventLoop {
         self.parts.board.end_session();
         self.parts.board.publish_local(None);
         self.effects.clear();
+        (self.follow_at, self.prepared) = (Some(Instant::now()), false);
+    }
+
+    /// Has a master that does not lead prepare itself, one slice in a turn.
+    fn follow(&mut self) {
+        let registry = self.parts.board.newest().registry.clone();
+        let now = Now { cluster_ms: registry.cluster_ms, wall_ms: registry.wall_ms };
+        let master = &mut self.parts.master;
+        if !std::mem::replace(&mut self.prepared, true) {
+            master.handle(now, Input::Whitelist(self.parts.whitelist.clone()), &mut self.effects);
+        }
+        let started = Instant::now();
+        master.handle(now, Input::Follow { registry }, &mut self.effects);
+        self.parts.metrics.standby_turn_seconds.observe(started.elapsed().as_secs_f64());
+        self.follow_at = master.behind().then(Instant::now);
+        // A standby has nothing to do but to be ready.
+        self.effects.clear();
     }
 
     fn on_applied(&mut self) {
         if self.session.is_none() {
+            self.follow_at.get_or_insert_with(|| Instant::now() + FOLLOW_DELAY);
             return;
         }
         if let Some(batch) = self.parts.board.take() {
@@ -231,6 +263,7 @@ impl EventLoop {
         }
         if let Message::Whitelist(hosts) = message {
             self.parts.whitelist.clone_from(&hosts);
+            (self.follow_at, self.prepared) = (Some(Instant::now()), false);
             self.turn(Input::Whitelist(hosts));
             return;
         }

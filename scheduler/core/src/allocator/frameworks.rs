@@ -171,6 +171,11 @@ impl Allocator {
         }
     }
 
+    /// Frameworks that were added and not removed, in order.
+    pub fn known_frameworks(&self) -> impl Iterator<Item = &FrameworkId> {
+        self.frameworks.keys()
+    }
+
     /// Roles in which this framework wants no offers now.
     pub fn suppressed_roles(&self, id: &FrameworkId) -> BTreeSet<Arc<str>> {
         self.frameworks.get(id).map(|framework| framework.suppressed.clone()).unwrap_or_default()

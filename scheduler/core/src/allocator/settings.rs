@@ -71,6 +71,11 @@ impl Allocator {
         self.mark_all();
     }
 
+    /// The masters' region: agents of another one are for frameworks that know regions.
+    pub fn set_region(&mut self, region: Option<String>) {
+        self.options.region = region;
+    }
+
     /// What counts for the quota of a top-level role, in thousandths; without what is not used.
     pub fn consumed(&self, role: &str) -> Amounts {
         let consumed = self.ledger.top_of(role).map(|node| self.ledger.top(node).consumed());

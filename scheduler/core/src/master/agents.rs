@@ -236,10 +236,12 @@ impl Master {
         }
     }
 
-    pub(super) fn remember_boot(&mut self, id: &AgentId) {
-        let boot = self.registry.agents.get(id).map(|record| record.boot_id.clone());
-        if let Some(boot) = boot.filter(|boot| !boot.is_empty()) {
-            self.boots.insert(boot, id.clone());
+    /// What the agent registered with is committed, so the Registry tells who it is.
+    pub(super) fn forget_boot(&mut self, id: &AgentId) {
+        if let Some(record) = self.registry.agents.get(id)
+            && self.boots.get(&record.boot_id) == Some(id)
+        {
+            self.boots.remove(&record.boot_id);
         }
     }
 

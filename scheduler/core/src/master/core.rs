@@ -23,6 +23,7 @@ use super::pipeline::Pipeline;
 use super::reports::Reports;
 use super::settings::Told;
 use super::timers::{Timer, Timers};
+use super::warm::Warm;
 use super::warnings::Warnings;
 use crate::allocator::Allocator;
 use crate::ids::{AgentId, FrameworkId, TaskKey};
@@ -50,12 +51,13 @@ pub struct Master {
     pub(super) connections: BTreeMap<ConnectionId, Party>,
     pub(super) frameworks: BTreeMap<FrameworkId, FrameworkSession>,
     pub(super) agents: BTreeMap<AgentId, AgentSession>,
-    /// Which agent was last admitted with a boot id, so that one that did not hear of it is not admitted twice.
+    /// Which agents register with a boot id, until that is committed, so that one that does not hear of it is not admitted twice.
     pub(super) boots: BTreeMap<String, AgentId>,
     /// After a leader change agents are given up one by one: not before this.
     pub(super) next_give_up_ms: u64,
     pub(super) offers: Book,
     pub(super) allocator: Allocator,
+    pub(super) warm: Warm,
     pub(super) settings: Told,
     /// Offers are made although some role has a quota: most agents were back once.
     pub(super) quota_recovered: bool,
@@ -88,6 +90,7 @@ pub struct Master {
 
 impl Master {
     pub fn new(config: Config) -> Self {
+        let allocator = Allocator::with(0, config.allocator.clone());
         Self {
             config,
             now: Now::default(),
@@ -104,7 +107,8 @@ impl Master {
             boots: BTreeMap::new(),
             next_give_up_ms: 0,
             offers: Book::default(),
-            allocator: Allocator::new(0),
+            allocator,
+            warm: Warm::cold(),
             settings: Told::default(),
             quota_recovered: false,
             holdings: Holdings::default(),
@@ -163,6 +167,7 @@ impl Master {
     fn dispatch(&mut self, input: Input) {
         match input {
             Input::Elected { registry, identity, seed } => self.on_elected(registry, identity, seed),
+            Input::Follow { registry } => self.on_follow(registry),
             Input::Deposed => self.on_deposed(),
             Input::Applied { registry, outcomes } => self.on_applied(registry, outcomes),
             Input::ProposalFailed { proposal, unknown, reason } => {
@@ -215,6 +220,7 @@ impl Master {
                 Timer::OfferExpiry(offer) => self.expire_offer(&offer),
                 Timer::Reports => self.reports_due(),
                 Timer::Allocation => self.allocate(),
+                Timer::CatchUp => self.go_on_catching_up(),
                 Timer::FilterExpiry => self.expire_filters(),
                 Timer::Framework(id) => self.framework_deadline(&id),
                 Timer::Agent(id) => self.agent_deadline(&id),

@@ -54,6 +54,9 @@ pub enum Input {
         /// From the operating system: ids and tokens are derived from it.
         seed: [u8; 32],
     },
+    /// A standby is told of a newer Registry, so that it has everything ready when it is elected. To be repeated while the master
+    /// is [`behind`](super::Master::behind), and after each change, soon.
+    Follow { registry: Registry },
     /// This replica no longer leads: everything local is dropped, every stream closed.
     Deposed,
     /// Outcomes of committed envelopes of this leadership, in log order, and the Registry after them.
@@ -90,7 +93,7 @@ pub enum Input {
         principal: Option<String>,
         driver_token: Option<String>,
     },
-    /// Only agents on these hosts may be offered from now on, or all. Forgotten with the leadership.
+    /// Only agents on these hosts may be offered from now on, or all. Forgotten with the leadership; a standby may be told before.
     Whitelist(Option<BTreeSet<String>>),
     /// Every voter, this one included, can do at least this much. Told again and again while it is more than the cluster's level.
     VoterLevel(u32),

@@ -5,19 +5,38 @@ use std::collections::BTreeMap;
 use tepui_proto::resources::Resources;
 
 use super::core::{Master, Party};
+use super::leadership::Phase;
 use crate::registry::unallocated;
 
 impl Master {
     /// Panics if the state contradicts itself. For tests.
     pub fn check_invariants(&self) {
         self.registry.check_invariants();
+        self.check_warm();
         if !self.serving() {
             return;
         }
         self.check_connections();
         self.check_offers_held();
+    }
+
+    /// What is kept ready is what the Registry says, of everybody who does not wait for it.
+    fn check_warm(&self) {
         self.check_amounts();
         self.allocator.check_invariants();
+        if self.phase != Phase::Idle {
+            return;
+        }
+        let all = self.registry.agents.iter().filter(|(id, _)| !self.warm.agents.contains(id));
+        for (id, record) in all {
+            let counts = record.unreachable_ms.is_none();
+            assert_eq!(self.holdings.knows(id), counts, "agent {id}: whether the allocator knows it");
+        }
+        let frameworks = self.allocator.known_frameworks();
+        assert!(
+            self.warm.waits_for_frameworks() || frameworks.eq(self.registry.frameworks.keys()),
+            "frameworks that the allocator knows"
+        );
     }
 
     fn check_connections(&self) {
@@ -56,6 +75,9 @@ impl Master {
     /// Offered + charged + free = total, on every agent, and the allocator thinks so too.
     fn check_amounts(&self) {
         for (id, record) in &self.registry.agents {
+            if self.warm.agents.contains(id) {
+                continue;
+            }
             if !self.holdings.knows(id) {
                 assert!(self.offers.on_agent(id).next().is_none(), "agent {id} is offered and not known");
                 continue;

@@ -6,8 +6,6 @@ use super::input::{MasterIdentity, ProposalId};
 use super::mint::Mint;
 use super::pipeline::{Pending, Pipeline};
 use super::timers::Timer;
-use crate::allocator::{Allocator, Options};
-use crate::ids::{AgentId, FrameworkId};
 use crate::registry::{FrameworkRecord, Operation, Outcome, Registry, TakeLead, Tick, failover_timeout_ms};
 
 /// Wait before `TakeLead` is proposed again.
@@ -30,17 +28,14 @@ impl Master {
         if self.phase != Phase::Idle {
             self.on_deposed();
         }
-        self.forget_leadership();
         self.phase = Phase::TakingLead;
         self.now.cluster_ms = self.now.cluster_ms.max(registry.cluster_ms);
-        self.registry = registry;
+        self.see(registry);
         self.identity = identity;
         self.mint = Mint::new(seed);
-        let options =
-            Options { region: region_of(self.identity.domain.as_ref()), ..self.config.allocator.clone() };
+        self.allocator.set_region(region_of(self.identity.domain.as_ref()));
         self.view.listed_roles = self.config.roles.clone().unwrap_or_default().into();
-        self.view.numbers.excluded_from_shares = options.excluded_from_shares.clone().into();
-        self.allocator = Allocator::with(0, options);
+        self.view.numbers.excluded_from_shares = self.config.allocator.excluded_from_shares.clone().into();
         self.propose_take_lead();
     }
 
@@ -94,7 +89,11 @@ impl Master {
             self.superseded(registry.epoch);
             return;
         }
-        self.registry = registry;
+        if self.phase == Phase::Serving {
+            self.registry = registry;
+        } else {
+            self.see(registry);
+        }
         self.see_operations();
         for (proposal, outcome) in outcomes {
             let Some(pending) = self.pipeline.take(proposal) else { continue };
@@ -136,18 +135,7 @@ impl Master {
         self.note(Level::Info, "took the lead", vec![("epoch", self.registry.epoch.to_string())]);
         // First of all, so that there is room to count what quotas name.
         self.sync_settings();
-        let frameworks: Vec<FrameworkId> = self.registry.frameworks.keys().cloned().collect();
-        for id in frameworks {
-            self.tell_allocator_framework(&id);
-            self.arm_framework_deadline(&id);
-        }
-        let agents: Vec<AgentId> = self.registry.agents.keys().cloned().collect();
-        for id in agents {
-            self.remember_boot(&id);
-            self.tell_allocator_agent(&id);
-            self.arm_agent_deadline(&id);
-            self.holdings.touch(&id);
-        }
+        self.warm_took_lead();
         self.fleet_took_lead();
         if self.awaits_agents() {
             let until_ms = self.lead_since_ms().saturating_add(self.config.quota_recovery_ms);
@@ -166,7 +154,9 @@ impl Master {
 
     /// Commits the time while a deadline is armed and nothing else carries it.
     pub(super) fn keep_time(&mut self) {
-        let armed = self.timers.deadlines_armed() || self.supervisor.next_deadline(&self.registry).is_some();
+        let armed = self.timers.deadlines_armed()
+            || self.arms_deadlines()
+            || self.supervisor.next_deadline(&self.registry).is_some();
         if armed && self.now.cluster_ms >= self.pipeline.proposed_ms().saturating_add(TICK_MS) {
             self.propose(Operation::Tick(Tick {}), Pending::Tick);
         }

@@ -52,6 +52,7 @@ mod suppression;
 mod timers;
 mod updates;
 pub mod view;
+mod warm;
 mod warnings;
 
 #[cfg(test)]

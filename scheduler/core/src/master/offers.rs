@@ -16,7 +16,7 @@ use crate::allocator::{Allocation, refuse_ms};
 use crate::ids::{AgentId, FrameworkId, OfferId};
 
 /// Work of one turn in units of the allocator, about 50 nanoseconds: so that no turn is long.
-const SLICE: usize = 80_000;
+const SLICE: usize = 60_000;
 /// Largest OFFERS event, bytes of protobuf: in JSON it is several times as long, and there are readers that refuse records of
 /// more than 4 MiB.
 const MAX_EVENT_BYTES: usize = 512 * 1024;
@@ -121,6 +121,9 @@ impl Master {
     pub(super) fn arm_allocation(&mut self) {
         let demands = self.supervisor.demands(&self.registry, self.now);
         self.allocator.set_demands(demands);
+        if self.catches_up() {
+            return;
+        }
         if !self.quota_recovered {
             if self.awaits_agents() {
                 return;
@@ -140,7 +143,7 @@ impl Master {
     /// Plans one slice and sends out what comes of it.
     pub(super) fn allocate(&mut self) {
         self.allocation_armed = false;
-        if self.awaits_agents() {
+        if self.awaits_agents() || self.catches_up() {
             return;
         }
         self.settle_holdings();

@@ -17,6 +17,18 @@ impl Master {
             return;
         }
         self.waiting.insert(request);
+        if let Some(call) = self.defer(request, call) {
+            self.operator_call(request, call, principal, token);
+        }
+    }
+
+    pub(super) fn operator_call(
+        &mut self,
+        request: RequestId,
+        call: OperatorCall,
+        principal: Option<&str>,
+        token: Option<&str>,
+    ) {
         match call {
             OperatorCall::Teardown(id) => self.on_operator_teardown(request, &id),
             OperatorCall::Operate { agent, operation } => {

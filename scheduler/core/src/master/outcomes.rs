@@ -134,8 +134,7 @@ impl Master {
         for id in removed {
             self.framework_removed(&id, None, &Outcome::Done);
         }
-        let unknown: Vec<_> =
-            self.registry.agents.keys().filter(|id| !self.holdings.knows(id)).cloned().collect();
+        let unknown: Vec<_> = self.registry.agents.keys().filter(|id| self.is_missed(id)).cloned().collect();
         for id in unknown {
             self.tell_allocator_agent(&id);
         }

@@ -67,7 +67,7 @@ impl Master {
         let Some(id) = agent else {
             let mut awaited = self.timers.agents_awaited().filter_map(|id| self.registry.agents.get(id));
             let waiting = awaited.any(|record| self.registry.agent_awaited(record));
-            return (!waiting).then_some(TaskState::TaskUnknown);
+            return (!waiting && !self.arms_deadlines()).then_some(TaskState::TaskUnknown);
         };
         if self.registry.is_gone(id) {
             return Some(TaskState::TaskGoneByOperator);

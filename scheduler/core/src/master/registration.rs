@@ -45,7 +45,12 @@ impl Master {
             return Err("agent has no domain, and the master requires one".to_owned());
         }
         let given: AgentId = ids::of(call.agent_id.as_ref());
-        let id = match self.boots.get(told.boot_id()) {
+        let boot = told.boot_id();
+        let known = self.boots.get(boot).or_else(|| {
+            let known = self.registry.agent_of_boot(boot);
+            known.filter(|_| !boot.is_empty())
+        });
+        let id = match known {
             // It was admitted before and did not hear of it.
             Some(known) if given.as_str().is_empty() => known.clone(),
             _ => given,
@@ -63,9 +68,6 @@ impl Master {
         let id = if fresh { self.mint_agent_id() } else { id };
         self.connections.insert(connection, Party::Agent(id.clone()));
         let session = AgentSession::new(connection, stream_id);
-        if let Some(record) = self.registry.agents.get(&id) {
-            self.boots.remove(&record.boot_id);
-        }
         if !told.boot_id().is_empty() {
             self.boots.insert(told.boot_id().to_owned(), id.clone());
         }
@@ -162,7 +164,7 @@ impl Master {
             self.registration_failed(id, connection);
             return;
         }
-        self.remember_boot(id);
+        self.forget_boot(id);
         self.refresh_machine_of(id);
         // Its word may have changed what is charged, whether or not it is still there.
         self.holdings.touch(id);

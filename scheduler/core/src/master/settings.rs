@@ -262,7 +262,7 @@ impl Master {
             return false;
         }
         let until_ms = self.lead_since_ms().saturating_add(self.config.quota_recovery_ms);
-        let known = self.registry.agents.values().filter(|agent| agent.unreachable_ms.is_none()).count();
+        let known = self.registry.reachable_agents();
         let back = self.view.connected_agents.len();
         self.now.cluster_ms < until_ms && back * 5 < known * 4
     }

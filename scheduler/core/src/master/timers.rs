@@ -21,6 +21,8 @@ pub(super) enum Timer {
     /// The open batch of reports.
     Reports,
     Allocation,
+    /// More of the Registry is to be taken in.
+    CatchUp,
     /// The next decline filter ends.
     FilterExpiry,
     /// A framework that is away is to be removed.

@@ -221,7 +221,7 @@ impl Registry {
             }
             kind::AGENT => {
                 let record = AgentRecord::decode(body)?;
-                self.agents.insert(record.id(), Arc::new(record));
+                self.put_agent(&record.id(), Some(Arc::new(record)));
             }
             kind::GONE_AGENT => {
                 let gone = GoneAgent::decode(body)?;

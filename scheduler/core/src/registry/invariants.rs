@@ -42,6 +42,7 @@ impl Registry {
         let mut again = self.clone();
         again.index_machines();
         assert_eq!(again.machines, self.machines, "machines");
+        assert_eq!(self.agent_index_anew(), self.agent_index, "agents by what they are");
         charges.retain(|_, one| !one.is_empty());
         let kept: BTreeMap<AgentId, AgentCharges> =
             self.charges.iter().map(|(agent, one)| (agent.clone(), AgentCharges::clone(one))).collect();

@@ -4,6 +4,7 @@
 //! envelopes, total and deterministic: any decodable envelope gives the same result on every replica. Knows no connections,
 //! offers or timers.
 
+mod agent_index;
 mod amounts;
 mod apply;
 mod charges;
@@ -20,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use agent_index::AgentIndex;
 pub use amounts::unallocated;
 pub use apply::{
     MAX_COMPLETED_FRAMEWORKS, MAX_GONE_AGENTS, MAX_HISTORY, MAX_STATUSES, MAX_UNREACHABLE_TASKS,

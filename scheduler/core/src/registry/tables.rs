@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 
+use super::agent_index::AgentIndex;
 use super::charges::{AgentCharges, is_charged};
 use super::fleet::{Machine, MachineKey, MaintenanceRecord};
 use super::lineage::FormerCluster;
@@ -52,6 +53,8 @@ pub struct Registry {
     /// Of the current epoch.
     pub leader: Option<Arc<LeaderRecord>>,
     pub agents: OrdMap<AgentId, Arc<AgentRecord>>,
+    /// Derived: agents by what a new leader asks for.
+    pub agent_index: AgentIndex,
     /// Agents that left for good, with the cluster time of that. Bounded.
     pub gone_agents: OrdMap<AgentId, u64>,
     pub frameworks: OrdMap<FrameworkId, Arc<FrameworkRecord>>,

@@ -22,6 +22,8 @@ pub const LONGEST_COMMAND: usize = 16 << 20;
 pub struct Harness {
     pub config: Config,
     pub master: Master,
+    /// Follows the log, to be elected next.
+    pub standby: Master,
     /// What is committed.
     pub registry: Registry,
     pub now: Now,
@@ -61,6 +63,7 @@ impl Harness {
     pub fn with(config: Config) -> Self {
         let mut harness = Self {
             master: Master::new(config.clone()),
+            standby: Master::new(config.clone()),
             config,
             registry: Registry::default(),
             now: Now { cluster_ms: 0, wall_ms: 1_700_000_000_000 },
@@ -89,9 +92,14 @@ impl Harness {
         self.last_id
     }
 
-    /// Elects a fresh master on what is committed: the old one is dead, and so are all streams and open proposals.
+    /// Elects another master on what is committed: the old one is dead, and so are all streams and open proposals. By turns it is
+    /// one that followed the log, and one that was just started.
     pub fn elect(&mut self) {
-        self.master = Master::new(self.config.clone());
+        let fresh = Master::new(self.config.clone());
+        self.master = match self.leaderships % 2 {
+            0 => fresh,
+            _ => std::mem::replace(&mut self.standby, fresh),
+        };
         self.lead();
     }
 
@@ -188,7 +196,23 @@ impl Harness {
             outcomes.push((proposal, self.registry.apply(&envelope).0));
             self.registry.check_invariants();
         }
+        self.follow();
         Input::Applied { registry: self.registry.clone(), outcomes }
+    }
+
+    fn follow(&mut self) {
+        loop {
+            let (registry, mut effects) = (self.registry.clone(), Vec::new());
+            self.standby.handle(self.now, Input::Follow { registry }, &mut effects);
+            assert!(
+                effects.iter().all(|effect| matches!(effect, Effect::Log(_))),
+                "a standby acts: {effects:?}"
+            );
+            self.standby.check_invariants();
+            if !self.standby.behind() {
+                break;
+            }
+        }
     }
 
     /// From now on proposals wait.

@@ -18,8 +18,9 @@ impl Master {
 
     pub(super) fn collect(&mut self) {
         self.arm_collection();
-        let unreachable = self.registry.agents.iter();
-        let unreachable = unreachable.filter_map(|(id, record)| Some((record.unreachable_ms?, id)));
+        let unreachable = self.registry.agent_index.unreachable.iter();
+        let unreachable =
+            unreachable.filter_map(|id| Some((self.registry.agents.get(id)?.unreachable_ms?, id)));
         let unreachable = self.surplus(unreachable.collect());
         let gone = self.surplus(self.registry.gone_agents.iter().map(|(id, at_ms)| (*at_ms, id)).collect());
         if !unreachable.is_empty() || !gone.is_empty() {
@@ -42,8 +43,7 @@ impl Master {
     }
 
     pub(super) fn collected(&mut self) {
-        let agents = &self.registry.agents;
         let sessions = &self.agents;
-        self.boots.retain(|_, id| agents.contains_key(id) || sessions.contains_key(id));
+        self.boots.retain(|_, id| sessions.contains_key(id));
     }
 }

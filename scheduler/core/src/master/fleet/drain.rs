@@ -153,10 +153,9 @@ impl Master {
 
     /// A drain whose outcome nobody heard of may be committed after all, or undone: agents hear of it late, but they do.
     pub(in super::super) fn settle_doubtful_drains(&mut self) {
-        let agents = self.registry.agents.iter();
-        let draining = agents.filter(|(_, record)| record.drain.as_ref().is_some_and(|one| !one.drained));
+        let draining = self.registry.agent_index.draining.iter();
         let unseen: Vec<AgentId> =
-            draining.map(|(id, _)| id).filter(|id| !self.fleet.draining.contains(*id)).cloned().collect();
+            draining.filter(|id| !self.fleet.draining.contains(*id)).cloned().collect();
         for id in unseen {
             self.drain_began(&id);
         }

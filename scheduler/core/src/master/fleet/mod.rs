@@ -135,12 +135,7 @@ impl Master {
     }
 
     pub(super) fn fleet_took_lead(&mut self) {
-        let draining = self
-            .registry
-            .agents
-            .iter()
-            .filter(|(_, record)| record.drain.as_ref().is_some_and(|drain| !drain.drained));
-        self.fleet.draining = draining.map(|(id, _)| id.clone()).collect();
+        self.fleet.draining = self.registry.agent_index.draining.iter().cloned().collect();
         self.removals_took_lead();
         self.refresh_machines();
         self.arm_collection();

@@ -34,8 +34,7 @@ impl Removals {
 
 impl Master {
     pub(super) fn removals_took_lead(&mut self) {
-        let known = self.registry.agents.values().filter(|record| record.unreachable_ms.is_none());
-        self.fleet.removals.recovered = known.count();
+        self.fleet.removals.recovered = self.registry.reachable_agents();
     }
 
     /// An agent was silent for too long: it is given up, now or when its turn comes.

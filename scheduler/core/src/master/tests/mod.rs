@@ -30,6 +30,7 @@ mod updates;
 mod views;
 mod volumes;
 mod walk;
+mod warm;
 mod warnings;
 
 use tepui_proto::v1::TaskState;

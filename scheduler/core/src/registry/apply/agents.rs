@@ -305,7 +305,7 @@ impl Step<'_> {
     }
 
     pub(super) fn put_agent(&mut self, id: AgentId, record: AgentRecord) {
-        self.tables.agents.insert(id.clone(), Arc::new(record));
+        self.tables.put_agent(&id, Some(Arc::new(record)));
         self.changes.push(Change::Agent(id));
     }
 

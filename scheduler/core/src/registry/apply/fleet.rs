@@ -183,7 +183,7 @@ impl Step<'_> {
     pub(super) fn drop_agent(&mut self, id: &AgentId) {
         self.forget_operations_on(id);
         self.forget_executors(id);
-        self.tables.agents.remove(id);
+        self.tables.put_agent(id, None);
         self.changes.push(Change::Agent(id.clone()));
     }
 
