@@ -16,6 +16,8 @@ const CONTACT_TIMEOUT: Micros = SECOND;
 const RAFT_INTERVAL: Micros = 25 * MS;
 /// One of so many starts reads a snapshot; the others go on with what they had, which is the same and costs nothing.
 const READ_SNAPSHOTS: u64 = 3;
+/// Entries between two looks of a standby.
+const FOLLOW_ENTRIES: usize = 16;
 /// Entries between snapshots.
 const SNAPSHOT_ENTRIES: usize = 200;
 
@@ -75,6 +77,7 @@ fn brief(input: &core::Input) -> String {
             format!("Applied up to {} ms: {outcomes:?}", registry.cluster_ms)
         }
         core::Input::Elected { .. } => "Elected".to_owned(),
+        core::Input::Follow { registry } => format!("Follow up to {} ms", registry.cluster_ms),
         other => format!("{other:?}"),
     }
 }
@@ -260,6 +263,9 @@ impl World {
         if self.nodes[node].leading.is_some() {
             let registry = self.nodes[node].registry.clone();
             self.handle(node, core::Input::Applied { registry, outcomes })?;
+        } else if before / FOLLOW_ENTRIES != self.nodes[node].applied / FOLLOW_ENTRIES {
+            let registry = self.nodes[node].registry.clone();
+            self.handle(node, core::Input::Follow { registry })?;
         }
         Ok(())
     }
