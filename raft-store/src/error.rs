@@ -132,3 +132,8 @@ fn leader_text(leader: &Option<(NodeId, Peer)>) -> String {
         None => "; no leader is known".to_owned(),
     }
 }
+
+/// Why another replica did not answer a question.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ask another replica: {0}")]
+pub struct AskError(pub String);

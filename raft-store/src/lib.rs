@@ -38,7 +38,8 @@ mod types;
 pub use backup::{Backup, BackupInfo, Position, read_backup};
 pub use config::{Config, DiskLimits, NodeId, Peer, Timing};
 pub use error::{
-    BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError, SnapshotError,
+    AskError, BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError,
+    SnapshotError,
 };
 pub use machine::{Entry, StateMachine};
 pub use recovery::{Founding, Survivor, found, survive};

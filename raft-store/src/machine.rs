@@ -30,6 +30,12 @@ pub trait StateMachine: Send + 'static {
     /// Serialises a frozen copy. Runs on a blocking thread while `apply` goes on.
     fn write_snapshot(frozen: &Self::Frozen, out: &mut dyn Write) -> std::io::Result<()>;
 
+    /// Answers a question that another replica asked with [`RaftStore::ask`](crate::RaftStore::ask). Called between batches of
+    /// `apply`, which waits: it should be quick. At most 1 MiB; without an implementation, nothing.
+    fn answer(&self, _question: &[u8]) -> Bytes {
+        Bytes::new()
+    }
+
     /// Replaces the state by a snapshot that contains everything up to and including `last_index`. The bytes are verified
     /// before this is called. An error takes the replica out of service with its text.
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error>;
@@ -42,6 +48,7 @@ pub(crate) type Frozen = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> +
 pub(crate) trait Machine: Send + 'static {
     fn apply(&mut self, entries: Vec<Entry>) -> Vec<Bytes>;
     fn freeze(&self) -> Frozen;
+    fn answer(&self, question: &[u8]) -> Bytes;
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error>;
 }
 
@@ -53,6 +60,10 @@ impl<S: StateMachine> Machine for S {
     fn freeze(&self) -> Frozen {
         let frozen = StateMachine::freeze(self);
         Box::new(move |out| S::write_snapshot(&frozen, out))
+    }
+
+    fn answer(&self, question: &[u8]) -> Bytes {
+        StateMachine::answer(self, question)
     }
 
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error> {

@@ -26,7 +26,7 @@ use crate::log::pace::Pace;
 use crate::log::{self, LogStore};
 use crate::machine::Machine;
 use crate::meter::Meter;
-use crate::network::{Network, Server};
+use crate::network::{Asker, Network, Server};
 use crate::priority;
 use crate::propose::Proposer;
 use crate::read::Freshness;
@@ -49,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) roster: Roster,
     pub(crate) gate: Arc<Gate>,
     pub(crate) proposer: Proposer,
+    pub(crate) asker: Asker,
     pub(crate) fatal: Fatal,
     pub(crate) listen: SocketAddr,
     pub(crate) network: Network,
@@ -192,6 +193,8 @@ async fn start_on(
         fatal.clone(),
     )
     .await?;
+    let answerer = replica.answerer();
+    let asker = Asker::new(cluster.clone()).map_err(|e| OpenError::Raft(e.to_string()))?;
     let gate = Gate::new(config.contact_timeout());
     let freshness = Arc::new(Freshness::new());
     let network = Network::new(&config, cluster.clone(), Arc::clone(&gate))
@@ -234,6 +237,7 @@ async fn start_on(
             Arc::clone(&gate),
             Arc::clone(&freshness),
             config.contact_timeout(),
+            answerer,
         ),
         listener,
         fatal.clone(),
@@ -249,6 +253,7 @@ async fn start_on(
         roster,
         gate,
         proposer,
+        asker,
         fatal,
         listen,
         network,

@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::fatal::Fatal;
 use crate::machine::{Entry, Frozen, Machine};
 use crate::meter::Meter;
+use crate::network::Answerer;
 use crate::priority;
 use crate::roster::Roster;
 use crate::snapshot::{Header, SnapshotFile, Snapshots};
@@ -66,6 +67,11 @@ impl Replica {
             replica.belong(meta.last_membership);
         }
         Ok(replica)
+    }
+
+    /// Where other replicas' questions are answered.
+    pub(crate) fn answerer(&self) -> Answerer {
+        Answerer(Arc::clone(&self.machine))
     }
 
     /// Hands a snapshot to the state machine, on a blocking thread.

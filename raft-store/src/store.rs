@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::backup::Backup;
 use crate::config::{Config, NodeId, Peer};
 use crate::error::{
-    BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError, SnapshotError,
+    AskError, BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError,
+    SnapshotError,
 };
 use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
@@ -224,6 +225,22 @@ impl RaftStore {
         }
         let applied = metrics.last_applied.map_or(0, |id| id.index);
         self.node.freshness.age(Instant::now(), applied)
+    }
+
+    /// Asks the state machine of another replica, whatever that understands: bytes there and back, at most 1 MiB each.
+    ///
+    /// # Errors
+    /// When it cannot be reached, refuses, or does not answer in time.
+    pub async fn ask(
+        &self,
+        target: NodeId,
+        peer: Peer,
+        question: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, AskError> {
+        let node = Arc::clone(&self.node);
+        let work = async move { node.asker.ask(target, &peer, question, within).await };
+        self.node.run(work).await.unwrap_or_else(|| Err(AskError(closed())))
     }
 
     /// Adds a voter, which must be running and empty. Its log is brought up to date before it gets its vote. On the leader.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tepui_proto::basic::Credentials;
@@ -120,6 +121,8 @@ pub struct Timers {
     pub event_heartbeat_interval: Duration,
     /// The shortest time between two updates of one object on that stream.
     pub event_coalescing: Duration,
+    /// Longest time between two comparisons of the masters' states while anything is applied; zero: they are not compared.
+    pub checkpoint_interval: Duration,
     /// A leader without a quorum's answer for this long steps down.
     pub leader_contact_timeout: Duration,
     /// How long a leader that stops waits for another to take over.
@@ -149,6 +152,7 @@ impl Default for Timers {
             registry_max_agent_age: Duration::from_hours(14 * 24),
             event_heartbeat_interval: Duration::from_secs(5),
             event_coalescing: Duration::from_millis(200),
+            checkpoint_interval: Duration::from_secs(10),
             leader_contact_timeout: Duration::from_secs(1),
             hand_over_timeout: Duration::from_secs(1),
             drain_timeout: Duration::from_millis(500),
@@ -316,6 +320,9 @@ pub struct Config {
     pub raft_snapshot_entries: Option<u64>,
     pub timers: Timers,
     pub limits: Limits,
+    /// For tests: once this is true, the state of this master goes astray with the next entry.
+    #[doc(hidden)]
+    pub astray: Arc<AtomicBool>,
 }
 
 /// Why a configuration was refused.
@@ -378,6 +385,7 @@ impl Config {
             raft_snapshot_entries: None,
             timers: Timers::default(),
             limits: Limits::default(),
+            astray: Arc::default(),
         }
     }
 

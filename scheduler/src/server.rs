@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigError};
 use crate::http::flow::Flows;
 use crate::http::metrics::Metrics;
 use crate::http::{self, App, Info};
+use crate::runtime::audit;
 use crate::runtime::board::{Board, ChangeFeed};
 use crate::runtime::effects::Hands;
 use crate::runtime::event_loop::{self, EventLoop};
@@ -110,7 +111,9 @@ impl Server {
         let stats_feed = Arc::new(ChangeFeed::default());
         let board = Board::new(vec![event_feed.clone(), operator_feed.clone(), stats_feed.clone()]);
         let me = Peer { peer_addr: peer_address(&config, config.peer_port), api_addr: advertised.clone() };
-        let registrar = Registrar::new(config.node_id, config.feature_level, board.clone());
+        let registrar =
+            Registrar::new(config.node_id, config.feature_level, board.clone(), config.astray.clone());
+        let findings = registrar.findings();
         let store = RaftStore::open(settings::store(&config, me), registrar).await?;
         let addresses = Addresses { api, peer: store.peer_listen_addr(), advertised };
         let members = members(&config, &addresses);
@@ -127,7 +130,7 @@ impl Server {
             None => None,
         };
         let masters = masters.join(",");
-        let parts = Assembly { board, event_feed, operator_feed, stats_feed, masters, whitelist };
+        let parts = Assembly { board, findings, event_feed, operator_feed, stats_feed, masters, whitelist };
         let server = assemble(config, addresses, store, listener, parts);
         tracing::info!(api = %server.addresses.api, peer = %server.addresses.peer, "master started");
         Ok(server)
@@ -189,6 +192,7 @@ impl Server {
 /// Parts that are made before the log is opened.
 struct Assembly {
     board: Arc<Board>,
+    findings: Arc<audit::Findings>,
     event_feed: Arc<ChangeFeed>,
     operator_feed: Arc<ChangeFeed>,
     stats_feed: Arc<ChangeFeed>,
@@ -203,7 +207,7 @@ fn assemble(
     listener: TcpListener,
     parts: Assembly,
 ) -> Server {
-    let Assembly { board, event_feed, operator_feed, stats_feed, masters, whitelist } = parts;
+    let Assembly { board, findings, event_feed, operator_feed, stats_feed, masters, whitelist } = parts;
     let (stop, tracker, metrics) = (CancellationToken::new(), TaskTracker::new(), Arc::new(Metrics::new()));
     let stats = Arc::new(Stats::new(config.per_framework_metrics));
     let verbosity = Verbosity::new(config.log.set_verbosity.clone());
@@ -262,6 +266,7 @@ fn assemble(
         events: hub.clone(),
         metrics: metrics.clone(),
         stats: stats.clone(),
+        findings: findings.clone(),
         verbosity: verbosity.clone(),
         secret: config.secret.clone(),
         authentication: config.authentication.clone(),
@@ -277,6 +282,16 @@ fn assemble(
     if let (Some(path), Some(hosts)) = (config.whitelist.clone(), whitelist) {
         tracker.spawn(whitelist::watch(path, hosts, handle.clone(), stop.clone()));
     }
+    let auditing = audit::Parts {
+        node_id: config.node_id,
+        board: board.clone(),
+        replica: app.replica.clone(),
+        findings: findings.clone(),
+        handle: handle.clone(),
+        role: role.clone(),
+        interval: config.timers.checkpoint_interval,
+    };
+    tracker.spawn(audit::lead(auditing, stop.clone()));
     tracker.spawn(operator_events.run(stop.clone()));
     tracker.spawn(Changes::new(board.clone(), stats_feed, role.clone(), stats).run(stop.clone()));
     tracker.spawn(regions::watch(config.domain.clone(), board.clone(), app.replica.clone(), stop.clone()));

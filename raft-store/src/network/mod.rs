@@ -3,11 +3,13 @@
 //! Owns paths, header names and the size limits that both sides share. One connection for entries, one for heartbeats and
 //! votes, one for snapshots, so that none delays another.
 
+mod ask;
 mod client;
 mod receiver;
 mod server;
 pub(crate) mod wire;
 
+pub(crate) use self::ask::{Answerer, Asker};
 pub(crate) use self::client::Network;
 pub(crate) use self::server::Server;
 
@@ -20,6 +22,7 @@ mod path {
     pub(super) const SNAPSHOT: &str = "/raft/v1/snapshot";
     pub(super) const READ: &str = "/raft/v1/read";
     pub(super) const HELD: &str = "/raft/v1/snapshot/held";
+    pub(super) const ASK: &str = "/raft/v1/ask";
 }
 
 /// The greeting.

@@ -19,6 +19,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use tokio::net::TcpListener;
 
+use super::ask::{Answerer, MAX_QUESTION};
 use super::receiver::Receiver;
 use super::wire::{Ask, Held, Inquiry, Message};
 use super::{MAX_BODY, header, path};
@@ -43,6 +44,7 @@ struct Shared {
     freshness: Arc<Freshness>,
     /// How long a proof of leadership may take.
     read_within: Duration,
+    answerer: Answerer,
     /// Who was refused and why, each reported once.
     refused: Mutex<BTreeSet<String>>,
     receiver: Receiver,
@@ -59,10 +61,11 @@ impl Server {
         gate: Arc<Gate>,
         freshness: Arc<Freshness>,
         read_within: Duration,
+        answerer: Answerer,
     ) -> Server {
         let refused = Mutex::new(BTreeSet::new());
         let receiver = Receiver::new(snapshots);
-        let shared = Shared { raft, cluster, gate, freshness, read_within, refused, receiver };
+        let shared = Shared { raft, cluster, gate, freshness, read_within, answerer, refused, receiver };
         Server { shared: Arc::new(shared) }
     }
 
@@ -81,6 +84,7 @@ impl Server {
             .route(path::HELD, post(held))
             .route(path::SNAPSHOT, post(snapshot))
             .route(path::READ, post(read_index))
+            .route(path::ASK, post(ask))
             .layer(axum::middleware::map_response(told))
             .with_state(self);
         let listener = listener.tap_io(|stream| {
@@ -203,6 +207,12 @@ async fn read_index(State(server): State<Server>, request: Request) -> Answer {
 async fn held(State(server): State<Server>, request: Request) -> Answer {
     let message: Inquiry = server.receive(request).await?;
     Ok(Held(server.shared.receiver.held(&message.label)).encode().into())
+}
+
+async fn ask(State(server): State<Server>, request: Request) -> Answer {
+    server.admit(request.headers()).await?;
+    let question = to_bytes(request.into_body(), MAX_QUESTION).await.map_err(bad_request)?;
+    server.shared.answerer.answer(question).await.ok_or_else(|| unavailable("the state machine failed"))
 }
 
 async fn snapshot(State(server): State<Server>, request: Request) -> Answer {

@@ -52,6 +52,10 @@ impl StateMachine for Journal {
         frozen.iter().try_for_each(|(index, text)| writeln!(out, "{index} {text}"))
     }
 
+    fn answer(&self, question: &[u8]) -> Bytes {
+        format!("{} after {}", String::from_utf8_lossy(question), self.seen.lock().unwrap().len()).into()
+    }
+
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error> {
         let mut text = String::new();
         input.read_to_string(&mut text)?;

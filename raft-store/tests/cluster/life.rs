@@ -278,3 +278,24 @@ async fn any_replica_can_tell_when_it_misses_nothing() {
     cluster.leader().await;
     until("it is current again", || (cluster.store(survivor).age() < age).then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_answers_the_questions_of_another_and_of_nobody_else() {
+    let mut cluster = Cluster::started(3, |_| {}).await;
+    let expected = texts(0..3);
+    for text in &expected {
+        cluster.write(text).await;
+    }
+    cluster.all_have(&expected).await;
+    let peers = cluster.peers();
+    let question = Bytes::from_static(b"how many");
+    for (from, to) in [(1, 2), (2, 3), (3, 1)] {
+        let asked = cluster.store(from).ask(to, peers[&to].clone(), question.clone(), PATIENCE).await;
+        assert_eq!(asked.unwrap(), "how many after 3");
+    }
+    // What is meant for somebody else is refused, and whoever is gone does not answer.
+    let mistaken = cluster.store(1).ask(3, peers[&2].clone(), question.clone(), PATIENCE).await;
+    assert!(mistaken.unwrap_err().to_string().contains("403"));
+    cluster.kill(2);
+    assert!(cluster.store(1).ask(2, peers[&2].clone(), question, Duration::from_secs(2)).await.is_err());
+}

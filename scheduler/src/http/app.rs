@@ -13,6 +13,7 @@ use crate::http::error::Refusal;
 use crate::http::flow::Flows;
 use crate::http::metrics::Metrics;
 use crate::http::rate::Gate;
+use crate::runtime::audit::Findings;
 use crate::runtime::board::Board;
 use crate::runtime::events::Hub;
 use crate::runtime::handle::Handle;
@@ -52,6 +53,8 @@ pub(crate) struct App {
     pub(crate) events: Arc<Hub>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stats: Arc<Stats>,
+    /// What comparing the masters' states has shown.
+    pub(crate) findings: Arc<Findings>,
     pub(crate) verbosity: Arc<Verbosity>,
     pub(crate) secret: Option<Secret>,
     pub(crate) authentication: Authentication,

@@ -35,6 +35,10 @@ pub(crate) struct Metrics {
     leader: Gauge,
     epoch: Gauge,
     applied_index: Gauge,
+    checkpoint: Gauge,
+    states_compared: Gauge,
+    states_undecided: Gauge,
+    state_differs: Gauge,
     offers: Gauge,
     event_subscribers: Gauge,
     agents: Family<State, Gauge>,
@@ -64,6 +68,10 @@ impl Metrics {
             leader: Gauge::default(),
             epoch: Gauge::default(),
             applied_index: Gauge::default(),
+            checkpoint: Gauge::default(),
+            states_compared: Gauge::default(),
+            states_undecided: Gauge::default(),
+            state_differs: Gauge::default(),
             offers: Gauge::default(),
             event_subscribers: Gauge::default(),
             agents: Family::default(),
@@ -89,6 +97,14 @@ impl Metrics {
         registry.register("leader", "1 while this master leads", self.leader.clone());
         registry.register("epoch", "number of leaderships so far", self.epoch.clone());
         registry.register("applied_index", "log index of the last applied entry", self.applied_index.clone());
+        let checkpoint = "number of the newest checkpoint whose state hash is known here";
+        registry.register("checkpoint", checkpoint, self.checkpoint.clone());
+        let compared = "checkpoints at which this master agreed with the others";
+        registry.register("states_compared", compared, self.states_compared.clone());
+        let undecided = "checkpoints at which masters differed and none had a majority";
+        registry.register("states_undecided", undecided, self.states_undecided.clone());
+        let differs = "1 if the state of this master differs from that of a majority: it stops";
+        registry.register("state_differs", differs, self.state_differs.clone());
         registry.register("offers_outstanding", "offers that nobody has answered", self.offers.clone());
         registry.register(
             "event_subscribers",
@@ -146,6 +162,11 @@ impl Metrics {
         self.storage.look(&app.replica.storage());
         self.epoch.set(gauge(view.registry.epoch));
         self.applied_index.set(gauge(view.applied_index));
+        let audit = app.findings.counts();
+        self.checkpoint.set(gauge(audit.newest));
+        self.states_compared.set(gauge(audit.compared));
+        self.states_undecided.set(gauge(audit.undecided));
+        self.state_differs.set(i64::from(audit.odd));
         self.offers.set(gauge(view.local.as_ref().map_or(0, |local| local.offers.len() as u64)));
         self.event_subscribers.set(gauge(app.events.subscribers() as u64));
         let agents = [

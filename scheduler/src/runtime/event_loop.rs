@@ -298,6 +298,7 @@ impl EventLoop {
             Message::Operator { call, principal, driver_token, reply } => {
                 Input::Operator { request: hands.expect_reply(reply), call: *call, principal, driver_token }
             }
+            Message::Checkpoint(checkpoint) => Input::Checkpoint(checkpoint),
             Message::Drain | Message::Whitelist(_) | Message::VoterLevel(_) => return,
         };
         self.turn(input);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tepui_proto::MediaType;
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1::scheduler;
+use tepui_scheduler_core::registry::Checkpoint;
 use tepui_scheduler_core::{OperatorCall, Reply};
 use tokio::sync::{mpsc, oneshot};
 
@@ -62,6 +63,8 @@ pub(crate) enum Message {
     Whitelist(Option<BTreeSet<String>>),
     /// Every voter can do at least this much.
     VoterLevel(u32),
+    /// What masters found about an earlier checkpoint.
+    Checkpoint(Checkpoint),
     /// No more work is to be taken: the process is about to stop.
     Drain,
 }
@@ -158,6 +161,11 @@ impl Handle {
     /// Tells the event loop what all voters can do.
     pub(crate) async fn voter_level(&self, level: u32) -> Result<(), Unavailable> {
         self.messages.send(Message::VoterLevel(level)).await.map_err(|_| Unavailable)
+    }
+
+    /// Has a checkpoint committed.
+    pub(crate) async fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), Unavailable> {
+        self.messages.send(Message::Checkpoint(checkpoint)).await.map_err(|_| Unavailable)
     }
 
     /// What waits for the event loop: messages of agents, and requests of all others.

@@ -1,6 +1,7 @@
 //! Everything of a master that waits, reads a clock or owns a socket's other end: the event loop around the core, the
 //! replicated state machine, streams, and what reads are answered from. Decides nothing about the cluster.
 
+pub(crate) mod audit;
 pub(crate) mod board;
 pub(crate) mod effects;
 pub(crate) mod event_loop;

@@ -4,13 +4,15 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tepui_raft_store::{Entry, NodeId, StateMachine};
 use tepui_scheduler_core::registry::decode_envelope;
-use tepui_scheduler_core::{Operation, Registry};
+use tepui_scheduler_core::{Operation, Outcome, Registry};
 
 use crate::offline::state::{self, check_level};
+use crate::runtime::audit::{Auditor, Findings};
 use crate::runtime::board::{Board, Own, Published};
 
 /// Applies entries for one replica.
@@ -20,6 +22,9 @@ pub(crate) struct Registrar {
     level: u32,
     registry: Registry,
     board: Arc<Board>,
+    auditor: Auditor,
+    /// For tests: the state goes astray once this is true.
+    astray: Arc<AtomicBool>,
     /// Set when an entry could not be understood. From then on nothing is applied and no snapshot is written: a replica
     /// that skipped an entry would differ from the others without anyone noticing.
     broken: Option<String>,
@@ -33,8 +38,20 @@ pub(crate) struct Frozen {
 
 impl Registrar {
     /// An empty state machine of replica `node_id`, which can do `level`.
-    pub(crate) fn new(node_id: NodeId, level: u32, board: Arc<Board>) -> Registrar {
-        Registrar { node_id, level, registry: Registry::default(), board, broken: None }
+    pub(crate) fn new(node_id: NodeId, level: u32, board: Arc<Board>, astray: Arc<AtomicBool>) -> Registrar {
+        let auditor = Auditor::start(node_id, board.clone());
+        Registrar { node_id, level, registry: Registry::default(), board, auditor, astray, broken: None }
+    }
+
+    /// What was found about the state, for whoever asks.
+    pub(crate) fn findings(&self) -> Arc<Findings> {
+        self.auditor.findings.clone()
+    }
+
+    fn go_astray(&mut self) {
+        if self.astray.load(Ordering::Relaxed) && self.astray.swap(false, Ordering::Relaxed) {
+            self.registry.gone_agents.insert("astray".into(), 0);
+        }
     }
 
     fn published(&self, applied_index: u64) -> Published {
@@ -50,6 +67,8 @@ impl StateMachine for Registrar {
         let mut own = Vec::new();
         let mut changes = Vec::new();
         let mut last_index = None;
+        // Whoever differs from the others must not be asked for its state, nor write it down.
+        self.broken = self.broken.take().or_else(|| self.auditor.findings.odd());
         for entry in entries {
             if self.broken.is_some() {
                 break;
@@ -69,6 +88,11 @@ impl StateMachine for Registrar {
                 self.broken = Some(reason);
                 break;
             }
+            self.go_astray();
+            if let (Some(Operation::Checkpoint(checkpoint)), Outcome::Done) = (&envelope.operation, &outcome)
+            {
+                self.auditor.passed(checkpoint, &self.registry);
+            }
             if envelope.node_id == self.node_id {
                 let began = match &envelope.operation {
                     Some(Operation::TakeLead(take)) => Some(take.master_id.clone()),
@@ -86,7 +110,8 @@ impl StateMachine for Registrar {
     }
 
     fn freeze(&self) -> Frozen {
-        Frozen { registry: self.registry.clone(), broken: self.broken.clone() }
+        let broken = self.broken.clone().or_else(|| self.auditor.findings.odd());
+        Frozen { registry: self.registry.clone(), broken }
     }
 
     fn write_snapshot(frozen: &Frozen, out: &mut dyn Write) -> std::io::Result<()> {
@@ -96,8 +121,13 @@ impl StateMachine for Registrar {
         }
     }
 
+    fn answer(&self, question: &[u8]) -> Bytes {
+        self.auditor.findings.answer(self.node_id, question)
+    }
+
     fn install(&mut self, input: &mut dyn Read, last_index: u64) -> Result<(), anyhow::Error> {
         self.registry = state::read(input, self.level)?;
+        self.auditor.reset(&self.registry);
         self.board.reset(self.published(last_index));
         Ok(())
     }

@@ -2,13 +2,15 @@
 //!
 //! Owns a trait and its one real implementation. No decisions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tepui_raft_store::{
-    Applied, Backup, Lead, Leadership, ProposeError, RaftStore, ReadError, SnapshotError, Status, Storage,
+    Applied, Backup, Lead, Leadership, NodeId, Peer, ProposeError, RaftStore, ReadError, SnapshotError,
+    Status, Storage,
 };
 use tokio::sync::watch;
 
@@ -43,6 +45,23 @@ pub(crate) trait Replica: Send + Sync + 'static {
     /// How its disk fares.
     fn storage(&self) -> Storage {
         Storage::default()
+    }
+
+    /// Who has a vote, and where they are.
+    fn voters(&self) -> BTreeMap<NodeId, Peer> {
+        let members = self.status().members.into_iter();
+        members.filter(|(_, (_, votes))| *votes).map(|(id, (peer, _))| (id, peer)).collect()
+    }
+
+    /// See [`RaftStore::ask`]; nothing if there is no answer.
+    fn ask(
+        &self,
+        _: NodeId,
+        _: Peer,
+        _question: Bytes,
+        _within: Duration,
+    ) -> BoxFuture<'static, Option<Bytes>> {
+        futures::future::ready(None).boxed()
     }
 }
 
@@ -84,5 +103,20 @@ impl Replica for RaftStore {
 
     fn storage(&self) -> Storage {
         RaftStore::storage(self)
+    }
+
+    fn ask(
+        &self,
+        target: NodeId,
+        peer: Peer,
+        question: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Option<Bytes>> {
+        let store = self.clone();
+        async move {
+            let answer = RaftStore::ask(&store, target, peer, question, within).await;
+            answer.inspect_err(|error| tracing::debug!(target, %error, "no word about the state")).ok()
+        }
+        .boxed()
     }
 }

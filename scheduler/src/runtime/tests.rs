@@ -94,7 +94,7 @@ impl Fixture {
         let board = Board::new(Vec::new());
         let log = Arc::new(InstantLog {
             leadership: watch::Sender::new(Leadership::Following { leader: None }),
-            machine: Mutex::new(Registrar::new(1, FEATURE_LEVEL, board.clone())),
+            machine: Mutex::new(Registrar::new(1, FEATURE_LEVEL, board.clone(), Arc::default())),
             index: AtomicU64::new(0),
             refuse: false.into(),
         });
@@ -252,7 +252,7 @@ async fn a_snapshot_brings_the_whole_registry() {
     let frozen = fixture.log.machine.lock().unwrap().freeze();
     Registrar::write_snapshot(&frozen, &mut bytes).unwrap();
     let board = Board::new(Vec::new());
-    let mut other = Registrar::new(2, FEATURE_LEVEL, board.clone());
+    let mut other = Registrar::new(2, FEATURE_LEVEL, board.clone(), Arc::default());
     other.install(&mut bytes.as_slice(), 5).unwrap();
     assert_eq!(board.newest().registry, fixture.board.newest().registry);
     assert_eq!(board.newest().applied_index, 5);
@@ -284,9 +284,9 @@ async fn a_state_of_a_higher_level_keeps_this_build_out() {
     registry.apply(&raise);
     let mut bytes = Vec::new();
     registry.write_snapshot(&mut bytes).unwrap();
-    let mut other = Registrar::new(2, FEATURE_LEVEL, Board::new(Vec::new()));
+    let mut other = Registrar::new(2, FEATURE_LEVEL, Board::new(Vec::new()), Arc::default());
     let error = other.install(&mut bytes.as_slice(), 9).unwrap_err().to_string();
     assert!(error.contains(&words), "{error}");
-    let mut newer = Registrar::new(2, FEATURE_LEVEL + 1, Board::new(Vec::new()));
+    let mut newer = Registrar::new(2, FEATURE_LEVEL + 1, Board::new(Vec::new()), Arc::default());
     newer.install(&mut bytes.as_slice(), 9).unwrap();
 }

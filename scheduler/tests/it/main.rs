@@ -1,6 +1,8 @@
 //! Real masters in this process, spoken to over real connections. One binary, so that it is linked once.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod single;
 #[cfg(test)]
 mod support;

@@ -18,7 +18,7 @@ fn ports(count: usize) -> Vec<u16> {
     held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
-fn configs(dir: &Path) -> Vec<Config> {
+pub(crate) fn configs(dir: &Path) -> Vec<Config> {
     let ports = ports(6);
     let masters: Vec<MasterAddress> = (1..=3_u16)
         .map(|id| {

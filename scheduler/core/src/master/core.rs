@@ -19,7 +19,7 @@ use super::local_view::LocalView;
 use super::mint::Mint;
 use super::numbers::Run;
 use super::offers::Book;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pending, Pipeline};
 use super::reports::Reports;
 use super::settings::Told;
 use super::timers::{Timer, Timers};
@@ -27,7 +27,7 @@ use super::warm::Warm;
 use super::warnings::Warnings;
 use crate::allocator::Allocator;
 use crate::ids::{AgentId, FrameworkId, TaskKey};
-use crate::registry::{OperationKey, Registry};
+use crate::registry::{Operation, OperationKey, Registry};
 
 /// Whose stream it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +191,10 @@ impl Master {
             }
             Input::Whitelist(hosts) => self.allocator.set_whitelist(hosts),
             Input::VoterLevel(level) => self.on_voter_level(level),
+            Input::Checkpoint(checkpoint) if self.serving() => {
+                self.propose(Operation::Checkpoint(checkpoint), Pending::Tick);
+            }
+            Input::Checkpoint(_) => {}
             Input::Tick => self.on_tick(),
         }
     }

@@ -7,7 +7,7 @@ use tepui_proto::v1;
 
 use super::fleet::FleetCall;
 use crate::ids::{AgentId, FrameworkId};
-use crate::registry::{Outcome, Registry};
+use crate::registry::{Checkpoint, Outcome, Registry};
 
 /// Number of an event stream; drawn by the shell, never reused while it runs.
 pub type ConnectionId = u64;
@@ -97,6 +97,8 @@ pub enum Input {
     Whitelist(Option<BTreeSet<String>>),
     /// Every voter, this one included, can do at least this much. Told again and again while it is more than the cluster's level.
     VoterLevel(u32),
+    /// What masters found about an earlier checkpoint: to be committed, as the next one.
+    Checkpoint(Checkpoint),
     /// At the latest `WakeAt`, and at least once a second.
     Tick,
 }

@@ -222,7 +222,10 @@ impl Pipeline {
 impl Master {
     /// Proposes an operation, behind everything that agents have reported so far.
     pub(super) fn propose(&mut self, operation: Operation, pending: Pending) {
-        if !matches!(operation, Operation::Observe(_) | Operation::TakeLead(_) | Operation::Tick(_)) {
+        if !matches!(
+            operation,
+            Operation::Observe(_) | Operation::TakeLead(_) | Operation::Tick(_) | Operation::Checkpoint(_)
+        ) {
             self.propose_reports();
         }
         self.pipeline.last += 1;

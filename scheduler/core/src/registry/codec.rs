@@ -25,6 +25,7 @@ use super::records::{
     RegisterRecord, TaskRecord,
 };
 use super::settings::{QuotaRecord, WeightRecord};
+use super::state_hash::{STATE_HASH_VERSION, StateDigest, StateHash};
 use super::tables::{RegisterKey, Registry};
 
 const MAGIC: &[u8; 8] = b"TEPUIREG";
@@ -55,13 +56,15 @@ pub enum CodecError {
     WrongCount { told: u64, found: u64 },
     #[error("snapshot's checksum does not match its {length} bytes")]
     WrongChecksum { length: u64 },
+    #[error("snapshot says that its state has the hash {told}, but it has {found}")]
+    WrongState { told: StateDigest, found: StateDigest },
     #[error("snapshot goes on behind its trailer at byte {offset}")]
     Surplus { offset: u64 },
 }
 
-/// What is not in a table.
+/// What is not in a table. A snapshot has it twice: at the beginning, and at the end with the hash of everything.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Meta {
+pub(super) struct Meta {
     #[prost(string, tag = "1")]
     cluster_id: String,
     #[prost(uint64, tag = "2")]
@@ -76,31 +79,38 @@ struct Meta {
     former_clusters: Vec<FormerCluster>,
     #[prost(uint32, tag = "81")]
     feature_level: u32,
+    #[prost(uint64, tag = "85")]
+    checkpoint: u64,
+    /// Of the whole state, by the construction of this version.
+    #[prost(bytes = "vec", optional, tag = "86")]
+    state_hash: Option<Vec<u8>>,
+    #[prost(uint32, tag = "87")]
+    state_hash_version: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct GoneAgent {
+pub(super) struct GoneAgent {
     #[prost(string, tag = "1")]
-    agent_id: String,
+    pub(super) agent_id: String,
     #[prost(uint64, tag = "2")]
-    at_ms: u64,
+    pub(super) at_ms: u64,
 }
 
-mod kind {
-    pub(super) const META: u8 = 1;
-    pub(super) const AGENT: u8 = 2;
-    pub(super) const GONE_AGENT: u8 = 3;
-    pub(super) const FRAMEWORK: u8 = 4;
-    pub(super) const COMPLETED_FRAMEWORK: u8 = 5;
-    pub(super) const TASK: u8 = 6;
-    pub(super) const HISTORY: u8 = 7;
-    pub(super) const DRIVER: u8 = 8;
-    pub(super) const REGISTER: u8 = 9;
-    pub(super) const MAINTENANCE: u8 = 50;
-    pub(super) const WEIGHT: u8 = 40;
-    pub(super) const QUOTA: u8 = 41;
-    pub(super) const OPERATION: u8 = 30;
-    pub(super) const EXECUTOR: u8 = 60;
+pub(super) mod kind {
+    pub(in crate::registry) const META: u8 = 1;
+    pub(in crate::registry) const AGENT: u8 = 2;
+    pub(in crate::registry) const GONE_AGENT: u8 = 3;
+    pub(in crate::registry) const FRAMEWORK: u8 = 4;
+    pub(in crate::registry) const COMPLETED_FRAMEWORK: u8 = 5;
+    pub(in crate::registry) const TASK: u8 = 6;
+    pub(in crate::registry) const HISTORY: u8 = 7;
+    pub(in crate::registry) const DRIVER: u8 = 8;
+    pub(in crate::registry) const REGISTER: u8 = 9;
+    pub(in crate::registry) const MAINTENANCE: u8 = 50;
+    pub(in crate::registry) const WEIGHT: u8 = 40;
+    pub(in crate::registry) const QUOTA: u8 = 41;
+    pub(in crate::registry) const OPERATION: u8 = 30;
+    pub(in crate::registry) const EXECUTOR: u8 = 60;
 }
 
 /// Returns the bytes of a log entry.
@@ -139,16 +149,7 @@ impl Registry {
         let mut writer = Writer { out, hash: Sha256::new(), records: 0 };
         writer.bytes(MAGIC)?;
         writer.bytes(&FORMAT.to_be_bytes())?;
-        let meta = Meta {
-            cluster_id: self.cluster_id.to_string(),
-            epoch: self.epoch,
-            cluster_ms: self.cluster_ms,
-            wall_ms: self.wall_ms,
-            leader: self.leader.as_deref().cloned(),
-            former_clusters: self.former_clusters.iter().map(|one| FormerCluster::clone(one)).collect(),
-            feature_level: self.feature_level,
-        };
-        writer.record(kind::META, &meta)?;
+        writer.record(kind::META, &self.meta())?;
         writer.all(kind::AGENT, self.agents.values())?;
         for (agent_id, at_ms) in &self.gone_agents {
             writer.record(kind::GONE_AGENT, &GoneAgent { agent_id: agent_id.to_string(), at_ms: *at_ms })?;
@@ -170,7 +171,29 @@ impl Registry {
         writer.all(kind::QUOTA, self.quotas.values())?;
         writer.all(kind::OPERATION, self.operations.values())?;
         writer.all(kind::EXECUTOR, self.executors.values())?;
+        let hash = StateHash::of(self).digest();
+        let state_hash_version = STATE_HASH_VERSION;
+        writer.record(
+            kind::META,
+            &Meta { state_hash: Some(hash.0.to_vec()), state_hash_version, ..self.meta() },
+        )?;
         writer.finish()
+    }
+
+    /// What is not in a table.
+    pub(super) fn meta(&self) -> Meta {
+        Meta {
+            cluster_id: self.cluster_id.to_string(),
+            epoch: self.epoch,
+            cluster_ms: self.cluster_ms,
+            wall_ms: self.wall_ms,
+            leader: self.leader.as_deref().cloned(),
+            former_clusters: self.former_clusters.iter().map(|one| FormerCluster::clone(one)).collect(),
+            feature_level: self.feature_level,
+            checkpoint: self.checkpoint,
+            state_hash: None,
+            state_hash_version: 0,
+        }
     }
 
     /// Reads a snapshot to its end and computes what is derived.
@@ -188,6 +211,7 @@ impl Registry {
         reader.exact(&mut format, "its format number")?;
         check_format(&format)?;
         let mut registry = Self::default();
+        let mut told = None;
         let mut records = 0;
         loop {
             let offset = reader.offset;
@@ -197,17 +221,30 @@ impl Registry {
                 break;
             }
             let body = reader.body()?;
-            registry.restore(kind[0], body).map_err(|error| match error {
+            registry.restore(kind[0], body, &mut told).map_err(|error| match error {
                 None => CodecError::UnknownKind { record: records, offset, kind: kind[0] },
                 Some(source) => CodecError::BadRecord { record: records, offset, kind: kind[0], source },
             })?;
             records += 1;
         }
         reader.trailer(records)?;
+        registry.check_hash(told)?;
         Ok(registry)
     }
 
-    fn restore(&mut self, kind: u8, body: Bytes) -> Result<(), Option<prost::DecodeError>> {
+    /// What was read is what was written, as far as this version can tell.
+    fn check_hash(&self, told: Option<StateDigest>) -> Result<(), CodecError> {
+        let Some(told) = told else { return Ok(()) };
+        let found = StateHash::of(self).digest();
+        if found == told { Ok(()) } else { Err(CodecError::WrongState { told, found }) }
+    }
+
+    fn restore(
+        &mut self,
+        kind: u8,
+        body: Bytes,
+        told: &mut Option<StateDigest>,
+    ) -> Result<(), Option<prost::DecodeError>> {
         match kind {
             kind::META => {
                 let meta = Meta::decode(body)?;
@@ -218,6 +255,9 @@ impl Registry {
                 self.leader = meta.leader.map(Arc::new);
                 self.former_clusters = meta.former_clusters.into_iter().map(Arc::new).collect();
                 self.feature_level = meta.feature_level;
+                self.checkpoint = meta.checkpoint;
+                let hash = meta.state_hash.filter(|_| meta.state_hash_version == STATE_HASH_VERSION);
+                *told = hash.as_deref().and_then(StateDigest::from_slice);
             }
             kind::AGENT => {
                 let record = AgentRecord::decode(body)?;

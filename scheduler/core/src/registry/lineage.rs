@@ -9,8 +9,12 @@
 /// ```text
 /// 0   builds that tell no level
 /// 1   levels; clusters founded anew
+/// 2   checkpoints, at which masters compare their states
 /// ```
-pub const FEATURE_LEVEL: u32 = 1;
+pub const FEATURE_LEVEL: u32 = 2;
+
+/// From which on masters compare their states.
+pub const CHECKPOINTS_LEVEL: u32 = 2;
 
 /// By so much a cluster that was founded anew is ahead of the epochs that the former one can have reached since its state was
 /// kept: agents refuse whoever comes with less than they have seen.

@@ -7,6 +7,7 @@
 mod agent_index;
 mod amounts;
 mod apply;
+mod audit;
 mod charges;
 mod codec;
 mod fleet;
@@ -16,6 +17,7 @@ mod operation;
 mod outcome;
 mod records;
 mod settings;
+mod state_hash;
 mod tables;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use apply::{
     drivers::MAX_ATTEMPTS, drivers::MAX_DRIVERS, frameworks::failover_timeout_ms, state_store::MAX_KEY_BYTES,
     state_store::MAX_REGISTER_BYTES, state_store::MAX_REGISTERS,
 };
+pub use audit::{Checkpoint, HashWord, Verdict};
 pub use charges::{AgentCharges, Client, role_of};
 pub use codec::{CodecError, decode_envelope, encode_envelope};
 pub use fleet::*;
@@ -37,4 +40,5 @@ pub use operation::*;
 pub use outcome::{CasResult, Change, Kind, Outcome, Refusal, Reregistered};
 pub use records::*;
 pub use settings::*;
+pub use state_hash::{STATE_HASH_VERSION, StateDigest, StateHash};
 pub use tables::{OperationKey, RegisterKey, Registry};

@@ -8,6 +8,7 @@ use tepui_proto::tepui::{agent_link, operator};
 use tepui_proto::v1;
 use tepui_proto::v1::scheduler::OfferConstraints;
 
+use super::audit::Checkpoint;
 use super::lineage::{RaiseLevel, Refound};
 use super::settings::{SetQuotas, SetWeights};
 
@@ -39,7 +40,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65, 75, 80, 81"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65, 75, 80, 81, 85"
     )]
     pub operation: Option<Operation>,
 }
@@ -118,6 +119,8 @@ pub enum Operation {
     Refound(Refound),
     #[prost(message, tag = "81")]
     RaiseLevel(RaiseLevel),
+    #[prost(message, tag = "85")]
+    Checkpoint(Checkpoint),
 }
 
 /// Begins a leadership: raises the epoch by one, whatever the envelope's epoch.

@@ -50,6 +50,8 @@ pub struct Registry {
     pub cluster_ms: u64,
     /// Wall clock of the last applied envelope, milliseconds since 1970, for display.
     pub wall_ms: u64,
+    /// Checkpoints so far, at which replicas compare their states.
+    pub checkpoint: u64,
     /// Of the current epoch.
     pub leader: Option<Arc<LeaderRecord>>,
     pub agents: OrdMap<AgentId, Arc<AgentRecord>>,

@@ -177,6 +177,7 @@ impl Fixture {
             events: hub.clone(),
             metrics: Arc::new(Metrics::new()),
             stats: stats.clone(),
+            findings: Arc::default(),
             verbosity: verbosity(),
             secret: secret.map(Secret::new),
             authentication,

@@ -100,6 +100,11 @@ impl Step<'_> {
             Operation::Operate(operate) => self.operate(operate),
             Operation::Refound(refound) => self.refound(refound),
             Operation::RaiseLevel(raise) => self.raise_level(raise),
+            Operation::Checkpoint(_) => {
+                // What the words say is for replicas to judge, not for their states.
+                self.tables.checkpoint += 1;
+                Ok(Outcome::Done)
+            }
         }
     }
 

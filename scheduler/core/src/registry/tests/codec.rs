@@ -4,7 +4,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{CodecError, RaiseLevel, Refound, decode_envelope, encode_envelope};
+use crate::registry::{
+    Checkpoint, CodecError, RaiseLevel, Refound, StateHash, decode_envelope, encode_envelope,
+};
 use crate::testing::driver_spec;
 
 fn full() -> Registry {
@@ -94,6 +96,8 @@ fn full() -> Registry {
     story.apply(Operation::RaiseLevel(RaiseLevel { level: 3 }));
     story.apply(Operation::Refound(Refound { cluster_id: "next".to_owned() }));
     assert_eq!(story.registry.former_clusters.len(), 1);
+    story.apply(Operation::Checkpoint(Checkpoint { of: 3, ..Default::default() }));
+    assert_eq!(story.registry.checkpoint, 1);
     story.registry
 }
 
@@ -116,6 +120,61 @@ fn a_snapshot_holds_everything() {
     restored.check_invariants();
     assert_eq!(snapshot(&restored), bytes);
     assert_eq!(read(&snapshot(&Registry::default())).unwrap(), Registry::default());
+}
+
+#[test]
+fn a_snapshot_of_another_state_than_it_says_is_refused() {
+    let registry = full();
+    let mut bytes = snapshot(&registry);
+    let hash = StateHash::of(&registry).digest().0;
+    let place = bytes.windows(32).rposition(|window| window == hash).expect("the hash is in it");
+    bytes[place] ^= 1;
+    // Whoever wrote it meant it: the checksum of the bytes is right.
+    let end = bytes.len() - 32;
+    let checksum = crate::digest::sha256(&bytes[..end]);
+    bytes[end..].copy_from_slice(&checksum);
+    let error = read(&bytes).unwrap_err();
+    assert!(matches!(error, CodecError::WrongState { .. }), "{error}");
+}
+
+#[test]
+fn every_table_shows_in_the_hash() {
+    let registry = full();
+    let digest = |registry: &Registry| StateHash::of(registry).digest();
+    type Edit = fn(&mut Registry);
+    let emptied: [(&str, Edit); 18] = [
+        ("cluster id", |one| one.cluster_id = "other".into()),
+        ("epoch", |one| one.epoch += 1),
+        ("cluster time", |one| one.cluster_ms += 1),
+        ("wall clock", |one| one.wall_ms += 1),
+        ("checkpoint", |one| one.checkpoint += 1),
+        ("leader", |one| one.leader = Some(std::sync::Arc::default())),
+        ("agents", |one| one.agents.clear()),
+        ("gone agents", |one| one.gone_agents.clear()),
+        ("frameworks", |one| one.frameworks.clear()),
+        ("completed frameworks", |one| one.completed_frameworks.clear()),
+        ("tasks", |one| one.tasks.clear()),
+        ("executors", |one| one.executors.clear()),
+        ("history", |one| one.history.clear()),
+        ("drivers", |one| one.drivers.clear()),
+        ("registers", |one| one.registers.clear()),
+        ("operations", |one| one.operations.clear()),
+        ("maintenance", |one| one.maintenance = std::sync::Arc::default()),
+        ("weights and quotas", |one| {
+            one.weights.clear();
+            one.quotas.clear();
+        }),
+    ];
+    for (what, empty) in emptied {
+        let mut other = registry.clone();
+        empty(&mut other);
+        assert_ne!(digest(&other), digest(&registry), "{what}");
+        let mut rolling = StateHash::of(&registry);
+        rolling.advance(&other);
+        assert_eq!(rolling.digest(), digest(&other), "{what}");
+        rolling.advance(&registry);
+        assert_eq!(rolling.digest(), digest(&registry), "{what}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tepui_proto::tepui::operator::DriverState;
 
 use super::*;
 use crate::ids::DRIVERS_FRAMEWORK;
-use crate::registry::{decode_envelope, encode_envelope};
+use crate::registry::{Checkpoint, StateHash, decode_envelope, encode_envelope};
 use crate::testing::{driver_spec, named, reserve, reserved, shared, volume};
 
 const STATES: [TaskState; 6] = [
@@ -322,6 +322,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => prop::collection::vec(observation(), 1..5)
             .prop_map(|events| Operation::Observe(Observe { events })),
         4 => driver_operation(),
+        1 => Just(Operation::Checkpoint(Checkpoint::default())),
         1 => setting(),
         6 => conversions(),
     ]
@@ -343,6 +344,7 @@ proptest! {
         let mut first = Registry::default();
         let mut second = Registry::default();
         let mut honest = true;
+        let mut hash = StateHash::default();
         for (place, (operation, stale)) in operations.iter().enumerate() {
             let epoch = if *stale && place % 7 == 0 { first.epoch.wrapping_sub(1) } else { first.epoch };
             let envelope = Envelope {
@@ -371,6 +373,10 @@ proptest! {
                 second = Registry::read_snapshot(&mut bytes.as_slice()).unwrap();
             }
             prop_assert_eq!(&first, &second);
+            if place % 3 == 0 {
+                hash.advance(&second);
+                prop_assert_eq!(hash.digest(), StateHash::of(&first).digest(), "kept up to date and anew");
+            }
         }
         let mut bytes = (Vec::new(), Vec::new());
         first.write_snapshot(&mut bytes.0).unwrap();
