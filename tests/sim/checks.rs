@@ -7,7 +7,7 @@ use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
 use tepui_scheduler_core as core;
 use tepui_scheduler_core::ids::AgentId;
-use tepui_scheduler_core::registry::{Change, unallocated};
+use tepui_scheduler_core::registry::{Change, StateHash, unallocated};
 
 use super::agenda::Micros;
 use super::agents::thousandths;
@@ -149,9 +149,15 @@ impl World {
         Ok(())
     }
 
-    /// Replicas are equal.
+    /// Replicas are equal, and so are the hashes of their states, however they came about.
     fn compare(&mut self, node: usize, entries: usize) -> Result<(), String> {
+        let found = &mut self.nodes[node];
+        found.hash.advance(&found.registry);
         let registry = &self.nodes[node].registry;
+        let digest = self.nodes[node].hash.digest();
+        if digest != StateHash::of(registry).digest() {
+            return Err(format!("master {node} keeps a wrong hash of its state after {entries} entries"));
+        }
         let known = self.checks.registries.entry(entries).or_insert_with(|| registry.clone());
         if known != registry {
             return Err(format!("master {node} differs from another one after {entries} entries"));
@@ -163,7 +169,7 @@ impl World {
     /// Everything that can be checked at any time.
     pub(crate) fn check_all(&self) -> Result<(), String> {
         for (number, node) in self.nodes.iter().enumerate() {
-            if node.up && node.leading.is_some() {
+            if node.up {
                 node.core.check_invariants();
             }
             if node.up && node.applied == self.checks.position.0 {

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) life: u64,
     pub(crate) paused_until: Micros,
     pub(crate) registry: core::Registry,
+    /// Of an earlier state, from which it goes on.
+    pub(crate) hash: core::registry::StateHash,
     pub(crate) applied: usize,
     snapshot: Option<(usize, core::Registry)>,
     pub(crate) core: core::Master,
@@ -51,6 +53,7 @@ impl Node {
             life: 0,
             paused_until: 0,
             registry: core::Registry::default(),
+            hash: core::registry::StateHash::default(),
             applied: 0,
             snapshot: None,
             core: core::Master::new(config()),
