@@ -109,5 +109,5 @@ fn info(file: &SnapshotFile) -> Result<BackupInfo, String> {
 pub(crate) fn members(stored: &StoredMembership) -> BTreeMap<NodeId, (Peer, bool)> {
     let membership = stored.membership();
     let voters: Vec<NodeId> = membership.voter_ids().collect();
-    membership.nodes().map(|(id, peer)| (*id, (peer.clone(), voters.contains(id)))).collect()
+    membership.nodes().map(|(id, seat)| (*id, (seat.peer.clone(), voters.contains(id)))).collect()
 }

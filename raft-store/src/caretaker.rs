@@ -169,7 +169,8 @@ impl Caretaker {
         }
         self.tried = Some(Instant::now());
         let given =
-            handover::hand_over(&self.raft, &self.gate, self.config.node_id, fresh, HAND_OVER_WITHIN).await;
+            handover::hand_over(&self.raft, &self.gate, self.config.node_id, None, fresh, HAND_OVER_WITHIN)
+                .await;
         let full = self.gate.health().level() >= DiskLevel::Low;
         match given {
             Ok(to) => tracing::warn!(to, full, "gave the leadership away because of the disk"),

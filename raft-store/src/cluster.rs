@@ -13,6 +13,8 @@ use crate::config::NodeId;
 use crate::error::BootstrapError;
 use crate::levels::Levels;
 use crate::log::{Identity, LogStore};
+use crate::roster::{Expelled, Roster};
+use crate::seat::Incarnation;
 
 /// What comes with every message between replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub(crate) struct Greeting {
     pub(crate) secret: Option<String>,
     /// What the sender's build can do, if it tells.
     pub(crate) level: Option<u32>,
+    /// Which folder the sender works in; absent from earlier versions.
+    pub(crate) incarnation: Option<Incarnation>,
+    /// Which folder the addressee is expected to work in, if the sender knows.
+    pub(crate) expects: Option<Incarnation>,
 }
 
 /// Why a greeting was refused.
@@ -38,6 +44,12 @@ pub(crate) enum Refusal {
     Myself,
     #[error("this replica belongs to cluster {here}, not to {theirs}")]
     OtherCluster { here: String, theirs: String },
+    #[error("replica {0} was removed from the cluster")]
+    Removed(NodeId),
+    #[error("replica {0} is known with another folder: its disk was lost, emptied or exchanged")]
+    OtherFolder(NodeId),
+    #[error("this replica works in another folder than the one that is spoken to")]
+    NotThisFolder,
     #[error("the cluster id could not be stored: {0}")]
     Storage(String),
 }
@@ -76,12 +88,23 @@ impl Cluster {
         self.shared.id.load().as_ref().map(|id| id.as_ref().clone())
     }
 
+    /// Whether this is the secret of the cluster.
+    pub(crate) fn knows(&self, secret: Option<&str>) -> bool {
+        same_secret(secret, self.shared.secret.as_deref())
+    }
+
     /// The greeting for a message to a peer; `None` as long as there is no cluster.
-    pub(crate) fn greet(&self, to: NodeId) -> Option<Greeting> {
+    pub(crate) fn greet(
+        &self,
+        to: NodeId,
+        incarnation: Incarnation,
+        expects: Option<Incarnation>,
+    ) -> Option<Greeting> {
         let cluster_id = self.id()?;
         let Shared { node_id, secret, levels, .. } = &*self.shared;
+        let (from, secret) = (*node_id, secret.clone());
         let level = Some(levels.own());
-        Some(Greeting { cluster_id, from: *node_id, to, secret: secret.clone(), level })
+        Some(Greeting { cluster_id, from, to, secret, level, incarnation: Some(incarnation), expects })
     }
 
     /// What each replica's build can do, as far as it was heard of.
@@ -90,9 +113,9 @@ impl Cluster {
     }
 
     /// Checks the greeting of a message; a replica without a cluster joins the one of its first valid message.
-    pub(crate) async fn check(&self, greeting: &Greeting) -> Result<(), Refusal> {
+    pub(crate) async fn check(&self, greeting: &Greeting, roster: &Roster) -> Result<(), Refusal> {
         let shared = &self.shared;
-        if !same_secret(greeting.secret.as_deref(), shared.secret.as_deref()) {
+        if !self.knows(greeting.secret.as_deref()) {
             return Err(Refusal::Secret);
         }
         if greeting.to != shared.node_id {
@@ -106,9 +129,12 @@ impl Cluster {
         }
         if let Some(here) = shared.id.load().as_ref() {
             compare(here, &greeting.cluster_id)?;
+            welcome(greeting, roster)?;
             shared.levels.heard(greeting.from, greeting.level);
             return Ok(());
         }
+        // Not taken in before it is clear that this folder is meant.
+        welcome(greeting, roster)?;
         let _giving = shared.giving.lock().await;
         if let Some(here) = shared.id.load().as_ref() {
             return compare(here, &greeting.cluster_id);
@@ -141,6 +167,22 @@ impl Cluster {
         self.shared.id.store(Some(Arc::new(cluster_id.to_owned())));
         Ok(())
     }
+}
+
+/// Whether the sender may still speak, and means this very folder.
+fn welcome(greeting: &Greeting, roster: &Roster) -> Result<(), Refusal> {
+    let from = greeting.from;
+    if greeting.expects.is_some_and(|expected| expected != roster.incarnation()) {
+        roster.expel(Expelled::OtherFolder, &format!("as replica {from} says"));
+        return Err(Refusal::NotThisFolder);
+    }
+    if roster.is_removed(from) {
+        return Err(Refusal::Removed(from));
+    }
+    if greeting.incarnation.is_some_and(|incarnation| !roster.hear(from, incarnation)) {
+        return Err(Refusal::OtherFolder(from));
+    }
+    Ok(())
 }
 
 fn compare(here: &str, theirs: &str) -> Result<(), Refusal> {

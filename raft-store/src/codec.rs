@@ -8,6 +8,7 @@ use openraft::EntryPayload;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::{NodeId, Peer};
+use crate::seat::Seat;
 use crate::types::{
     Command, LeaderId, LogId, Membership, Payload, RaftEntry, StoredMembership, Vote, log_id,
 };
@@ -113,18 +114,32 @@ impl From<VoteRecord> for Vote {
     }
 }
 
-/// A membership: one list of voters, or two while it is being changed, and where everybody is.
+/// A membership: one list of voters, or two while it is being changed, and who everybody is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MembershipRecord {
     voters: Vec<Vec<NodeId>>,
+    nodes: Vec<(NodeId, Seat)>,
+}
+
+/// The same as it was written before members were bound to folders. Only read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PlainMembershipRecord {
+    voters: Vec<Vec<NodeId>>,
     nodes: Vec<(NodeId, Peer)>,
+}
+
+impl From<PlainMembershipRecord> for MembershipRecord {
+    fn from(r: PlainMembershipRecord) -> Self {
+        let nodes = r.nodes.into_iter().map(|(id, peer)| (id, Seat::plain(peer))).collect();
+        MembershipRecord { voters: r.voters, nodes }
+    }
 }
 
 impl From<&Membership> for MembershipRecord {
     fn from(m: &Membership) -> Self {
         MembershipRecord {
             voters: m.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect(),
-            nodes: m.nodes().map(|(id, peer)| (*id, peer.clone())).collect(),
+            nodes: m.nodes().map(|(id, seat)| (*id, seat.clone())).collect(),
         }
     }
 }
@@ -136,7 +151,7 @@ impl TryFrom<MembershipRecord> for Membership {
         if r.voters.is_empty() && r.nodes.is_empty() {
             return Ok(Membership::default());
         }
-        let nodes: std::collections::BTreeMap<NodeId, Peer> = r.nodes.into_iter().collect();
+        let nodes: std::collections::BTreeMap<NodeId, Seat> = r.nodes.into_iter().collect();
         Membership::new(r.voters.into_iter().map(|v| v.into_iter().collect()).collect(), nodes)
             .map_err(|e| CodecError::Shape(e.to_string()))
     }
@@ -147,6 +162,19 @@ impl TryFrom<MembershipRecord> for Membership {
 pub(crate) struct StoredMembershipRecord {
     log_id: Option<LogIdRecord>,
     membership: MembershipRecord,
+}
+
+/// The same with a [`PlainMembershipRecord`]. Only read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlainStoredMembershipRecord {
+    log_id: Option<LogIdRecord>,
+    membership: PlainMembershipRecord,
+}
+
+impl From<PlainStoredMembershipRecord> for StoredMembershipRecord {
+    fn from(r: PlainStoredMembershipRecord) -> Self {
+        StoredMembershipRecord { log_id: r.log_id, membership: r.membership.into() }
+    }
 }
 
 impl From<&StoredMembership> for StoredMembershipRecord {
@@ -169,7 +197,11 @@ impl TryFrom<StoredMembershipRecord> for StoredMembership {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     Blank,
-    Command { term: u64 },
+    Command {
+        term: u64,
+    },
+    /// A [`PlainMembershipRecord`]; not written any more.
+    PlainMembership,
     Membership,
 }
 
@@ -205,6 +237,10 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<RaftEntry, CodecE
         Kind::Blank if rest.is_empty() => EntryPayload::Blank,
         Kind::Blank => return Err(CodecError::Shape("blank entry with a payload".to_owned())),
         Kind::Command { term } => EntryPayload::Normal(Command { term, bytes: Bytes::copy_from_slice(rest) }),
+        Kind::PlainMembership => {
+            let record = MembershipRecord::from(from_bytes::<PlainMembershipRecord>(rest)?);
+            EntryPayload::Membership(record.try_into()?)
+        }
         Kind::Membership => EntryPayload::Membership(from_bytes::<MembershipRecord>(rest)?.try_into()?),
     };
     Ok(RaftEntry { log_id: head.id.into(), payload })
@@ -227,7 +263,9 @@ mod tests {
 
     fn entries() -> Vec<RaftEntry> {
         let peer = |n: u64| Peer { peer_addr: format!("h{n}:1"), api_addr: format!("h{n}:2") };
-        let nodes: BTreeMap<u64, Peer> = (1..=4).map(|n| (n, peer(n))).collect();
+        let incarnation = |n: u64| (n > 2).then(crate::seat::Incarnation::draw);
+        let seat = |n: u64| Seat { peer: peer(n), incarnation: incarnation(n), newest: 9 };
+        let nodes: BTreeMap<u64, Seat> = (1..=4).map(|n| (n, seat(n))).collect();
         let joint = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 3, 4])];
         let payloads = [
             EntryPayload::Blank,
@@ -248,6 +286,23 @@ mod tests {
             let bytes = encode_entry(&entry);
             assert_eq!(decode_entry(entry.log_id.index, &bytes).unwrap(), entry);
         }
+    }
+
+    #[test]
+    fn a_membership_of_an_earlier_version_is_read() {
+        let peer = Peer { peer_addr: "a:1".to_owned(), api_addr: "a:2".to_owned() };
+        let membership = PlainMembershipRecord { voters: vec![vec![3]], nodes: vec![(3, peer.clone())] };
+        let id = LogIdRecord { term: 1, node: 3, index: 5 };
+        let head = to_bytes(&EntryHead { id, kind: Kind::PlainMembership });
+        assert_eq!(head.last(), Some(&2), "the number under which it was written");
+        let body = [head, to_bytes(&membership)].concat();
+        let entry = decode_entry(5, &seal(5, &body)).unwrap();
+        let nodes = BTreeMap::from([(3, Seat::plain(peer))]);
+        let expected = Membership::new(vec![BTreeSet::from([3])], nodes).unwrap();
+        assert_eq!(entry.payload, EntryPayload::Membership(expected.clone()));
+        let stored = PlainStoredMembershipRecord { log_id: Some(id), membership };
+        let stored = StoredMembership::try_from(StoredMembershipRecord::from(stored)).unwrap();
+        assert_eq!(stored.membership(), &expected);
     }
 
     #[test]

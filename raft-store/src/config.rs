@@ -83,6 +83,15 @@ impl Default for DiskLimits {
     }
 }
 
+/// How a replica comes into a cluster that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// `host:port` of peer listeners of members, any of whom may be asked.
+    pub contacts: Vec<String>,
+    /// Whether it gets a vote as soon as it has the log; otherwise it follows until it is promoted.
+    pub vote: bool,
+}
+
 /// Everything a replica is told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -116,6 +125,9 @@ pub struct Config {
     pub faults: Option<PathBuf>,
     /// Longer commands are refused, in bytes.
     pub max_command_bytes: usize,
+    /// Comes into a cluster that exists, with the number that [`RaftStore::claim`](crate::RaftStore::claim) gave; once it has its
+    /// place this has no effect any more.
+    pub join: Option<Join>,
 }
 
 impl Config {
@@ -137,6 +149,7 @@ impl Config {
             disk: DiskLimits::default(),
             faults: None,
             max_command_bytes: 1 << 20,
+            join: None,
         }
     }
 
@@ -180,6 +193,11 @@ impl Config {
             return wrong("snapshots need a distance of at least one entry and one byte".to_owned());
         }
         Ok(())
+    }
+
+    /// Whoever answered within this time is there.
+    pub(crate) fn fresh(&self) -> Duration {
+        Duration::from_millis(2 * self.timing.election_max_ms)
     }
 
     /// The contact timeout with its floor of two election timeouts.

@@ -59,6 +59,9 @@ pub enum BootstrapError {
     /// This replica already belongs to a cluster.
     #[error("already part of cluster {cluster_id}")]
     AlreadyBootstrapped { cluster_id: String },
+    /// Another one of the list belongs to a cluster: this replica must have lost its folder.
+    #[error("replica {id} at {addr} belongs to cluster {cluster_id} already")]
+    OtherCluster { id: NodeId, addr: String, cluster_id: String },
     /// The list of members cannot be right.
     #[error("members refused: {0}")]
     Members(String),
@@ -98,6 +101,9 @@ pub enum HandOverError {
     /// No other voter is there to take over.
     #[error("no other voter is in contact")]
     NoCandidate,
+    /// The one that was named cannot take over: the text says why.
+    #[error("replica {to} cannot take over: {reason}")]
+    Unfit { to: NodeId, reason: String },
     /// Nobody took over in time; this replica may still lead.
     #[error("replica {to} did not take over within {within_ms} ms")]
     TimedOut { to: NodeId, within_ms: u128 },
@@ -116,9 +122,27 @@ pub enum MembershipError {
     /// The change makes no sense: the text says why.
     #[error("change refused: {0}")]
     Refused(String),
+    /// Not now: nothing was changed, and trying again soon may help.
+    #[error("not now: {0}")]
+    Busy(String),
     /// The change may or may not take effect.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+}
+
+/// Why a replica got no number.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Asking again does not help.
+    #[error("the cluster does not let this replica in: {0}")]
+    Refused(String),
+    /// Nobody who could decide was found.
+    #[error("no leader of the cluster answered within {within_s} s; the last answer: {last}")]
+    NoAnswer { within_s: u64, last: String },
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] OpenError),
 }
 
 /// Why no snapshot was taken.

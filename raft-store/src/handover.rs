@@ -12,6 +12,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use crate::config::NodeId;
 use crate::error::HandOverError;
 use crate::leadership::Gate;
+use crate::membership::answering;
 use crate::types::{Metrics, Raft};
 
 /// See [`RaftStore::hand_over`](crate::RaftStore::hand_over).
@@ -19,6 +20,7 @@ pub(crate) async fn hand_over(
     raft: &Raft,
     gate: &Arc<Gate>,
     me: NodeId,
+    named: Option<NodeId>,
     fresh: Duration,
     within: Duration,
 ) -> Result<NodeId, HandOverError> {
@@ -29,7 +31,10 @@ pub(crate) async fn hand_over(
             return Err(HandOverError::NotLeading { leader: gate.other_leader() });
         }
         let unfit = gate.health().unfit_peers();
-        let fit = choose(&metrics, me, fresh, &unfit);
+        let fit = match named {
+            Some(named) => Some(check(&metrics, me, named, fresh, &unfit)?),
+            None => choose(&metrics, me, fresh, &unfit),
+        };
         let successor = fit.or_else(|| choose(&metrics, me, fresh, &BTreeSet::new()));
         (successor.ok_or(HandOverError::NoCandidate)?, metrics.current_term)
     };
@@ -63,16 +68,42 @@ pub(crate) fn has_fit_successor(raft: &Raft, gate: &Gate, me: NodeId, fresh: Dur
     choose(&metrics.borrow_watched(), me, fresh, &gate.health().unfit_peers()).is_some()
 }
 
+/// Whether the one that was named could take over.
+fn check(
+    metrics: &Metrics,
+    me: NodeId,
+    named: NodeId,
+    fresh: Duration,
+    not: &BTreeSet<NodeId>,
+) -> Result<NodeId, HandOverError> {
+    let unfit = |reason: &str| Err(HandOverError::Unfit { to: named, reason: reason.to_owned() });
+    if named == me {
+        return unfit("it leads already");
+    }
+    if metrics.membership_config.membership().get_node(&named).is_none() {
+        return unfit("it is no member");
+    }
+    if !metrics.membership_config.voter_ids().any(|voter| voter == named) {
+        return unfit("it has no vote");
+    }
+    if !answering(metrics, me, fresh).contains(&named) {
+        return unfit("it does not answer");
+    }
+    if not.contains(&named) {
+        return unfit("its disk is slow or nearly full");
+    }
+    Ok(named)
+}
+
 /// The voter with the longest log among those that answered a heartbeat lately.
 fn choose(metrics: &Metrics, me: NodeId, fresh: Duration, not: &BTreeSet<NodeId>) -> Option<NodeId> {
-    use openraft::Instant as _;
-    let heartbeats = metrics.heartbeat.as_ref()?;
+    let answering = answering(metrics, me, fresh);
     let replication = metrics.replication.as_ref()?;
     metrics
         .membership_config
         .voter_ids()
         .filter(|id| *id != me && !not.contains(id))
-        .filter(|id| heartbeats.get(id).copied().flatten().is_some_and(|at| at.elapsed() < fresh))
+        .filter(|id| answering.contains(id))
         .max_by_key(|id| (replication.get(id).copied().flatten(), std::cmp::Reverse(*id)))
 }
 

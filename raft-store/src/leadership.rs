@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{NodeId, Peer};
 use crate::fatal::Fatal;
 use crate::health::Health;
+use crate::roster::Roster;
 use crate::silence::Silence;
 use crate::status::{Lead, Leadership};
 use crate::types::{Metrics, Raft};
@@ -191,6 +192,11 @@ impl Gate {
         self.heard_ms.store(self.now_ms().saturating_add(1), Ordering::Release);
     }
 
+    /// How long no leader's message came; at least since the start.
+    pub(crate) fn unheard_for(&self) -> Duration {
+        self.last_heard().unwrap_or(self.begun).elapsed()
+    }
+
     fn last_heard(&self) -> Option<Instant> {
         let ms = self.heard_ms.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.begun + Duration::from_millis(ms))
@@ -217,6 +223,7 @@ pub(crate) async fn watch_raft(
     node_id: NodeId,
     raft: Raft,
     gate: Arc<Gate>,
+    roster: Roster,
     look_every: Duration,
     fatal: Fatal,
     cancel: CancellationToken,
@@ -239,6 +246,7 @@ pub(crate) async fn watch_raft(
         let now = Instant::now();
         let (sight, end) = {
             let metrics = metrics.borrow_watched();
+            roster.effective(metrics.membership_config.membership());
             (look(node_id, &metrics, now, gate.last_heard()), metrics.running_state.clone().err())
         };
         if let Some(end) = end {
@@ -270,7 +278,7 @@ fn look(node_id: NodeId, metrics: &Metrics, now: Instant, heard: Option<Instant>
     let alone = membership.voter_ids().eq([node_id]);
     let acknowledged =
         if alone { Some(now) } else { quorum_contact(metrics).and_then(|age| now.checked_sub(age)) };
-    let leader = metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.clone())));
+    let leader = metrics.current_leader.and_then(|id| Some((id, membership.get_node(&id)?.peer.clone())));
     Sight {
         leads: (leads && complete).then_some(metrics.current_term),
         in_office: leads,

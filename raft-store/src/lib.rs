@@ -4,6 +4,7 @@
 //! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
 
 mod backup;
+mod card;
 mod caretaker;
 mod cluster;
 mod codec;
@@ -12,6 +13,8 @@ mod error;
 mod fatal;
 mod handover;
 mod health;
+mod join;
+mod keeper;
 mod leadership;
 mod levels;
 mod log;
@@ -25,6 +28,7 @@ mod propose;
 mod read;
 mod recovery;
 mod roster;
+mod seat;
 mod silence;
 mod snapshot;
 mod space;
@@ -36,14 +40,14 @@ mod testing;
 mod types;
 
 pub use backup::{Backup, BackupInfo, Position, read_backup};
-pub use config::{Config, DiskLimits, NodeId, Peer, Timing};
+pub use config::{Config, DiskLimits, Join, NodeId, Peer, Timing};
 pub use error::{
-    AskError, BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError,
+    AskError, BootstrapError, HandOverError, JoinError, MembershipError, OpenError, ProposeError, ReadError,
     SnapshotError,
 };
 pub use machine::{Entry, StateMachine};
 pub use recovery::{Founding, Survivor, found, survive};
-pub use roster::{Member, Members};
+pub use roster::{Expelled, Member, Members};
 pub use space::DiskLevel;
-pub use status::{Applied, Lead, Leadership, Status, Storage};
+pub use status::{Applied, Lead, Leadership, SnapshotTaken, Status, Storage};
 pub use store::RaftStore;

@@ -4,7 +4,6 @@
 //! delay a heartbeat, and all tasks on it. Decides nothing itself.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,22 +14,27 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::card::{self, Card};
 use crate::caretaker::Caretaker;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::error::OpenError;
 use crate::fatal::Fatal;
+use crate::join::{self, Desk};
+use crate::keeper::Keeper;
 use crate::leadership::{self, Gate};
 use crate::log::faults::Faults;
 use crate::log::pace::Pace;
 use crate::log::{self, LogStore};
 use crate::machine::Machine;
+use crate::membership::Changes;
 use crate::meter::Meter;
 use crate::network::{Asker, Network, Server};
 use crate::priority;
 use crate::propose::Proposer;
 use crate::read::Freshness;
 use crate::roster::Roster;
+use crate::seat::Incarnation;
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
 use crate::state::Replica;
@@ -47,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) raft: Raft,
     pub(crate) cluster: Cluster,
     pub(crate) roster: Roster,
+    pub(crate) changes: Changes,
     pub(crate) gate: Arc<Gate>,
     pub(crate) proposer: Proposer,
     pub(crate) asker: Asker,
@@ -55,7 +60,7 @@ pub(crate) struct Node {
     pub(crate) network: Network,
     pub(crate) freshness: Arc<Freshness>,
     log: LogStore,
-    snapshots: Snapshots,
+    pub(crate) snapshots: Snapshots,
     cancel: CancellationToken,
     tasks: TaskTracker,
     handle: Handle,
@@ -148,8 +153,9 @@ impl Drop for Node {
 /// Opens everything, on the runtime it will run on.
 async fn start(config: Config, machine: Box<dyn Machine>) -> Result<Node, OpenError> {
     let fatal = Fatal::new();
-    let log = open_log(&config, fatal.clone()).await?;
-    let started = start_on(config, machine, log.clone(), fatal).await;
+    let (log, incarnation) = open_log(&config, fatal.clone()).await?;
+    let roster = Roster::new(config.node_id, incarnation, fatal.clone());
+    let started = start_on(config, machine, log.clone(), roster, fatal).await;
     if started.is_err() {
         // So that the folder can be opened again at once.
         log.close().await;
@@ -157,14 +163,15 @@ async fn start(config: Config, machine: Box<dyn Machine>) -> Result<Node, OpenEr
     started
 }
 
-async fn open_log(config: &Config, fatal: Fatal) -> Result<LogStore, OpenError> {
+async fn open_log(config: &Config, fatal: Fatal) -> Result<(LogStore, Incarnation), OpenError> {
     let (dir, node_id) = (config.dir.clone(), config.node_id);
     let faults = Faults::told_by(config.faults.as_deref());
     let work = move || {
-        let io_error = |source| OpenError::Io { what: dir.display().to_string(), source };
-        // The log holds what clients submitted, secrets of theirs included: nobody else reads it.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io_error)?;
-        log::open(&dir, node_id, faults, fatal)
+        card::make_folder(&dir)?;
+        Card::check(&dir, node_id)?;
+        let log = log::open(&dir, node_id, faults, fatal)?;
+        let incarnation = Card::complete(&dir, node_id)?;
+        Ok((log, incarnation))
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))
 }
@@ -173,6 +180,7 @@ async fn start_on(
     config: Config,
     machine: Box<dyn Machine>,
     log: LogStore,
+    roster: Roster,
     fatal: Fatal,
 ) -> Result<Node, OpenError> {
     let cluster = Cluster::of_level(config.node_id, config.secret.clone(), log.clone(), config.level);
@@ -183,7 +191,6 @@ async fn start_on(
         .unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))?;
     check_together(&snapshot_dir, &log, &snapshots, &cluster)?;
     let meter = Arc::new(Meter::new(config.snapshot_every_entries, config.snapshot_every_bytes));
-    let roster = Roster::new();
     let replica = Replica::open(
         machine,
         snapshots.clone(),
@@ -194,10 +201,10 @@ async fn start_on(
     )
     .await?;
     let answerer = replica.answerer();
-    let asker = Asker::new(cluster.clone()).map_err(|e| OpenError::Raft(e.to_string()))?;
+    let asker = Asker::new(cluster.clone(), roster.clone()).map_err(|e| OpenError::Raft(e.to_string()))?;
     let gate = Gate::new(config.contact_timeout());
     let freshness = Arc::new(Freshness::new());
-    let network = Network::new(&config, cluster.clone(), Arc::clone(&gate))
+    let network = Network::new(&config, cluster.clone(), roster.clone(), Arc::clone(&gate))
         .map_err(|e| OpenError::Raft(e.to_string()))?;
     let listener = TcpListener::bind(config.peer_listen)
         .await
@@ -219,6 +226,7 @@ async fn start_on(
         config.node_id,
         raft.clone(),
         Arc::clone(&gate),
+        roster.clone(),
         look_every,
         fatal.clone(),
         cancel.clone(),
@@ -229,10 +237,19 @@ async fn start_on(
         tasks.spawn_on(async move { cancel.run_until_cancelled(work).await.unwrap_or_default() }, &handle);
     };
     until_cancelled(Box::pin(feeding));
+    let changes = Changes::new(raft.clone(), roster.clone(), config.node_id, config.fresh());
+    let desk = Desk {
+        cluster: cluster.clone(),
+        changes: changes.clone(),
+        gate: Arc::clone(&gate),
+        roster: roster.clone(),
+    };
     until_cancelled(Box::pin(serve(
         Server::new(
             raft.clone(),
             cluster.clone(),
+            roster.clone(),
+            desk,
             snapshots.clone(),
             Arc::clone(&gate),
             Arc::clone(&freshness),
@@ -245,12 +262,27 @@ async fn start_on(
     let caretaker = Caretaker::new(&config, raft.clone(), Arc::clone(&gate), log.clone(), Arc::clone(&meter));
     until_cancelled(Box::pin(caretaker.run()));
     until_cancelled(Box::pin(take_snapshots(raft.clone(), meter, Arc::clone(&gate))));
+    let keeper = Keeper {
+        me: config.node_id,
+        raft: raft.clone(),
+        gate: Arc::clone(&gate),
+        roster: roster.clone(),
+        changes: changes.clone(),
+        network: network.clone(),
+    };
+    until_cancelled(Box::pin(keeper.run()));
+    if let Some(join) = config.join.clone() {
+        let me = (config.node_id, config.me.clone());
+        let settling = join::settle(join, me, config.secret.clone(), roster.clone(), fatal.clone());
+        until_cancelled(Box::pin(settling));
+    }
     let runtime = Mutex::new(None);
     Ok(Node {
         config,
         raft,
         cluster,
         roster,
+        changes,
         gate,
         proposer,
         asker,

@@ -21,6 +21,7 @@ use crate::fatal::Fatal;
 use crate::log::{self, Identity, LogStore};
 use crate::machine::{Entry, StateMachine};
 use crate::node::check_together;
+use crate::seat::Seat;
 use crate::snapshot::{Header, Snapshots};
 use crate::types::{LogId, Membership, RaftEntry, StoredMembership, Vote, log_id};
 
@@ -217,7 +218,8 @@ async fn lay(
     let term = term.max(after.map_or(0, |after| after.term)).saturating_add(1);
     let first = log_id(term, node_id, after.map_or(0, |after| after.index.saturating_add(1)));
     let alone = vec![std::collections::BTreeSet::from([node_id])];
-    let membership = Membership::new(alone, BTreeMap::from([(node_id, me)]))
+    let seat = Seat { peer: me, incarnation: None, newest: node_id };
+    let membership = Membership::new(alone, BTreeMap::from([(node_id, seat)]))
         .map_err(|e| OpenError::Config(e.to_string()))?;
     let membership = StoredMembership::new(Some(first), membership);
     let header =

@@ -279,10 +279,16 @@ mod tests {
         let meter = Arc::new(Meter::new(u64::MAX, u64::MAX));
         let list = List::default();
         let applied = list.shared();
-        let mut replica =
-            Replica::open(Box::new(list), snapshots, cluster, Roster::new(), meter, Fatal::new())
-                .await
-                .unwrap();
+        let mut replica = Replica::open(
+            Box::new(list),
+            snapshots,
+            cluster,
+            Roster::new(1, crate::seat::Incarnation::draw(), Fatal::new()),
+            meter,
+            Fatal::new(),
+        )
+        .await
+        .unwrap();
         let entry = |index, term| {
             let command = Command { term, bytes: format!("{index}").into() };
             (RaftEntry { log_id: log_id(5, 1, index), payload: EntryPayload::Normal(command) }, None)

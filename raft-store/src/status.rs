@@ -37,6 +37,15 @@ pub struct Applied {
     pub answer: Bytes,
 }
 
+/// A snapshot on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotTaken {
+    /// The last entry whose effect it holds.
+    pub index: u64,
+    /// Its size on disk.
+    pub bytes: u64,
+}
+
 /// A snapshot of everything worth showing to an operator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
@@ -53,6 +62,10 @@ pub struct Status {
     pub snapshot_index: Option<u64>,
     /// Every member, and whether it votes.
     pub members: BTreeMap<NodeId, (Peer, bool)>,
+    /// Whether a change of voters is half done: both the old and the new majority are needed until it is finished.
+    pub changing: bool,
+    /// On the leader: members that did not answer lately.
+    pub silent: Vec<NodeId>,
     /// On the leader: how far each member's log is known to agree.
     pub replication: BTreeMap<NodeId, Option<u64>>,
     /// What the builds of this replica and of those that it heard of can do; a leader hears of every follower that lives.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,19 +16,24 @@ use tokio::sync::watch;
 use crate::backup::Backup;
 use crate::config::{Config, NodeId, Peer};
 use crate::error::{
-    AskError, BootstrapError, HandOverError, MembershipError, OpenError, ProposeError, ReadError,
+    AskError, BootstrapError, HandOverError, JoinError, MembershipError, OpenError, ProposeError, ReadError,
     SnapshotError,
 };
 use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
+use crate::membership::Changes;
+use crate::network::joining::Stranger;
 use crate::node::Node;
-use crate::roster::Members;
-use crate::status::{Applied, Lead, Leadership, Status, Storage};
+use crate::roster::{Expelled, Members};
+use crate::seat::Seat;
+use crate::status::{Applied, Lead, Leadership, SnapshotTaken, Status, Storage};
 use crate::types::Metrics;
-use crate::{handover, membership, read};
+use crate::{handover, join, membership, read};
 
 /// How long a snapshot may take before waiting for it is given up.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(120);
+/// How long others may take to say whether they belong to a cluster.
+const HELLO_WITHIN: Duration = Duration::from_secs(1);
 
 /// One replica. Cheap to clone; all clones are the same replica. Dropping the last one stops it at once, like a crash;
 /// [`shutdown`](Self::shutdown) stops it in order.
@@ -55,9 +61,18 @@ impl RaftStore {
     pub async fn bootstrap(&self, members: BTreeMap<NodeId, Peer>) -> Result<String, BootstrapError> {
         membership::check_first(self.node.config.node_id, &members)?;
         let (cluster, raft) = (self.node.cluster.clone(), self.node.raft.clone());
+        let (me, incarnation) = (self.node.config.node_id, self.node.roster.incarnation());
+        let stranger = Stranger::new(self.node.config.secret.clone());
+        let stranger = stranger.map_err(|e| BootstrapError::Failed(e.to_string()))?;
         let work = async move {
+            ask_the_others(&stranger, me, cluster.id(), &members).await?;
             let cluster_id = cluster.create().await?;
-            match raft.initialize(members).await {
+            let newest = members.keys().copied().max().unwrap_or_default();
+            let seat = |(id, peer)| {
+                let incarnation = (id == me).then_some(incarnation);
+                (id, Seat { peer, incarnation, newest })
+            };
+            match raft.initialize(members.into_iter().map(seat).collect::<BTreeMap<_, _>>()).await {
                 Ok(()) => Ok(cluster_id),
                 Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
                     Err(BootstrapError::AlreadyBootstrapped { cluster_id })
@@ -110,7 +125,9 @@ impl RaftStore {
     pub fn status(&self) -> Status {
         let metrics = self.node.raft.metrics();
         let metrics = metrics.borrow_watched();
-        Status { levels: self.node.cluster.levels().all(), ..status(&metrics, self.cluster_id()) }
+        let levels = self.node.cluster.levels().all();
+        let silent = membership::silent(&metrics, self.node.config.node_id, self.node.config.fresh());
+        Status { levels, silent, ..status(&metrics, self.cluster_id()) }
     }
 
     /// How the disk of this replica fares.
@@ -124,19 +141,31 @@ impl RaftStore {
     /// # Errors
     /// See [`HandOverError`]; after an error this replica may still lead.
     pub async fn hand_over(&self, within: Duration) -> Result<NodeId, HandOverError> {
+        self.hand(None, within).await
+    }
+
+    /// The same to a voter of the caller's choice.
+    ///
+    /// # Errors
+    /// See [`HandOverError`]; `Unfit` if it could not take over.
+    pub async fn hand_over_to(&self, to: NodeId, within: Duration) -> Result<NodeId, HandOverError> {
+        self.hand(Some(to), within).await
+    }
+
+    async fn hand(&self, to: Option<NodeId>, within: Duration) -> Result<NodeId, HandOverError> {
         let node = &self.node;
         let (raft, gate, me) = (node.raft.clone(), Arc::clone(&node.gate), node.config.node_id);
-        let fresh = Duration::from_millis(2 * node.config.timing.election_max_ms);
-        let work = async move { handover::hand_over(&raft, &gate, me, fresh, within).await };
+        let fresh = node.config.fresh();
+        let work = async move { handover::hand_over(&raft, &gate, me, to, fresh, within).await };
         node.run(work).await.unwrap_or_else(|| Err(HandOverError::Failed(closed())))
     }
 
-    /// Takes a snapshot now and waits until it is on disk. Returns the index of its last entry.
+    /// Takes a snapshot now and waits until it is on disk. Returns which entry it ends with and how large it is.
     ///
     /// # Errors
     /// When nothing was applied yet or the snapshot could not be written.
-    pub async fn trigger_snapshot(&self) -> Result<u64, SnapshotError> {
-        let raft = self.node.raft.clone();
+    pub async fn trigger_snapshot(&self) -> Result<SnapshotTaken, SnapshotError> {
+        let (raft, snapshots) = (self.node.raft.clone(), self.node.snapshots.clone());
         let work = async move {
             let mut metrics = raft.metrics();
             let index = |id: Option<crate::types::LogId>| id.map(|id| id.index);
@@ -144,8 +173,11 @@ impl RaftStore {
                 .ok_or_else(|| SnapshotError("nothing was applied yet".to_owned()))?;
             loop {
                 let done = index(metrics.borrow_watched().snapshot);
-                if let Some(done) = done.filter(|done| *done >= target) {
-                    return Ok(done);
+                if done.is_some_and(|done| done >= target)
+                    && let Some(file) = snapshots.current()
+                {
+                    let bytes = file.bytes().map_err(|e| SnapshotError(e.to_string()))?;
+                    return Ok(SnapshotTaken { index: file.header.last_index().unwrap_or_default(), bytes });
                 }
                 // Again after every change: raft ignores it while an older snapshot is being written.
                 raft.trigger().snapshot().await.map_err(|e| SnapshotError(e.to_string()))?;
@@ -243,24 +275,78 @@ impl RaftStore {
         self.node.run(work).await.unwrap_or_else(|| Err(AskError(closed())))
     }
 
-    /// Adds a voter, which must be running and empty. Its log is brought up to date before it gets its vote. On the leader.
+    /// Gets the number of the replica in this folder: the one that it has, or else a new one from the cluster, which from then
+    /// on counts it as a member without a vote. Asking again gives the same number. `me` must be where it will be reached;
+    /// `contacts` are `host:port` of peer listeners of members. The replica is then opened with that number and
+    /// [`Config::join`].
     ///
     /// # Errors
-    /// See [`MembershipError`]. After `Unknown`, `status` tells whether it is a member.
-    pub async fn add_member(&self, id: NodeId, peer: Peer, within: Duration) -> Result<(), MembershipError> {
-        let raft = self.node.raft.clone();
-        let work = async move { membership::add(&raft, id, peer, within).await };
-        self.node.run(work).await.unwrap_or_else(|| Err(MembershipError::Unknown(closed())))
+    /// See [`JoinError`].
+    pub async fn claim(
+        dir: &Path,
+        me: Peer,
+        contacts: &[String],
+        secret: Option<String>,
+        within: Duration,
+    ) -> Result<NodeId, JoinError> {
+        join::claim(dir, me, contacts, secret, within).await
     }
 
-    /// Removes a member for good; its number must not be used again. On the leader, and not for the leader itself.
+    /// Adds a voter under a number of the caller's choice, which no member may ever have had. Its log is brought up to date
+    /// before it gets its vote. On the leader.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]. After `Unknown` and `Busy`, `status` tells whether it is a member, and
+    /// [`promote_member`](Self::promote_member) goes on.
+    pub async fn add_member(&self, id: NodeId, peer: Peer, within: Duration) -> Result<(), MembershipError> {
+        self.change(async move |changes| {
+            let begun = tokio::time::Instant::now();
+            changes.seat(Some(id), peer, None, within).await?;
+            changes.promote(id, within.saturating_sub(begun.elapsed())).await
+        })
+        .await
+    }
+
+    /// Gives a member without a vote its vote, once it lacks but little of the log. On the leader.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]; `Busy` tells how much it lacks.
+    pub async fn promote_member(&self, id: NodeId, within: Duration) -> Result<(), MembershipError> {
+        self.change(async move |changes| changes.promote(id, within).await).await
+    }
+
+    /// Removes a member for good; its number is never given again. On the leader, and not for the leader itself.
     ///
     /// # Errors
     /// See [`MembershipError`].
     pub async fn remove_member(&self, id: NodeId, within: Duration) -> Result<(), MembershipError> {
-        let (raft, me) = (self.node.raft.clone(), self.node.config.node_id);
-        let work = async move { membership::remove(&raft, me, id, within).await };
+        self.change(async move |changes| changes.remove(id, within).await).await
+    }
+
+    /// Tells all members where one of them is reached from now on. On the leader.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn relocate_member(
+        &self,
+        id: NodeId,
+        peer: Peer,
+        within: Duration,
+    ) -> Result<(), MembershipError> {
+        self.change(async move |changes| changes.relocate(id, peer, within).await).await
+    }
+
+    async fn change<F>(&self, work: impl FnOnce(Changes) -> F) -> Result<(), MembershipError>
+    where
+        F: Future<Output = Result<(), MembershipError>> + Send + 'static,
+    {
+        let work = work(self.node.changes.clone());
         self.node.run(work).await.unwrap_or_else(|| Err(MembershipError::Unknown(closed())))
+    }
+
+    /// Why this replica has no place in its cluster any more, once it learned so; [`fatal`](Self::fatal) then tells the rest.
+    pub fn expelled(&self) -> Option<Expelled> {
+        self.node.roster.expelled()
     }
 
     /// Becomes `Some` if the replica cannot go on (disk error, corrupt entry): the process must exit non-zero with the text.
@@ -279,6 +365,26 @@ impl std::fmt::Debug for RaftStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RaftStore").field("node_id", &self.node.config.node_id).finish_non_exhaustive()
     }
+}
+
+/// A replica that lost its folder must not found a second cluster beside the first.
+async fn ask_the_others(
+    stranger: &Stranger,
+    me: NodeId,
+    own: Option<String>,
+    members: &BTreeMap<NodeId, Peer>,
+) -> Result<(), BootstrapError> {
+    let others = members.iter().filter(|(id, _)| **id != me);
+    let asking =
+        others.map(async |(id, peer)| (*id, peer, stranger.hello(&peer.peer_addr, HELLO_WITHIN).await));
+    for (id, peer, answer) in futures::future::join_all(asking).await {
+        // Whoever is not there yet cannot belong to anything.
+        let there = answer.ok().and_then(|hello| hello.cluster_id);
+        if let Some(cluster_id) = there.filter(|there| own.as_ref() != Some(there)) {
+            return Err(BootstrapError::OtherCluster { id, addr: peer.peer_addr.clone(), cluster_id });
+        }
+    }
+    Ok(())
 }
 
 fn closed() -> String {
@@ -303,12 +409,20 @@ fn status(metrics: &Metrics, cluster_id: Option<String>) -> Status {
         role: role.to_owned(),
         term: metrics.current_term,
         leader: metrics.current_leader,
-        leader_peer: metrics.current_leader.and_then(|id| membership.get_node(&id)).cloned(),
+        leader_peer: metrics
+            .current_leader
+            .and_then(|id| membership.get_node(&id))
+            .map(|seat| seat.peer.clone()),
         last_log_index: metrics.last_log_index,
         committed_index: metrics.local_committed.map(|id| id.index),
         applied_index: metrics.last_applied.map(|id| id.index),
         snapshot_index: metrics.snapshot.map(|id| id.index),
-        members: membership.nodes().map(|(id, peer)| (*id, (peer.clone(), voters.contains(id)))).collect(),
+        members: membership
+            .nodes()
+            .map(|(id, seat)| (*id, (seat.peer.clone(), voters.contains(id))))
+            .collect(),
+        changing: membership.get_joint_config().len() > 1,
+        silent: Vec::new(),
         replication: metrics
             .replication
             .iter()

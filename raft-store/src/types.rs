@@ -9,7 +9,7 @@ use bytes::Bytes;
 use openraft::alias;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::Peer;
+use crate::seat::Seat;
 
 openraft::declare_raft_types!(
     /// The library's view of this package.
@@ -17,7 +17,7 @@ openraft::declare_raft_types!(
         D = Command,
         R = Answer,
         NodeId = u64,
-        Node = Peer,
+        Node = Seat,
 );
 
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
@@ -25,7 +25,7 @@ pub(crate) type LeaderId = alias::LeaderIdOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;
 pub(crate) type RaftEntry = alias::EntryOf<TypeConfig>;
 pub(crate) type Payload = alias::PayloadOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, Peer>;
+pub(crate) type Membership = openraft::Membership<u64, Seat>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, crate::snapshot::SnapshotFile>;

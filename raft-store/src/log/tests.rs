@@ -53,7 +53,7 @@ impl StoreBuilder<TypeConfig, LogStore, Replica, TempDir> for OnDisk {
             Box::new(List::default()),
             snapshots,
             cluster,
-            crate::roster::Roster::new(),
+            crate::roster::Roster::new(1, crate::seat::Incarnation::draw(), Fatal::new()),
             meter,
             Fatal::new(),
         )

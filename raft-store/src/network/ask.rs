@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::config::{NodeId, Peer};
 use crate::error::AskError;
 use crate::machine::Machine;
+use crate::roster::Roster;
 
 /// Longest question and longest answer, bytes.
 pub(crate) const MAX_QUESTION: usize = 1 << 20;
@@ -20,15 +21,16 @@ pub(crate) const MAX_QUESTION: usize = 1 << 20;
 pub(crate) struct Asker {
     client: reqwest::Client,
     cluster: Cluster,
+    roster: Roster,
 }
 
 impl Asker {
-    pub(crate) fn new(cluster: Cluster) -> Result<Asker, reqwest::Error> {
+    pub(crate) fn new(cluster: Cluster, roster: Roster) -> Result<Asker, reqwest::Error> {
         // Another part of the process may have installed one; any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client =
             reqwest::Client::builder().no_proxy().http2_prior_knowledge().tls_certs_only([]).build()?;
-        Ok(Asker { client, cluster })
+        Ok(Asker { client, cluster, roster })
     }
 
     pub(crate) async fn ask(
@@ -39,7 +41,7 @@ impl Asker {
         within: Duration,
     ) -> Result<Bytes, AskError> {
         let failed = |e: reqwest::Error| AskError(e.to_string());
-        let greeting = self.cluster.greet(target);
+        let greeting = self.cluster.greet(target, self.roster.incarnation(), self.roster.bound(target, None));
         let greeting =
             greeting.ok_or_else(|| AskError("this replica belongs to no cluster yet".to_owned()))?;
         let mut request = self
@@ -49,6 +51,13 @@ impl Asker {
             .header(header::FROM, greeting.from)
             .header(header::TO, greeting.to)
             .timeout(within);
+        for (name, folder) in
+            [(header::INCARNATION, greeting.incarnation), (header::EXPECTS, greeting.expects)]
+        {
+            if let Some(folder) = folder {
+                request = request.header(name, folder.to_string());
+            }
+        }
         if let Some(secret) = greeting.secret {
             request = request.header(header::SECRET, secret);
         }

@@ -18,11 +18,14 @@ use openraft::raft::{
 };
 use reqwest::StatusCode;
 
+use super::joining::{self, Hello};
 use super::wire::{Held, Inquiry, Label, Message, SnapshotHead};
 use super::{header, path};
 use crate::cluster::{Cluster, Greeting};
-use crate::config::{Config, NodeId, Peer};
+use crate::config::{Config, NodeId};
 use crate::leadership::Gate;
+use crate::roster::{Expelled, Roster};
+use crate::seat::{Incarnation, Seat};
 use crate::snapshot::SnapshotFile;
 use crate::types::{Snapshot, TypeConfig, Vote};
 
@@ -44,6 +47,7 @@ pub(crate) struct Network {
 struct Shared {
     node_id: NodeId,
     cluster: Cluster,
+    roster: Roster,
     gate: Arc<Gate>,
     entries: reqwest::Client,
     control: reqwest::Client,
@@ -55,16 +59,15 @@ struct Shared {
 }
 
 impl Network {
-    pub(crate) fn new(config: &Config, cluster: Cluster, gate: Arc<Gate>) -> Result<Network, reqwest::Error> {
-        // Another part of the process may have installed one; any will do.
-        drop(rustls::crypto::ring::default_provider().install_default());
+    pub(crate) fn new(
+        config: &Config,
+        cluster: Cluster,
+        roster: Roster,
+        gate: Arc<Gate>,
+    ) -> Result<Network, reqwest::Error> {
         let connect = Duration::from_millis((config.timing.election_min_ms / 2).max(50));
         let client = || {
-            reqwest::Client::builder()
-                .no_proxy()
-                .http2_prior_knowledge()
-                .tcp_nodelay(true)
-                .tls_certs_only([])
+            client_builder()
                 .connect_timeout(connect)
                 .http2_initial_stream_window_size(WINDOW)
                 .http2_initial_connection_window_size(WINDOW)
@@ -77,6 +80,7 @@ impl Network {
             shared: Arc::new(Shared {
                 node_id: config.node_id,
                 cluster,
+                roster,
                 gate,
                 entries: client()?,
                 control: client()?,
@@ -91,10 +95,10 @@ impl Network {
     pub(crate) async fn read_index(
         &self,
         leader: NodeId,
-        peer: &Peer,
+        seat: &Seat,
         within: Duration,
     ) -> Result<u64, String> {
-        let link = self.link(leader, peer, Lane::Control);
+        let link = self.link(leader, seat, Lane::Control);
         let request = link.request(&self.shared.control, path::READ).map_err(|e| e.to_string())?;
         let response = request.timeout(within).send().await.map_err(|e| e.to_string())?;
         let (status, bytes) = (response.status(), response.bytes().await.map_err(|e| e.to_string())?);
@@ -104,23 +108,37 @@ impl Network {
         })
     }
 
-    fn link(&self, target: NodeId, peer: &Peer, lane: Lane) -> Link {
-        Link { shared: Arc::clone(&self.shared), target, peer: peer.clone(), lane }
+    fn link(&self, target: NodeId, seat: &Seat, lane: Lane) -> Link {
+        Link { shared: Arc::clone(&self.shared), target, seat: seat.clone(), lane }
     }
+
+    /// Greets a member outside of raft, so that each learns of the other whether it still belongs to the cluster.
+    pub(crate) async fn greet(&self, target: NodeId, seat: &Seat, within: Duration) {
+        let link = self.link(target, seat, Lane::Control);
+        // What matters is noted on the way; whoever does not answer is asked again.
+        drop(link.call::<Hello>(&self.shared.control, path::HELLO, Vec::new(), within, RPCTypes::Vote).await);
+    }
+}
+
+/// What all clients of peers have in common.
+pub(super) fn client_builder() -> reqwest::ClientBuilder {
+    // Another part of the process may have installed one; any will do.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy().http2_prior_knowledge().tcp_nodelay(true).tls_certs_only([])
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Link;
 
-    async fn new_client(&mut self, target: NodeId, node: &Peer) -> Link {
+    async fn new_client(&mut self, target: NodeId, node: &Seat) -> Link {
         self.link(target, node, Lane::Entries)
     }
 
-    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Peer) -> Link {
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Seat) -> Link {
         self.link(target, node, Lane::Control)
     }
 
-    async fn new_snapshot_client(&mut self, target: NodeId, node: &Peer) -> Link {
+    async fn new_snapshot_client(&mut self, target: NodeId, node: &Seat) -> Link {
         self.link(target, node, Lane::Entries)
     }
 }
@@ -135,11 +153,32 @@ enum Lane {
 pub(crate) struct Link {
     shared: Arc<Shared>,
     target: NodeId,
-    peer: Peer,
+    /// As the membership had it when this link was made: members may move meanwhile.
+    seat: Seat,
     lane: Lane,
 }
 
 type RpcError = RPCError<TypeConfig>;
+
+/// What the head of an answer tells.
+struct Origin {
+    status: StatusCode,
+    incarnation: Option<Incarnation>,
+    expelled: Option<Expelled>,
+    level: Option<u32>,
+}
+
+impl Origin {
+    fn of(response: &reqwest::Response) -> Origin {
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        Origin {
+            status: response.status(),
+            incarnation: text(header::INCARNATION).and_then(|text| text.parse().ok()),
+            expelled: text(header::EXPELLED).and_then(joining::expelled),
+            level: text(header::LEVEL).and_then(|level| level.parse().ok()),
+        }
+    }
+}
 
 impl Link {
     async fn call<A: Message>(
@@ -153,47 +192,60 @@ impl Link {
         let request = self.request(client, path)?.timeout(deadline).body(body);
         let answer = async {
             let response = request.send().await?;
-            let level = response.headers().get(header::LEVEL).and_then(|level| level.to_str().ok());
-            let level = level.and_then(|level| level.parse().ok());
-            Ok((response.status(), level, response.bytes().await?))
+            Ok((Origin::of(&response), response.bytes().await?))
         };
-        let (status, level, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
-        if status.is_success() {
-            self.shared.cluster.levels().heard(self.target, level);
+        let (origin, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
+        if origin.status.is_success() {
+            self.shared.cluster.levels().heard(self.target, origin.level);
         }
         if action == RPCTypes::AppendEntries {
-            self.shared.gate.health().note_peer(self.target, status == StatusCode::ACCEPTED);
+            self.shared.gate.health().note_peer(self.target, origin.status == StatusCode::ACCEPTED);
         }
-        self.answer(status, &bytes)
+        self.answer(&origin, &bytes)
     }
 
     fn request(&self, client: &reqwest::Client, path: &str) -> Result<reqwest::RequestBuilder, RpcError> {
-        let Some(greeting) = self.shared.cluster.greet(self.target) else {
+        let Shared { cluster, roster, .. } = &*self.shared;
+        let expected = roster.bound(self.target, self.seat.incarnation);
+        let Some(greeting) = cluster.greet(self.target, roster.incarnation(), expected) else {
             return Err(Unreachable::from_string("this replica belongs to no cluster yet").into());
         };
-        let Greeting { cluster_id, from, to, secret, level } = greeting;
+        let Greeting { cluster_id, from, to, secret, level, incarnation, expects } = greeting;
+        let peer = roster.address(self.target).unwrap_or_else(|| self.seat.peer.clone());
         let mut request = client
-            .post(format!("http://{}{path}", self.peer.peer_addr))
+            .post(format!("http://{}{path}", peer.peer_addr))
             .header(header::CLUSTER, cluster_id)
             .header(header::FROM, from)
             .header(header::TO, to)
             .header(header::LEVEL, level.unwrap_or_default());
+        for (name, folder) in [(header::INCARNATION, incarnation), (header::EXPECTS, expects)] {
+            if let Some(folder) = folder {
+                request = request.header(name, folder.to_string());
+            }
+        }
         if let Some(secret) = secret {
             request = request.header(header::SECRET, secret);
         }
         Ok(request)
     }
 
-    fn answer<A: Message>(&self, status: StatusCode, bytes: &[u8]) -> Result<A, RpcError> {
+    fn answer<A: Message>(&self, origin: &Origin, bytes: &[u8]) -> Result<A, RpcError> {
         let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned();
-        match status {
-            StatusCode::OK | StatusCode::ACCEPTED => {
+        let known = origin.incarnation.is_none_or(|folder| self.shared.roster.hear(self.target, folder));
+        match origin.status {
+            StatusCode::OK | StatusCode::ACCEPTED if known => {
                 A::decode(bytes).map_err(|e| NetworkError::new(&e).into())
             }
+            StatusCode::OK | StatusCode::ACCEPTED => {
+                Err(Unreachable::from_string("another folder answered under this number").into())
+            }
             StatusCode::FORBIDDEN => {
+                if let Some(why) = origin.expelled {
+                    self.shared.roster.expel(why, &format!("as replica {} says", self.target));
+                }
                 let mut refused_by = self.shared.refused_by.lock().unwrap_or_else(PoisonError::into_inner);
                 if refused_by.insert(self.target) {
-                    tracing::warn!(peer = self.target, addr = %self.peer.peer_addr, reason = text(), "refused by peer");
+                    tracing::warn!(peer = self.target, addr = %self.seat.peer.peer_addr, reason = text(), "refused by peer");
                 }
                 Err(Unreachable::from_string(format!("refused: {}", text())).into())
             }
@@ -233,13 +285,13 @@ impl Link {
         let request = self.request(&self.shared.snapshots, path::SNAPSHOT)?;
         let sent = async {
             let response = request.body(reqwest::Body::wrap_stream(body)).send().await?;
-            Ok((response.status(), response.bytes().await?))
+            Ok((Origin::of(&response), response.bytes().await?))
         };
         tokio::select! {
             answer = sent => {
-                let (status, bytes) = answer
+                let (origin, bytes) = answer
                     .map_err(|e| self.failed(&e, RPCTypes::InstallSnapshot, SNAPSHOT_STALL))?;
-                Ok(self.answer(status, &bytes)?)
+                Ok(self.answer(&origin, &bytes)?)
             }
             () = stalled(&progress) => {
                 let (id, target) = (self.shared.node_id, self.target);

@@ -5,6 +5,7 @@
 
 mod ask;
 mod client;
+pub(crate) mod joining;
 mod receiver;
 mod server;
 pub(crate) mod wire;
@@ -23,6 +24,8 @@ mod path {
     pub(super) const READ: &str = "/raft/v1/read";
     pub(super) const HELD: &str = "/raft/v1/snapshot/held";
     pub(super) const ASK: &str = "/raft/v1/ask";
+    pub(super) const HELLO: &str = "/raft/v1/hello";
+    pub(super) const JOIN: &str = "/raft/v1/join";
 }
 
 /// The greeting.
@@ -33,9 +36,17 @@ mod header {
     pub(super) const SECRET: &str = "tepui-cluster-secret";
     /// In messages and answers.
     pub(super) const LEVEL: &str = "tepui-level";
+    /// The folder of whoever speaks, in messages and in answers.
+    pub(super) const INCARNATION: &str = "tepui-incarnation";
+    /// The folder of whoever is spoken to.
+    pub(super) const EXPECTS: &str = "tepui-expects";
+    /// In a refusal: why the sender has no place in the cluster any more.
+    pub(super) const EXPELLED: &str = "tepui-expelled";
 }
 
 /// A batch of entries is cut at 4 MiB, a single one may have 16 MiB.
 const MAX_BODY: usize = 32 << 20;
+/// A request to be taken in is two addresses and a few numbers.
+const MAX_JOIN: usize = 16 << 10;
 /// Larger snapshots are refused by the receiver, in bytes.
 const MAX_SNAPSHOT: u64 = 16 << 30;

@@ -58,7 +58,7 @@ impl Receiver {
         }
         if head.label.length > MAX_SNAPSHOT {
             let text = format!("snapshot larger than {MAX_SNAPSHOT} bytes");
-            return Err(Failure(StatusCode::PAYLOAD_TOO_LARGE, text));
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         let fits = |p: &Partial| p.label == head.label && p.held == head.offset;
         if head.offset == 0 {
@@ -68,7 +68,10 @@ impl Receiver {
             }
             *partial = Some(Partial { label: head.label, path: self.snapshots.temporary(), held: 0 });
         } else if !partial.as_ref().is_some_and(fits) {
-            return Err(Failure(StatusCode::CONFLICT, format!("byte {} is not the next one", head.offset)));
+            return Err(Failure::new(
+                StatusCode::CONFLICT,
+                format!("byte {} is not the next one", head.offset),
+            ));
         }
         let Some(current) = partial.as_mut() else { return Err(unavailable("no file")) };
         take(current, first, chunks).await?;
@@ -178,7 +181,7 @@ mod tests {
         // Neither a gap nor an overlap is taken.
         for wrong in [119_999, 120_001] {
             let refused = receiver.receive(2, body(label, wrong, vec![])).await;
-            assert!(matches!(refused, Err(Failure(StatusCode::CONFLICT, _))), "{wrong}");
+            assert!(matches!(refused, Err(Failure { status: StatusCode::CONFLICT, .. })), "{wrong}");
         }
         let rest = vec![piece(120_000..bytes.len())];
         let Ok((_, file)) = receiver.receive(2, body(label, 120_000, rest)).await else { panic!("refused") };

@@ -20,13 +20,16 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeader
 use tokio::net::TcpListener;
 
 use super::ask::{Answerer, MAX_QUESTION};
+use super::joining::{self, Hello, JoinAsk};
 use super::receiver::Receiver;
 use super::wire::{Ask, Held, Inquiry, Message};
-use super::{MAX_BODY, header, path};
+use super::{MAX_BODY, MAX_JOIN, header, path};
 use crate::cluster::{Cluster, Greeting, Refusal};
 use crate::config::NodeId;
+use crate::join::Desk;
 use crate::leadership::Gate;
 use crate::read::{self, Freshness};
+use crate::roster::{Expelled, Roster};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
 use crate::types::{Raft, Snapshot, TypeConfig, Vote};
@@ -40,6 +43,8 @@ pub(crate) struct Server {
 struct Shared {
     raft: Raft,
     cluster: Cluster,
+    roster: Roster,
+    desk: Desk,
     gate: Arc<Gate>,
     freshness: Arc<Freshness>,
     /// How long a proof of leadership may take.
@@ -57,6 +62,8 @@ impl Server {
     pub(crate) fn new(
         raft: Raft,
         cluster: Cluster,
+        roster: Roster,
+        desk: Desk,
         snapshots: Snapshots,
         gate: Arc<Gate>,
         freshness: Arc<Freshness>,
@@ -65,7 +72,8 @@ impl Server {
     ) -> Server {
         let refused = Mutex::new(BTreeSet::new());
         let receiver = Receiver::new(snapshots);
-        let shared = Shared { raft, cluster, gate, freshness, read_within, answerer, refused, receiver };
+        let shared =
+            Shared { raft, cluster, roster, desk, gate, freshness, read_within, answerer, refused, receiver };
         Server { shared: Arc::new(shared) }
     }
 
@@ -85,7 +93,10 @@ impl Server {
             .route(path::SNAPSHOT, post(snapshot))
             .route(path::READ, post(read_index))
             .route(path::ASK, post(ask))
+            .route(path::HELLO, post(hello))
+            .route(path::JOIN, post(join))
             .layer(axum::middleware::map_response(told))
+            .layer(axum::middleware::map_response_with_state(self.clone(), sign))
             .with_state(self);
         let listener = listener.tap_io(|stream| {
             // Without it heartbeats are late, but they come.
@@ -97,7 +108,9 @@ impl Server {
     /// Checks the greeting and returns the sender.
     async fn admit(&self, headers: &HeaderMap) -> Result<NodeId, Failure> {
         let checked = match greeting(headers) {
-            Ok(greeting) => self.shared.cluster.check(&greeting).await.map(|()| greeting.from),
+            Ok(greeting) => {
+                self.shared.cluster.check(&greeting, &self.shared.roster).await.map(|()| greeting.from)
+            }
             Err(refusal) => Err(refusal),
         };
         checked.map_err(|refusal| {
@@ -107,7 +120,12 @@ impl Server {
             if refused.len() < MAX_REFUSED && refused.insert(line) {
                 tracing::warn!(from, %refusal, "refused a message between replicas");
             }
-            Failure(StatusCode::FORBIDDEN, refusal.to_string())
+            let expelled = match refusal {
+                Refusal::Removed(_) => Some(Expelled::Removed),
+                Refusal::OtherFolder(_) => Some(Expelled::OtherFolder),
+                _ => None,
+            };
+            Failure { expelled, ..Failure::new(StatusCode::FORBIDDEN, refusal) }
         })
     }
 
@@ -124,20 +142,44 @@ impl Server {
 }
 
 /// An answer that is not 200.
-pub(super) struct Failure(pub(super) StatusCode, pub(super) String);
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    text: String,
+    /// Why the sender has no place in the cluster any more.
+    expelled: Option<Expelled>,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, text: impl std::fmt::Display) -> Failure {
+        Failure { status, text: text.to_string(), expelled: None }
+    }
+}
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
+        let mut response = (self.status, self.text).into_response();
+        if let Some(why) = self.expelled {
+            let value = HeaderValue::from_static(joining::expelled_text(why));
+            response.headers_mut().insert(header::EXPELLED, value);
+        }
+        response
     }
 }
 
 pub(super) fn bad_request(e: impl std::fmt::Display) -> Failure {
-    Failure(StatusCode::BAD_REQUEST, e.to_string())
+    Failure::new(StatusCode::BAD_REQUEST, e)
 }
 
 pub(super) fn unavailable(e: impl std::fmt::Display) -> Failure {
-    Failure(StatusCode::SERVICE_UNAVAILABLE, e.to_string())
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, e)
+}
+
+/// Names this folder in an answer.
+async fn sign(State(server): State<Server>, mut response: Response) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&server.shared.roster.incarnation().to_string()) {
+        response.headers_mut().insert(header::INCARNATION, value);
+    }
+    response
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -153,6 +195,8 @@ fn greeting(headers: &HeaderMap) -> Result<Greeting, Refusal> {
         to: number(header::TO, "no addressee")?,
         secret: text(headers, header::SECRET).map(str::to_owned),
         level: text(headers, header::LEVEL).and_then(|level| level.parse().ok()),
+        incarnation: text(headers, header::INCARNATION).and_then(|v| v.parse().ok()),
+        expects: text(headers, header::EXPECTS).and_then(|v| v.parse().ok()),
     })
 }
 
@@ -213,6 +257,28 @@ async fn ask(State(server): State<Server>, request: Request) -> Answer {
     server.admit(request.headers()).await?;
     let question = to_bytes(request.into_body(), MAX_QUESTION).await.map_err(bad_request)?;
     server.shared.answerer.answer(question).await.ok_or_else(|| unavailable("the state machine failed"))
+}
+
+/// Who is there. Whoever greets as a member is checked like one.
+async fn hello(State(server): State<Server>, request: Request) -> Answer {
+    let headers = request.headers();
+    if headers.contains_key(header::CLUSTER) {
+        server.admit(headers).await?;
+    } else if !server.shared.cluster.knows(text(headers, header::SECRET)) {
+        return Err(Failure::new(StatusCode::FORBIDDEN, Refusal::Secret));
+    }
+    let Shared { raft, cluster, .. } = &*server.shared;
+    let hello = Hello { node_id: *raft.node_id(), cluster_id: cluster.id() };
+    Ok(hello.encode().into())
+}
+
+async fn join(State(server): State<Server>, request: Request) -> Answer {
+    if !server.shared.cluster.knows(text(request.headers(), header::SECRET)) {
+        return Err(Failure::new(StatusCode::FORBIDDEN, Refusal::Secret));
+    }
+    let body = to_bytes(request.into_body(), MAX_JOIN).await.map_err(bad_request)?;
+    let ask = JoinAsk::decode(&body).map_err(bad_request)?;
+    Ok(server.shared.desk.answer(ask).await.encode().into())
 }
 
 async fn snapshot(State(server): State<Server>, request: Request) -> Answer {

@@ -44,7 +44,7 @@ impl Ask for TransferLeaderRequest<TypeConfig> {
     }
 }
 
-fn versioned<T: Serialize>(record: &T) -> Vec<u8> {
+pub(super) fn versioned<T: Serialize>(record: &T) -> Vec<u8> {
     let mut out = vec![FORMAT];
     out.extend_from_slice(&codec::to_bytes(record));
     out
@@ -58,7 +58,7 @@ fn unversioned(bytes: &[u8]) -> Result<&[u8], CodecError> {
     }
 }
 
-fn record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub(super) fn record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     codec::from_bytes(unversioned(bytes)?)
 }
 

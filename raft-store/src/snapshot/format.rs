@@ -13,13 +13,17 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, FORMAT, LogIdRecord, StoredMembershipRecord};
+use crate::codec::{self, LogIdRecord, PlainStoredMembershipRecord, StoredMembershipRecord};
 
 const MAGIC: [u8; 8] = *b"TEPUISNP";
 const END: [u8; 8] = *b"SNPEND\r\n";
 /// The length of what follows the last block.
 pub(super) const TRAILER: usize = 24;
 const BLOCK: usize = 256 << 10;
+/// What is written today …
+const FORMAT: u8 = 2;
+/// … and what was written before members were bound to folders, which is still read.
+const PLAIN_FORMAT: u8 = 1;
 /// A header is a membership and a few numbers.
 const MAX_HEADER: u32 = 1 << 20;
 
@@ -30,6 +34,20 @@ pub(crate) struct Header {
     /// The last entry whose effect is contained; none if nothing was ever applied.
     pub(crate) last: Option<LogIdRecord>,
     pub(crate) membership: StoredMembershipRecord,
+}
+
+/// A header of [`PLAIN_FORMAT`].
+#[derive(Serialize, Deserialize)]
+struct PlainHeader {
+    cluster_id: String,
+    last: Option<LogIdRecord>,
+    membership: PlainStoredMembershipRecord,
+}
+
+impl From<PlainHeader> for Header {
+    fn from(plain: PlainHeader) -> Header {
+        Header { cluster_id: plain.cluster_id, last: plain.last, membership: plain.membership.into() }
+    }
 }
 
 impl Header {
@@ -120,8 +138,9 @@ impl<R: Read> SnapshotReader<R> {
         if head[..8] != MAGIC {
             return Err(wrong("it is not a snapshot: the first bytes are not its mark"));
         }
-        if head[8] != FORMAT {
-            return Err(wrong(format!("unknown format version {}", head[8])));
+        let version = head[8];
+        if ![FORMAT, PLAIN_FORMAT].contains(&version) {
+            return Err(wrong(format!("unknown format version {version}")));
         }
         let length = u32_at(&head[9..]);
         if length > MAX_HEADER {
@@ -135,7 +154,11 @@ impl<R: Read> SnapshotReader<R> {
         if u32::from_le_bytes(stored) != sum {
             return Err(wrong("checksum of the header does not match"));
         }
-        let header = codec::from_bytes(&head[13..]).map_err(|e| wrong(format!("header: {e}")))?;
+        let header = match version {
+            PLAIN_FORMAT => codec::from_bytes::<PlainHeader>(&head[13..]).map(Header::from),
+            _ => codec::from_bytes(&head[13..]),
+        };
+        let header = header.map_err(|e| wrong(format!("header: {e}")))?;
         Ok((header, SnapshotReader { input, block: Vec::new(), used: 0, body: 0, seal: sum, ended: false }))
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tepui_raft_store::{
-    Applied, Config, Entry, Lead, Leadership, NodeId, OpenError, Peer, ProposeError, RaftStore, StateMachine,
-    Timing,
+    Applied, Config, Entry, Join, Lead, Leadership, NodeId, OpenError, Peer, ProposeError, RaftStore,
+    StateMachine, Timing,
 };
 
 /// Generous: only a hang fails a test by time.
@@ -82,6 +82,7 @@ pub(crate) struct Cluster {
     dir: TempDir,
     peers: BTreeMap<NodeId, Peer>,
     pub(crate) running: BTreeMap<NodeId, Running>,
+    joins: BTreeMap<NodeId, Join>,
     adjust: fn(&mut Config),
 }
 
@@ -89,7 +90,13 @@ impl Cluster {
     /// `adjust` changes the configuration of every replica.
     pub(crate) fn with(count: u64, adjust: fn(&mut Config)) -> Cluster {
         let peers = (1..=count).map(|id| (id, free_peer(id))).collect();
-        Cluster { dir: tempfile::tempdir().unwrap(), peers, running: BTreeMap::new(), adjust }
+        Cluster {
+            dir: tempfile::tempdir().unwrap(),
+            peers,
+            running: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            adjust,
+        }
     }
 
     /// All replicas running as one cluster.
@@ -122,6 +129,7 @@ impl Cluster {
         let mut config = Config::new(id, self.folder(id), listen, peer);
         config.timing = Timing { heartbeat_ms: 100, election_min_ms: 500, election_max_ms: 1000 };
         config.leader_contact_timeout = Duration::from_secs(3);
+        config.join = self.joins.get(&id).cloned();
         (self.adjust)(&mut config);
         config
     }
@@ -151,6 +159,48 @@ impl Cluster {
     /// Ends a replica without any farewell.
     pub(crate) fn kill(&mut self, id: NodeId) {
         self.running.remove(&id);
+    }
+
+    /// Starts a replica on an empty folder that asks replica `contact` for its number.
+    pub(crate) async fn join(&mut self, contact: NodeId, vote: bool) -> NodeId {
+        let (folder, peer) = (self.dir.path().join("joining"), free_peer(0));
+        let contacts = [self.peers[&contact].peer_addr.clone()];
+        let claim = || RaftStore::claim(&folder, peer.clone(), &contacts, None, PATIENCE);
+        let id = claim().await.unwrap();
+        assert_eq!(claim().await.unwrap(), id, "the same folder asks again");
+        std::fs::rename(&folder, self.folder(id)).unwrap();
+        self.peers.insert(id, peer);
+        self.joins.insert(id, Join { contacts: contacts.to_vec(), vote });
+        self.start(id).await;
+        id
+    }
+
+    /// Empties the folder of a replica that does not run.
+    pub(crate) fn wipe(&self, id: NodeId) {
+        assert!(!self.running.contains_key(&id));
+        std::fs::remove_dir_all(self.folder(id)).unwrap();
+    }
+
+    /// Gives a replica that does not run another address.
+    pub(crate) fn move_away(&mut self, id: NodeId) -> Peer {
+        assert!(!self.running.contains_key(&id));
+        self.add_peer(id)
+    }
+
+    /// Who votes, as far as this replica knows for certain.
+    pub(crate) fn voters(&self, id: NodeId) -> Vec<NodeId> {
+        let members = self.store(id).members().borrow().clone();
+        members.list.into_iter().filter(|(_, member)| member.voter).map(|(id, _)| id).collect()
+    }
+
+    /// Waits until all running replicas agree on who votes.
+    pub(crate) async fn all_know_voters(&self, expected: &[NodeId]) {
+        for id in self.running.keys() {
+            until(&format!("replica {id} to know the voters {expected:?}"), || {
+                (self.voters(*id) == expected && !self.store(*id).status().changing).then_some(())
+            })
+            .await;
+        }
     }
 
     pub(crate) async fn shutdown(&mut self, id: NodeId) {

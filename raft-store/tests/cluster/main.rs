@@ -17,6 +17,8 @@ mod life;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod snapshots;

@@ -59,10 +59,12 @@ async fn a_snapshot_on_demand_holds_everything_applied() {
     for text in &expected {
         last = cluster.write(text).await.index;
     }
-    let index = cluster.store(1).trigger_snapshot().await.unwrap();
+    let taken = cluster.store(1).trigger_snapshot().await.unwrap();
+    let index = taken.index;
     assert!(index >= last);
+    assert!(taken.bytes > 30, "{taken:?}");
     assert_eq!(cluster.store(1).status().snapshot_index, Some(index));
-    assert_eq!(cluster.store(1).trigger_snapshot().await.unwrap(), index, "nothing new: the same one");
+    assert_eq!(cluster.store(1).trigger_snapshot().await.unwrap(), taken, "nothing new: the same one");
     cluster.kill(1);
     cluster.start(1).await;
     cluster.all_have(&expected).await;
