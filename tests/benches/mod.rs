@@ -10,6 +10,7 @@ mod raft;
 mod registry;
 mod registry_cluster;
 mod registry_lead;
+mod snapshots;
 
 use serde::Serialize;
 
@@ -74,7 +75,7 @@ impl Figure {
 }
 
 /// All ids, in order. Those without a benchmark answer "not yet".
-pub const IDS: [&str; 17] = [
+pub const IDS: [&str; 18] = [
     "P1",
     "P2",
     "P3",
@@ -92,6 +93,7 @@ pub const IDS: [&str; 17] = [
     "P15",
     "elections",
     "registry",
+    "snapshots",
 ];
 
 /// Measures one id. None: there is no benchmark for it yet.
@@ -110,6 +112,7 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P12" => memory::idle(settings).await?,
         "P13" => raft::throughput(settings).await?,
         "registry" => alone(settings, registry::registry).await?,
+        "snapshots" => snapshots::pauses(settings).await?,
         _later => return Ok(None),
     }))
 }
@@ -134,6 +137,7 @@ async fn alone(settings: &Settings, measure: fn(&Settings) -> Vec<Figure>) -> an
 
 pub use allocator::peak as allocator_peak;
 pub use raft::node as raft_node;
+pub use snapshots::node as snapshot_node;
 
 #[cfg(test)]
 mod tests {

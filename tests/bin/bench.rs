@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("raft-node") {
         return benches::raft_node();
     }
+    if std::env::args().nth(1).as_deref() == Some("snapshot-node") {
+        return benches::snapshot_node();
+    }
     if std::env::args().nth(1).as_deref() == Some("allocator-peak") {
         return benches::allocator_peak(std::env::args().skip(2));
     }
