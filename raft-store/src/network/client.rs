@@ -198,7 +198,7 @@ impl Link {
         if origin.status.is_success() {
             self.shared.cluster.levels().heard(self.target, origin.level);
         }
-        if action == RPCTypes::AppendEntries {
+        if action == RPCTypes::AppendEntries && origin.status.is_success() {
             self.shared.gate.health().note_peer(self.target, origin.status == StatusCode::ACCEPTED);
         }
         self.answer(&origin, &bytes)
