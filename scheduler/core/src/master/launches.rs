@@ -96,7 +96,7 @@ impl Master {
         let mut members: Vec<_> = members.cloned().collect();
         members.sort_by_key(|record| record.launch_seq);
         let info = |record: &TaskRecord| {
-            record.info.clone().or_else(|| self.large_tasks.get(&record.key()).cloned())
+            record.info.as_deref().cloned().or_else(|| self.large_tasks.get(&record.key()).cloned())
         };
         let Some(tasks) = members.iter().map(|record| info(record)).collect::<Option<Vec<TaskInfo>>>() else {
             return;

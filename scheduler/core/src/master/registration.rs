@@ -288,7 +288,7 @@ impl Master {
     fn settle_missing(&mut self, id: &AgentId, record: &TaskRecord) {
         let key = record.key();
         let accepted = self.registry.agents.get(id).map_or(0, |agent| agent.accepted_launch_seq);
-        let info = record.info.clone().or_else(|| self.large_tasks.get(&key).cloned());
+        let info = record.info.as_deref().cloned().or_else(|| self.large_tasks.get(&key).cloned());
         let undelivered = record.launch_seq > accepted && !self.registry.is_orphan(&key);
         match info.filter(|_| undelivered && record.unreachable_wall_ms.is_none()) {
             Some(_) if self.is_killed_with_its_group(record) => self.never_sent(&key, record.agent_id()),

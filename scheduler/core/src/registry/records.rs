@@ -184,9 +184,10 @@ pub struct TaskRecord {
     /// `state` is the newest known, `status_update_state` and `status_update_uuid` the last forwarded.
     #[prost(message, optional, tag = "1")]
     pub task: Option<v1::Task>,
-    /// The whole of it until the agent has it, so that a new leader can still deliver it.
-    #[prost(message, optional, tag = "2")]
-    pub info: Option<v1::TaskInfo>,
+    /// The whole of it until the agent has it, so that a new leader can still deliver it. Boxed, like the next one: most tasks have
+    /// neither, and there are many of them.
+    #[prost(message, optional, boxed, tag = "2")]
+    pub info: Option<Box<v1::TaskInfo>>,
     /// Per agent, rising; 0 for a task that an agent brought along and whose launch is not known here.
     #[prost(uint64, tag = "3")]
     pub launch_seq: u64,
@@ -197,8 +198,8 @@ pub struct TaskRecord {
     #[prost(uint64, optional, tag = "5")]
     pub unreachable_wall_ms: Option<u64>,
     /// The custom executor of this task; its resources are charged once per agent, framework and executor id.
-    #[prost(message, optional, tag = "6")]
-    pub executor: Option<v1::ExecutorInfo>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub executor: Option<Box<v1::ExecutorInfo>>,
     /// The last status that was forwarded, without `data`.
     #[prost(message, optional, tag = "7")]
     pub last_status: Option<v1::TaskStatus>,

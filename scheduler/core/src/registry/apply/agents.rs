@@ -210,7 +210,7 @@ impl Step<'_> {
         let record = TaskRecord {
             task: Some(task),
             launch_seq: told.launch_seq.unwrap_or_default(),
-            executor: info.executor.as_ref().map(without_data),
+            executor: info.executor.as_ref().map(without_data).map(Box::new),
             last_status,
             ..Default::default()
         };

@@ -28,7 +28,7 @@ impl Step<'_> {
         let executor = ExecutorRecord {
             agent_id: key.agent.as_str().to_owned(),
             framework_id: key.framework.as_str().to_owned(),
-            info: record.executor.clone().map(abridged),
+            info: record.executor.as_deref().cloned().map(abridged),
             launch_seq: record.launch_seq,
             confirmed: false,
         };

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tepui_proto::v1::{self, TaskState, task_status::Source};
 
 use super::{MAX_STATUSES, Step};
@@ -107,13 +108,19 @@ impl Step<'_> {
 pub(super) fn write_status(record: &mut TaskRecord, status: &v1::TaskStatus, state: TaskState) {
     let mut status = status.clone();
     status.data = None;
+    // By itself: what was read shares the bytes of its whole entry, which would be kept as long as the task.
+    status.uuid = status.uuid.map(|uuid| Bytes::copy_from_slice(&uuid));
     if let Some(task) = &mut record.task {
         task.set_state(state);
         task.status_update_state = status.state;
         task.status_update_uuid = status.uuid.clone().filter(|uuid| !uuid.is_empty());
         match task.statuses.last_mut() {
             Some(last) if last.state == status.state => *last = status.clone(),
-            _ => task.statuses.push(status.clone()),
+            _ => {
+                // No room for more: there are many tasks, and few statuses of each.
+                task.statuses.reserve_exact(1);
+                task.statuses.push(status.clone());
+            }
         }
         if task.statuses.len() > MAX_STATUSES {
             task.statuses.remove(0);

@@ -68,8 +68,8 @@ impl Step<'_> {
     ) -> Result<u64, Refusal> {
         let mut record = TaskRecord {
             task: item.task.clone(),
-            info: item.info.clone(),
-            executor: item.executor.clone(),
+            info: item.info.clone().map(Box::new),
+            executor: item.executor.clone().map(Box::new),
             launch_seq: self.check_launch(framework, agent_id, item)?,
             ..Default::default()
         };
