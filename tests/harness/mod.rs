@@ -69,6 +69,17 @@ pub async fn start(options: Options) -> anyhow::Result<TestCluster> {
     Ok(started)
 }
 
+/// Lays out a cluster and starts nothing of it.
+///
+/// # Errors
+/// When folders or ports cannot be had.
+pub fn prepare(options: Options) -> anyhow::Result<TestCluster> {
+    let lock = lock()?;
+    let folder = tempfile::Builder::new().prefix("tepui-test-").tempdir()?;
+    let cluster = LocalCluster::prepare(Options { dir: folder.path().join("cluster"), ..options })?;
+    Ok(TestCluster { cluster, _folder: folder, _lock: lock })
+}
+
 impl TestCluster {
     /// An operator's client of this cluster.
     ///

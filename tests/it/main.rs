@@ -7,7 +7,10 @@ mod failover;
 mod input;
 mod interrupts;
 mod page;
+mod procedures;
 mod rate_limits;
+mod recovery;
+mod rolling;
 mod stream;
 
 /// The binary under test.

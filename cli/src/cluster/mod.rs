@@ -221,6 +221,11 @@ impl LocalCluster {
         &self.masters[index].work_dir
     }
 
+    /// What a master is started with, to be changed before its next start.
+    pub fn master_arguments(&mut self, index: usize) -> &mut Vec<String> {
+        &mut self.masters[index].arguments
+    }
+
     /// The process id of a running master.
     pub fn master_pid(&self, index: usize) -> Option<i32> {
         self.masters[index].process.as_ref().map(Process::pid)
