@@ -9,6 +9,7 @@ mod interrupts;
 mod page;
 mod procedures;
 mod rate_limits;
+mod reads;
 mod recovery;
 mod rolling;
 mod stream;
