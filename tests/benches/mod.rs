@@ -7,6 +7,7 @@ mod launches;
 mod machine;
 mod memory;
 mod raft;
+mod reads;
 mod registry;
 mod registry_cluster;
 mod registry_lead;
@@ -109,6 +110,7 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P6" => failover::hand_over(settings).await?,
         "elections" => elections::spurious(settings).await?,
         "P7" => launches::rate(settings).await?,
+        "P11" => reads::state(settings).await?,
         "P12" => memory::idle(settings).await?,
         "P13" => raft::throughput(settings).await?,
         "registry" => alone(settings, registry::registry).await?,

@@ -257,7 +257,7 @@ pub(super) async fn pauses(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
             .iter_mut()
             .enumerate()
             .map(|(place, process)| Box::pin(async move { process.line().await.map(|line| (place, line)) }));
-        let ((place, line), _, _) =
+        let ((place, line), _others) =
             futures::future::select_ok(waiting.collect::<Vec<_>>()).await.context("no leader")?;
         anyhow::ensure!(line == "leading", "{line}");
         place
