@@ -248,7 +248,6 @@ async fn start_on(
         Server::new(
             raft.clone(),
             cluster.clone(),
-            roster.clone(),
             desk,
             snapshots.clone(),
             Arc::clone(&gate),

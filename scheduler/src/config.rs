@@ -288,6 +288,11 @@ pub struct Config {
     pub masters: Vec<MasterAddress>,
     /// Creates the cluster if this master belongs to none.
     pub bootstrap: bool,
+    /// Comes into a cluster that exists: `host:port` of peer listeners of masters in it. The number of this master then comes from
+    /// its folder or from the cluster.
+    pub join: Vec<String>,
+    /// Whether it asks for a vote as soon as it has the log, when it joins.
+    pub vote: bool,
     /// Shown by agents and by the other masters.
     pub secret: Option<Secret>,
     pub authentication: Authentication,
@@ -334,6 +339,8 @@ pub enum ConfigError {
     DuplicateMaster(NodeId),
     #[error("node id {0} is not in the list of masters")]
     NotAMaster(NodeId),
+    #[error("join cannot be used: {0}")]
+    Join(String),
     #[error("hostname {0:?} cannot be advertised: a host name or an IPv4 address without port is needed")]
     Hostname(String),
     #[error("feature level {0} is more than this build can do, which is {FEATURE_LEVEL}")]
@@ -366,6 +373,8 @@ impl Config {
             work_dir: work_dir.into(),
             masters: Vec::new(),
             bootstrap: false,
+            join: Vec::new(),
+            vote: true,
             secret: None,
             authentication: Authentication::default(),
             rate_limits: RateLimits::default(),
@@ -403,6 +412,7 @@ impl Config {
         if !self.masters.is_empty() && !seen.contains_key(&self.node_id) {
             return Err(ConfigError::NotAMaster(self.node_id));
         }
+        self.check_join()?;
         if self.feature_level > FEATURE_LEVEL {
             return Err(ConfigError::FeatureLevel(self.feature_level));
         }
@@ -452,6 +462,36 @@ impl Config {
         for (name, value) in bounds {
             if value == 0 {
                 return Err(ConfigError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_join(&self) -> Result<(), ConfigError> {
+        let wrong = |text: &str| Err(ConfigError::Join(text.to_owned()));
+        if self.join.is_empty() {
+            return Ok(());
+        }
+        if self.bootstrap || !self.masters.is_empty() {
+            return wrong("bootstrap and masters are for those that found the cluster");
+        }
+        if self.peer_port == 0 {
+            return wrong("the others must know the peer_port beforehand, so it cannot be 0");
+        }
+        let host = |contact: &str| {
+            let (host, port) = contact.rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| host.to_owned())
+        };
+        let local = |host: &str| host == "localhost" || host.starts_with("127.");
+        for contact in &self.join {
+            match host(contact) {
+                None => return wrong(&format!("{contact:?} is not of the form host:peer_port")),
+                Some(there) if local(&self.advertised_host()) && !local(&there) => {
+                    return wrong(
+                        "the others would be told a loopback address; give an ip or a hostname that they can reach",
+                    );
+                }
+                Some(_) => {}
             }
         }
         Ok(())

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_proto::connections;
-use tepui_raft_store::{BootstrapError, HandOverError, NodeId, OpenError, Peer, RaftStore};
+use tepui_raft_store::{
+    BootstrapError, Expelled, HandOverError, JoinError, NodeId, OpenError, Peer, RaftStore,
+};
 use tepui_scheduler_core::{Master, MasterIdentity};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -43,6 +45,8 @@ use crate::view::master::MESOS_VERSION;
 
 /// Large answers that are rendered at once.
 const RENDERERS: usize = 2;
+/// Longest time that a master looks for a leader that gives it a number.
+const JOIN_WITHIN: Duration = Duration::from_mins(2);
 /// Longest time that leaving raft may take when the master stops.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,8 @@ pub enum ServerError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("open the replicated store: {0}")]
     Open(#[from] OpenError),
+    #[error("join the cluster: {0}")]
+    Join(#[from] JoinError),
     #[error("bootstrap the cluster: {0}")]
     Bootstrap(#[from] BootstrapError),
     /// This replica cannot go on; a restart alone will not help.
@@ -94,7 +100,7 @@ impl Server {
     ///
     /// # Errors
     /// When the configuration, the files or the addresses cannot be used.
-    pub async fn start(config: Config) -> Result<Server, ServerError> {
+    pub async fn start(mut config: Config) -> Result<Server, ServerError> {
         config.check()?;
         warn_of_exposure(&config);
         prepare_folder(&config)?;
@@ -111,6 +117,9 @@ impl Server {
         let stats_feed = Arc::new(ChangeFeed::default());
         let board = Board::new(vec![event_feed.clone(), operator_feed.clone(), stats_feed.clone()]);
         let me = Peer { peer_addr: peer_address(&config, config.peer_port), api_addr: advertised.clone() };
+        if !config.join.is_empty() {
+            config.node_id = number(&config, me.clone()).await?;
+        }
         let registrar =
             Registrar::new(config.node_id, config.feature_level, board.clone(), config.astray.clone());
         let findings = registrar.findings();
@@ -120,7 +129,11 @@ impl Server {
         bootstrap(&config, &store, members.clone()).await?;
         write_endpoint(&config, &addresses)?;
 
-        let masters: Vec<String> = members.into_values().map(|peer| peer.api_addr).collect();
+        // What the log says of the masters is newer than any flag.
+        let known = store.members().borrow().list.clone();
+        let known = known.into_values().map(|member| member.peer.api_addr);
+        let listed = members.into_values().map(|peer| peer.api_addr);
+        let masters: Vec<String> = if known.len() > 0 { known.collect() } else { listed.collect() };
         let whitelist = match &config.whitelist {
             Some(path) => Some(whitelist::read(path).map_err(|source| ServerError::File {
                 what: "read",
@@ -155,7 +168,7 @@ impl Server {
         let mut board_fatal = self.board.fatal();
         let result = tokio::select! {
             () = signal => Ok(()),
-            reason = first_reason(&mut store_fatal) => Err(ServerError::Fatal(reason)),
+            reason = first_reason(&mut store_fatal) => Err(ServerError::Fatal(self.advice(reason))),
             reason = first_reason(&mut board_fatal) => Err(ServerError::Fatal(reason)),
             _ = &mut self.event_loop => Err(ServerError::Fatal("the event loop ended".to_owned())),
         };
@@ -164,6 +177,20 @@ impl Server {
         }
         self.stop().await;
         result
+    }
+
+    /// The reason of the store, and what to do about it where that is known.
+    fn advice(&self, reason: String) -> String {
+        let id = self.config.node_id;
+        let again =
+            "empty its --work-dir and start it with --join and without --node-id: it gets a new number";
+        match self.store.expelled() {
+            Some(Expelled::Removed) => format!("{reason}; to use this host for a master again, {again}"),
+            Some(_) => format!(
+                "{reason}; run `tepui raft remove {id}` if it is still in `tepui raft status`, then {again}"
+            ),
+            None => reason,
+        }
     }
 
     /// Hands the leadership to another master, so that nobody has to notice a dead one.
@@ -356,6 +383,13 @@ fn members(config: &Config, addresses: &Addresses) -> BTreeMap<NodeId, Peer> {
     };
     members.insert(config.node_id, me);
     members
+}
+
+/// The number of a master that joins: from its folder, or from the cluster.
+async fn number(config: &Config, me: Peer) -> Result<NodeId, ServerError> {
+    let dir = config.work_dir.join("raft");
+    let secret = config.secret.as_ref().map(|secret| secret.expose().to_owned());
+    Ok(RaftStore::claim(&dir, me, &config.join, secret, JOIN_WITHIN).await?)
 }
 
 /// Creates the cluster if that was asked for and has not happened.

@@ -67,6 +67,8 @@ pub(crate) fn store(config: &Config, me: Peer) -> tepui_raft_store::Config {
     store.secret = config.secret.as_ref().map(|secret| secret.expose().to_owned());
     store.level = config.feature_level;
     store.timing = config.raft_timing;
+    store.join = (!config.join.is_empty())
+        .then(|| tepui_raft_store::Join { contacts: config.join.clone(), vote: config.vote });
     store.disk = config.disk;
     store.faults.clone_from(&config.disk_faults);
     store.leader_contact_timeout = config.timers.leader_contact_timeout;
@@ -97,6 +99,7 @@ pub(crate) fn flags(config: &Config) -> Vec<(String, String)> {
         ("cluster", config.cluster.clone().unwrap_or_default()),
         ("root_submissions", text(&config.root_submissions)),
         ("bootstrap", text(&config.bootstrap)),
+        ("join", config.join.join(",")),
         ("authenticate_http_readonly", text(&config.authentication.readonly)),
         ("authenticate_http_readwrite", text(&config.authentication.readwrite)),
         ("authenticate_http_frameworks", text(&config.authentication.frameworks)),

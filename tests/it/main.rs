@@ -6,6 +6,7 @@ mod drivers;
 mod failover;
 mod input;
 mod interrupts;
+mod members;
 mod page;
 mod procedures;
 mod rate_limits;

@@ -249,6 +249,36 @@ impl LocalCluster {
         self.masters[index].start(&self.options)
     }
 
+    /// Lays out a further master, without starting it: one that comes into the cluster through those that there are.
+    ///
+    /// # Errors
+    /// When no ports can be had.
+    pub fn add_master(&mut self) -> anyhow::Result<usize> {
+        let [api, peer] = free_ports(2)?[..] else { anyhow::bail!("too few free ports") };
+        let contacts: Vec<String> = self
+            .masters
+            .iter()
+            .filter_map(|node| Some(format!("{}:{}", node.place.reached, node.peer_port?)))
+            .collect();
+        let (index, secret) = (self.masters.len(), self.secret_file());
+        let mut node = Node::new(&self.options, "master", index + 1, api, &secret, Place::default());
+        node.peer_port = Some(peer);
+        let own = ["--peer-port".to_owned(), peer.to_string(), "--join".to_owned(), contacts.join(",")];
+        node.arguments.extend(own.into_iter().chain(self.options.master_args.iter().cloned()));
+        self.masters.push(node);
+        Ok(index)
+    }
+
+    /// Takes away all data of a master that does not run, as when its disk was lost.
+    ///
+    /// # Errors
+    /// When it cannot be taken away.
+    pub fn wipe_master(&mut self, index: usize) -> anyhow::Result<()> {
+        let node = &mut self.masters[index];
+        anyhow::ensure!(node.has_ended(), "{} is running", node.name);
+        fs::remove_dir_all(&node.work_dir).with_context(|| format!("remove {}", node.work_dir.display()))
+    }
+
     /// Starts an agent that is not running, with its old data.
     ///
     /// # Errors

@@ -25,12 +25,15 @@ use crate::logging::LogArgs;
   The first of three, each on its own host; the others the same without --bootstrap:
     tepui master --node-id 1 --ip 10.0.0.1 --work-dir /var/lib/tepui/master --secret-file /etc/tepui/secret \\
       --masters 1=10.0.0.1:5060/5050,2=10.0.0.2:5060/5050,3=10.0.0.3:5060/5050 --bootstrap
+  A further one, which gets its number from the cluster:
+    tepui master --ip 10.0.0.4 --work-dir /var/lib/tepui/master --secret-file /etc/tepui/secret \\
+      --join 10.0.0.1:5060,10.0.0.2:5060,10.0.0.3:5060
 
 Every flag can also be given as TEPUI_MASTER_<FLAG> or in the [master] table of a settings file.")]
 pub struct MasterArgs {
-    /// Number of this master, one to the cluster; never reused after its disk was lost.
-    #[arg(long, value_name = "N")]
-    node_id: u64,
+    /// Number of this master, one to the cluster; never reused after its disk was lost. A master that joins gets it from the cluster.
+    #[arg(long, value_name = "N", required_unless_present = "join", conflicts_with = "join")]
+    node_id: Option<u64>,
     /// Address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     ip: IpAddr,
@@ -52,6 +55,13 @@ pub struct MasterArgs {
     /// Create the cluster, if this master belongs to none yet. For exactly one of the masters.
     #[arg(long)]
     bootstrap: bool,
+    /// Come into a cluster that exists, with an empty --work-dir: where masters of it listen for the others, any of them. Given again
+    /// at every start.
+    #[arg(long, value_name = "HOST:PEER_PORT,…", value_delimiter = ',', conflicts_with_all = ["bootstrap", "masters"])]
+    join: Vec<String>,
+    /// With --join: follow the log without a vote, until `tepui raft add`.
+    #[arg(long, requires = "join")]
+    learner: bool,
     /// File with the secret that masters and agents of this cluster share.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -174,13 +184,15 @@ pub async fn run(args: MasterArgs, verbosity: SetVerbosity) -> anyhow::Result<Ex
 }
 
 fn config(args: &MasterArgs) -> anyhow::Result<Config> {
-    let mut config = Config::new(args.node_id, &args.work_dir);
+    let mut config = Config::new(args.node_id.unwrap_or_default(), &args.work_dir);
     config.ip = args.ip;
     config.port = args.port;
     config.peer_port = args.peer_port;
     config.hostname = args.hostname.clone();
     config.masters = args.masters.clone();
     config.bootstrap = args.bootstrap;
+    config.join = args.join.clone();
+    config.vote = !args.learner;
     config.cluster = args.cluster.clone();
     config.origin = crate::ORIGIN;
     config.feature_level = args.feature_level.unwrap_or(config.feature_level);

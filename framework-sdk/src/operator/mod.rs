@@ -4,6 +4,7 @@
 
 mod client;
 mod fleet;
+mod raft;
 pub(crate) mod tepui_client;
 
 pub use client::{Client, OperatorError};

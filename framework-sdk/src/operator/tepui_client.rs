@@ -12,7 +12,7 @@ use crate::tepui::operator::call::{self, Type};
 use crate::tepui::operator::{Call, Driver, DriverSpec, Response, response};
 use crate::transport::{DRIVER_TOKEN, Request};
 
-const PATH: &str = "/tepui/v1/operator";
+pub(super) const PATH: &str = "/tepui/v1/operator";
 const BACKUP: &str = "/tepui/v1/backup";
 /// Until the copy is on the master's disk, and the first of it comes.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(150);

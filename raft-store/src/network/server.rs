@@ -62,7 +62,6 @@ impl Server {
     pub(crate) fn new(
         raft: Raft,
         cluster: Cluster,
-        roster: Roster,
         desk: Desk,
         snapshots: Snapshots,
         gate: Arc<Gate>,
@@ -70,7 +69,7 @@ impl Server {
         read_within: Duration,
         answerer: Answerer,
     ) -> Server {
-        let refused = Mutex::new(BTreeSet::new());
+        let (roster, refused) = (desk.roster.clone(), Mutex::new(BTreeSet::new()));
         let receiver = Receiver::new(snapshots);
         let shared =
             Shared { raft, cluster, roster, desk, gate, freshness, read_within, answerer, refused, receiver };

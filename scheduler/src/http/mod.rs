@@ -26,6 +26,7 @@ pub(crate) mod operator_api;
 pub(crate) mod operator_changes;
 pub(crate) mod plain;
 mod process;
+mod raft_calls;
 pub(crate) mod rate;
 pub(crate) mod record_body;
 pub(crate) mod redirect;

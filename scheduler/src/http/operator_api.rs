@@ -257,6 +257,7 @@ pub(crate) fn get_raft(app: &App, view: &ReadView) -> operator::response::GetRaf
         voter: Some(*voter),
         matched_index: status.replication.get(id).copied().flatten(),
         feature_level: status.levels.get(id).copied(),
+        silent: status.silent.contains(id).then_some(true),
     });
     operator::response::GetRaft {
         node_id: Some(status.node_id),
@@ -273,5 +274,6 @@ pub(crate) fn get_raft(app: &App, view: &ReadView) -> operator::response::GetRaf
         members: members.collect(),
         feature_level: status.levels.get(&status.node_id).copied(),
         cluster_feature_level: Some(view.registry.feature_level),
+        changing: status.changing.then_some(true),
     }
 }

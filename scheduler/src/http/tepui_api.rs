@@ -14,7 +14,7 @@ use tepui_scheduler_core::master::drivers;
 use crate::http::auth::Principal;
 use crate::http::error::Refusal;
 use crate::http::terms::Terms;
-use crate::http::{App, admission, answer, operator_api, redirect};
+use crate::http::{App, admission, answer, operator_api, raft_calls, redirect};
 use crate::runtime::role::Role;
 
 const DRIVER_TOKEN: &str = "tepui-driver-token";
@@ -33,6 +33,9 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
     let kind = call.r#type.and_then(|kind| Type::try_from(kind).ok()).unwrap_or(Type::Unknown);
     if consistent && matches!(kind, Type::GetDrivers | Type::GetRaft | Type::StateGet) {
         app.settle().await?;
+    }
+    if let Some(answered) = raft_calls::handle(app, kind, &call, media, &uri).await {
+        return answered;
     }
     let change = match kind {
         Type::GetDrivers => return Ok(get_drivers(app, &call, media)),
@@ -55,7 +58,7 @@ pub(crate) async fn handle(app: &App, request: Request, principal: Principal) ->
             OperatorCall::ExplainOffers((&id).into())
         }
         Type::RenewLease => OperatorCall::RenewLease(member(call.renew_lease, "renew_lease")?),
-        Type::Unknown => return Err(Refusal::bad_request("expecting 'type' to be present")),
+        _ => return Err(Refusal::bad_request("expecting 'type' to be present")),
     };
     if let Err(elsewhere) = redirect::leading(&app.role.borrow()) {
         return Ok(elsewhere.answer(&uri));

@@ -47,6 +47,11 @@ pub(crate) trait Replica: Send + Sync + 'static {
         Storage::default()
     }
 
+    /// The store itself, for what only it can do.
+    fn store(&self) -> Option<RaftStore> {
+        None
+    }
+
     /// Who has a vote, and where they are.
     fn voters(&self) -> BTreeMap<NodeId, Peer> {
         let members = self.status().members.into_iter();
@@ -66,6 +71,10 @@ pub(crate) trait Replica: Send + Sync + 'static {
 }
 
 impl Replica for RaftStore {
+    fn store(&self) -> Option<RaftStore> {
+        Some(self.clone())
+    }
+
     fn propose(&self, lead: &Lead, command: Bytes) -> BoxFuture<'static, Result<Applied, ProposeError>> {
         RaftStore::propose(self, lead, command).boxed()
     }
