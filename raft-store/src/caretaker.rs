@@ -86,7 +86,7 @@ impl Caretaker {
 
     async fn look_at_space(&mut self) {
         let Some(mut space) = self.space.take() else { return };
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = crate::blocking::run(move || {
             let found = space.look();
             (space, found)
         });

@@ -155,7 +155,7 @@ impl Cluster {
             }
             return Err(BootstrapError::AlreadyBootstrapped { cluster_id });
         }
-        let cluster_id = uuid::Uuid::new_v4().to_string();
+        let cluster_id = crate::chance::name();
         self.give(&cluster_id, true).await.map_err(|e| BootstrapError::Failed(e.to_string()))?;
         Ok(cluster_id)
     }

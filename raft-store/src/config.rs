@@ -69,6 +69,7 @@ pub struct DiskLimits {
 }
 
 impl DiskLimits {
+    /// For a disk of its own with gigabytes of room and syncs within milliseconds.
     pub const DEFAULT: DiskLimits = DiskLimits {
         low_bytes: 1 << 30,
         full_bytes: 256 << 20,

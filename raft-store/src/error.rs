@@ -13,22 +13,50 @@ pub enum OpenError {
     Config(String),
     /// A file is damaged, or acknowledged entries are missing from it.
     #[error("{} is damaged: {reason}", file.display())]
-    Damaged { file: PathBuf, reason: String },
+    Damaged {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The files belong to another replica or need another version of this program.
     #[error("{} cannot be used: {reason}", file.display())]
-    Foreign { file: PathBuf, reason: String },
+    Foreign {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another process has the folder open.
     #[error("{} is in use by another process", dir.display())]
-    InUse { dir: PathBuf },
+    InUse {
+        /// The folder of the replica.
+        dir: PathBuf,
+    },
     /// The operating system refused something.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        /// What it was refused for.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The peer listener could not be bound.
     #[error("cannot listen for peers on {addr}: {source}")]
-    Listen { addr: std::net::SocketAddr, source: std::io::Error },
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The state machine refused its own snapshot.
     #[error("{} does not install: {reason}", file.display())]
-    Install { file: PathBuf, reason: String },
+    Install {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The consensus layer did not start.
     #[error("raft did not start: {0}")]
     Raft(String),
@@ -46,7 +74,10 @@ pub enum ReadError {
     Leader(String),
     /// The proof, or what has to be applied here, took too long.
     #[error("not proven within {} ms", within.as_millis())]
-    TooLate { within: std::time::Duration },
+    TooLate {
+        /// How long was waited.
+        within: std::time::Duration,
+    },
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -58,10 +89,20 @@ pub enum ReadError {
 pub enum BootstrapError {
     /// This replica already belongs to a cluster.
     #[error("already part of cluster {cluster_id}")]
-    AlreadyBootstrapped { cluster_id: String },
+    AlreadyBootstrapped {
+        /// The cluster it belongs to.
+        cluster_id: String,
+    },
     /// Another one of the list belongs to a cluster: this replica must have lost its folder.
     #[error("replica {id} at {addr} belongs to cluster {cluster_id} already")]
-    OtherCluster { id: NodeId, addr: String, cluster_id: String },
+    OtherCluster {
+        /// That replica.
+        id: NodeId,
+        /// Where it was reached.
+        addr: String,
+        /// The cluster it belongs to.
+        cluster_id: String,
+    },
     /// The list of members cannot be right.
     #[error("members refused: {0}")]
     Members(String),
@@ -76,19 +117,30 @@ pub enum BootstrapError {
 pub enum ProposeError {
     /// This replica does not lead, or no longer under that leadership. The command is surely not committed and never will be.
     #[error("not leading{}", leader_text(leader))]
-    NotLeading { leader: Option<(NodeId, Peer)> },
+    NotLeading {
+        /// The one that leads, if known.
+        leader: Option<(NodeId, Peer)>,
+    },
     /// The command may or may not be committed; only the log can tell.
     #[error("outcome unknown: {0}")]
     Unknown(String),
     /// The disk of this replica has too little room; the command was not proposed. Reads go on.
     #[error("the disk of the leading master is full: {free_bytes} bytes are free; nothing was written")]
-    DiskFull { free_bytes: u64 },
+    DiskFull {
+        /// What is left, in bytes.
+        free_bytes: u64,
+    },
     /// Too much is in flight already; the command was not proposed.
     #[error("too many proposals in flight")]
     Busy,
     /// The command is longer than `max_command_bytes`; it was not proposed.
     #[error("command of {bytes} bytes exceeds the limit of {limit}")]
-    TooLarge { bytes: usize, limit: usize },
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// `max_command_bytes`.
+        limit: usize,
+    },
 }
 
 /// Why the leadership was not handed over.
@@ -97,16 +149,29 @@ pub enum ProposeError {
 pub enum HandOverError {
     /// Only a leader can hand over.
     #[error("not leading{}", leader_text(leader))]
-    NotLeading { leader: Option<(NodeId, Peer)> },
+    NotLeading {
+        /// The one that leads, if known.
+        leader: Option<(NodeId, Peer)>,
+    },
     /// No other voter is there to take over.
     #[error("no other voter is in contact")]
     NoCandidate,
     /// The one that was named cannot take over: the text says why.
     #[error("replica {to} cannot take over: {reason}")]
-    Unfit { to: NodeId, reason: String },
+    Unfit {
+        /// The replica that was named.
+        to: NodeId,
+        /// Why not.
+        reason: String,
+    },
     /// Nobody took over in time; this replica may still lead.
     #[error("replica {to} did not take over within {within_ms} ms")]
-    TimedOut { to: NodeId, within_ms: u128 },
+    TimedOut {
+        /// The replica that was to take over.
+        to: NodeId,
+        /// How long was waited, in milliseconds.
+        within_ms: u128,
+    },
     /// The store failed or is shutting down.
     #[error("hand-over failed: {0}")]
     Failed(String),
@@ -118,7 +183,10 @@ pub enum HandOverError {
 pub enum MembershipError {
     /// Only a leader can change it.
     #[error("not leading{}", leader_text(leader))]
-    NotLeading { leader: Option<(NodeId, Peer)> },
+    NotLeading {
+        /// The one that leads, if known.
+        leader: Option<(NodeId, Peer)>,
+    },
     /// The change makes no sense: the text says why.
     #[error("change refused: {0}")]
     Refused(String),
@@ -139,7 +207,12 @@ pub enum JoinError {
     Refused(String),
     /// Nobody who could decide was found.
     #[error("no leader of the cluster answered within {within_s} s; the last answer: {last}")]
-    NoAnswer { within_s: u64, last: String },
+    NoAnswer {
+        /// How long was waited, in seconds.
+        within_s: u64,
+        /// What came of the last attempt.
+        last: String,
+    },
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(#[from] OpenError),

@@ -77,7 +77,7 @@ pub(crate) async fn claim(
     within: Duration,
 ) -> Result<NodeId, JoinError> {
     let folder = dir.to_owned();
-    let card = tokio::task::spawn_blocking(move || Card::draft(&folder)).await;
+    let card = crate::blocking::run(move || Card::draft(&folder)).await;
     let card = card.map_err(|e| JoinError::Refused(e.to_string()))??;
     if let Some(id) = card.node_id {
         return Ok(id);

@@ -47,6 +47,7 @@ impl Keeper {
                 tokio::time::sleep(LONELY - TICK).await;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(TICK) => {}
                 () = self.roster.unbound() => {}
                 changed = leadership.changed() => if changed.is_err() { return },

@@ -7,17 +7,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Notify, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{NodeId, Peer};
 use crate::fatal::Fatal;
 use crate::health::Health;
+use crate::mutants::{self, Mutant};
 use crate::roster::Roster;
 use crate::silence::Silence;
 use crate::status::{Lead, Leadership};
@@ -62,9 +63,10 @@ impl Judge {
             // Whatever was true before may not be any more.
             self.distrust_until = Some(now);
         }
-        let contact = sight.acknowledged.is_some_and(|at| {
-            now.saturating_duration_since(at) < self.timeout && self.distrust_until.is_none_or(|d| at > d)
-        });
+        let contact = mutants::on(Mutant::LeadAlone)
+            || sight.acknowledged.is_some_and(|at| {
+                now.saturating_duration_since(at) < self.timeout && self.distrust_until.is_none_or(|d| at > d)
+            });
         let next = match sight.leads {
             Some(term) if contact && !handing_over => {
                 self.distrust_until = None;
@@ -102,6 +104,8 @@ pub(crate) struct Gate {
     silent: AtomicBool,
     health: Health,
     bell: Notify,
+    /// Rings with every change of what is reported.
+    changed: Notify,
 }
 
 impl Gate {
@@ -118,6 +122,7 @@ impl Gate {
             silent: AtomicBool::new(false),
             health: Health::default(),
             bell: Notify::new(),
+            changed: Notify::new(),
         })
     }
 
@@ -142,10 +147,14 @@ impl Gate {
 
     /// Resolves when this lead is over.
     pub(crate) async fn ended(&self, lead: &Lead) {
-        let mut watch = self.watch();
-        let over = |l: &Leadership| !matches!(l, Leadership::Leading(current) if current == lead);
-        // The sender lives as long as this gate.
-        drop(watch.wait_for(over).await);
+        loop {
+            // Made before looking: a change from here on is not missed. Not the watch itself, which wakes in an order of its own.
+            let change = self.changed.notified();
+            if !matches!(&*self.sender.borrow(), Leadership::Leading(current) if current == lead) {
+                return;
+            }
+            change.await;
+        }
     }
 
     /// Raft refused something under this lead: it is over.
@@ -207,7 +216,7 @@ impl Gate {
     }
 
     fn publish(&self, next: &Leadership) {
-        self.sender.send_if_modified(|current| {
+        let changed = self.sender.send_if_modified(|current| {
             let changed = current != next;
             if changed {
                 tracing::info!(?next, "leadership");
@@ -215,6 +224,9 @@ impl Gate {
             }
             changed
         });
+        if changed {
+            self.changed.notify_waiters();
+        }
     }
 }
 
@@ -235,6 +247,7 @@ pub(crate) async fn watch_raft(
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => break,
             _ = clock.tick() => {}
             () = gate.bell.notified() => {}

@@ -2,10 +2,15 @@
 //!
 //! Owns consensus, the log on disk, snapshots, the peer network and the question who leads. Its users see [`RaftStore`] and
 //! implement [`StateMachine`]; no type of the consensus library leaves this package, and no meaning of a command enters it.
+//! README.md beside this source says what may be relied on, and shows a whole program.
+
+#![warn(missing_docs)]
 
 mod backup;
+mod blocking;
 mod card;
 mod caretaker;
+mod chance;
 mod cluster;
 mod codec;
 mod config;
@@ -21,6 +26,7 @@ mod log;
 mod machine;
 mod membership;
 mod meter;
+mod mutants;
 mod network;
 mod node;
 mod priority;
@@ -28,13 +34,17 @@ mod propose;
 mod read;
 mod recovery;
 mod roster;
+mod runtime;
 mod seat;
 mod silence;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod snapshot;
 mod space;
 mod state;
 mod status;
 mod store;
+mod surroundings;
 #[cfg(test)]
 mod testing;
 mod types;

@@ -9,12 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::card::{self, Card};
 use crate::caretaker::Caretaker;
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -23,9 +21,8 @@ use crate::fatal::Fatal;
 use crate::join::{self, Desk};
 use crate::keeper::Keeper;
 use crate::leadership::{self, Gate};
-use crate::log::faults::Faults;
+use crate::log::LogStore;
 use crate::log::pace::Pace;
-use crate::log::{self, LogStore};
 use crate::machine::Machine;
 use crate::membership::Changes;
 use crate::meter::Meter;
@@ -34,11 +31,11 @@ use crate::priority;
 use crate::propose::Proposer;
 use crate::read::Freshness;
 use crate::roster::Roster;
-use crate::seat::Incarnation;
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::space::DiskLevel;
 use crate::state::Replica;
 use crate::status::Storage;
+use crate::surroundings::{Real, Serve, Surroundings};
 use crate::types::{LogId, Raft};
 
 const THREADS: usize = 2;
@@ -78,7 +75,7 @@ impl Node {
             .build()
             .map_err(|source| OpenError::Io { what: "raft runtime".to_owned(), source })?;
         let handle = runtime.handle().clone();
-        let opening = handle.spawn(start(config, machine));
+        let opening = handle.spawn(start(config, machine, &Real));
         let opened = opening.await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())));
         match opened {
             Ok(mut node) => {
@@ -91,6 +88,17 @@ impl Node {
                 Err(e)
             }
         }
+    }
+
+    /// Opens a replica on the runtime of the caller, in other surroundings than the real ones.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) async fn open_in(
+        surroundings: &dyn Surroundings,
+        config: Config,
+        machine: Box<dyn Machine>,
+    ) -> Result<Node, OpenError> {
+        config.check()?;
+        start(config, machine, surroundings).await
     }
 
     /// Runs something on the runtime of this replica. `None` if it was closed meanwhile.
@@ -151,29 +159,20 @@ impl Drop for Node {
 }
 
 /// Opens everything, on the runtime it will run on.
-async fn start(config: Config, machine: Box<dyn Machine>) -> Result<Node, OpenError> {
+async fn start(
+    config: Config,
+    machine: Box<dyn Machine>,
+    surroundings: &dyn Surroundings,
+) -> Result<Node, OpenError> {
     let fatal = Fatal::new();
-    let (log, incarnation) = open_log(&config, fatal.clone()).await?;
+    let (log, incarnation) = surroundings.open_log(&config, fatal.clone()).await?;
     let roster = Roster::new(config.node_id, incarnation, fatal.clone());
-    let started = start_on(config, machine, log.clone(), roster, fatal).await;
+    let started = start_on(config, machine, log.clone(), roster, fatal, surroundings).await;
     if started.is_err() {
         // So that the folder can be opened again at once.
         log.close().await;
     }
     started
-}
-
-async fn open_log(config: &Config, fatal: Fatal) -> Result<(LogStore, Incarnation), OpenError> {
-    let (dir, node_id) = (config.dir.clone(), config.node_id);
-    let faults = Faults::told_by(config.faults.as_deref());
-    let work = move || {
-        card::make_folder(&dir)?;
-        Card::check(&dir, node_id)?;
-        let log = log::open(&dir, node_id, faults, fatal)?;
-        let incarnation = Card::complete(&dir, node_id)?;
-        Ok((log, incarnation))
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))
 }
 
 async fn start_on(
@@ -182,11 +181,12 @@ async fn start_on(
     log: LogStore,
     roster: Roster,
     fatal: Fatal,
+    surroundings: &dyn Surroundings,
 ) -> Result<Node, OpenError> {
     let cluster = Cluster::of_level(config.node_id, config.secret.clone(), log.clone(), config.level);
     let snapshot_dir = config.dir.join("snapshots");
     let dir = snapshot_dir.clone();
-    let snapshots = tokio::task::spawn_blocking(move || Snapshots::open(&dir))
+    let snapshots = crate::blocking::run(move || Snapshots::open(&dir))
         .await
         .unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))?;
     check_together(&snapshot_dir, &log, &snapshots, &cluster)?;
@@ -204,13 +204,9 @@ async fn start_on(
     let asker = Asker::new(cluster.clone(), roster.clone()).map_err(|e| OpenError::Raft(e.to_string()))?;
     let gate = Gate::new(config.contact_timeout());
     let freshness = Arc::new(Freshness::new());
-    let network = Network::new(&config, cluster.clone(), roster.clone(), Arc::clone(&gate))
-        .map_err(|e| OpenError::Raft(e.to_string()))?;
-    let listener = TcpListener::bind(config.peer_listen)
-        .await
-        .map_err(|source| OpenError::Listen { addr: config.peer_listen, source })?;
-    let listen =
-        listener.local_addr().map_err(|source| OpenError::Listen { addr: config.peer_listen, source })?;
+    let carrier = surroundings.carrier(&config)?;
+    let network = Network::new(&config, cluster.clone(), roster.clone(), Arc::clone(&gate), carrier);
+    let (listen, serving) = surroundings.listen(&config).await?;
     let raft =
         Raft::build(config.node_id, Arc::new(raft_config(&config)?), network.clone(), log.clone(), replica)
             .await
@@ -244,20 +240,17 @@ async fn start_on(
         gate: Arc::clone(&gate),
         roster: roster.clone(),
     };
-    until_cancelled(Box::pin(serve(
-        Server::new(
-            raft.clone(),
-            cluster.clone(),
-            desk,
-            snapshots.clone(),
-            Arc::clone(&gate),
-            Arc::clone(&freshness),
-            config.contact_timeout(),
-            answerer,
-        ),
-        listener,
-        fatal.clone(),
-    )));
+    let server = Server::new(
+        raft.clone(),
+        cluster.clone(),
+        desk,
+        snapshots.clone(),
+        Arc::clone(&gate),
+        Arc::clone(&freshness),
+        config.contact_timeout(),
+        answerer,
+    );
+    until_cancelled(Box::pin(serve(server, serving, fatal.clone())));
     let caretaker = Caretaker::new(&config, raft.clone(), Arc::clone(&gate), log.clone(), Arc::clone(&meter));
     until_cancelled(Box::pin(caretaker.run()));
     until_cancelled(Box::pin(take_snapshots(raft.clone(), meter, Arc::clone(&gate))));
@@ -326,8 +319,8 @@ pub(crate) fn check_together(
     Ok(())
 }
 
-async fn serve(server: Server, listener: TcpListener, fatal: Fatal) {
-    if let Err(e) = server.run(listener).await {
+async fn serve(server: Server, serving: Serve, fatal: Fatal) {
+    if let Err(e) = serving(server.router()).await {
         fatal.report(format!("the peer listener ended: {e}"));
     }
 }

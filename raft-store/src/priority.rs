@@ -26,6 +26,10 @@ pub(crate) async fn in_background<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
+    #[cfg(any(test, feature = "simulation"))]
+    if crate::simulation::is_simulated() {
+        return work();
+    }
     let (sender, result) = oneshot::channel();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         if let Err(error) = setpriority_process(None, LOWERED) {

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::config::NodeId;
 use crate::error::ProposeError;
 use crate::leadership::{Gate, quorum_contact};
+use crate::mutants::{self, Mutant};
 use crate::status::{Applied, Lead};
 use crate::types::{Answer, Command, Raft, TypeConfig};
 
@@ -196,6 +197,7 @@ impl Feeder {
                 return;
             }
             tokio::select! {
+                biased;
                 () = self.gate.ended(lead) => return,
                 changed = metrics.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(LEASE_POLL) => {}
@@ -221,6 +223,7 @@ async fn answer(
             },
             Err(ClientWriteError::ForwardToLeader(_)) => Err(not_leading(&gate)),
             // The entry was in the log and another leader replaced it here: it may have been committed elsewhere.
+            Err(_) if mutants::on(Mutant::RefuseReplaced) => Err(not_leading(&gate)),
             Err(e) => Err(ProposeError::Unknown(e.to_string())),
         };
         if matches!(outcome, Err(ProposeError::NotLeading { .. })) {

@@ -4,10 +4,11 @@
 //! Ongaro's dissertation, 6.4). Holds no state of the machine.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{LinearizerOption, ReadPolicy, ServerState};
+use tokio::time::Instant;
 
 use crate::error::ReadError;
 use crate::network::Network;

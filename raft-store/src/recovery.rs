@@ -248,5 +248,5 @@ async fn lay(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))
+    crate::blocking::run(work).await.unwrap_or_else(|e| Err(OpenError::Raft(e.to_string())))
 }

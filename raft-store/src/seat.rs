@@ -17,7 +17,7 @@ pub(crate) struct Incarnation(u128);
 
 impl Incarnation {
     pub(crate) fn draw() -> Incarnation {
-        Incarnation(uuid::Uuid::new_v4().as_u128())
+        Incarnation(crate::chance::unique())
     }
 }
 

@@ -1,7 +1,9 @@
 //! When a leader should say nothing: if no quorum answers it, but it can still be heard, its heartbeats would keep the others from
 //! electing somebody who is answered. Pure: is told the time and what raft says. Decides nothing about who leads.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Falls silent after a timeout without answers, for as long again, and then tries anew.
 pub(crate) struct Silence {

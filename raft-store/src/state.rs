@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::fatal::Fatal;
 use crate::machine::{Entry, Frozen, Machine};
 use crate::meter::Meter;
+use crate::mutants::{self, Mutant};
 use crate::network::Answerer;
 use crate::priority;
 use crate::roster::Roster;
@@ -63,7 +64,7 @@ impl Replica {
             let meta = file.meta().map_err(|e| refused(e.to_string()))?;
             replica.meter.took(file.size());
             replica.load(file.clone()).await.map_err(|e| refused(e.to_string()))?;
-            replica.last_applied = meta.last_log_id;
+            replica.last_applied = meta.last_log_id.filter(|_| !mutants::on(Mutant::ForgetPlace));
             replica.belong(meta.last_membership);
         }
         Ok(replica)
@@ -89,7 +90,7 @@ impl Replica {
                 Err(_) => Err(io::Error::other("the state machine panicked")),
             }
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
+        crate::blocking::run(work).await.unwrap_or_else(|e| Err(io::Error::other(e)))
     }
 
     fn apply_some(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
@@ -100,7 +101,11 @@ impl Replica {
             self.last_applied = Some(entry.log_id);
             let fate = match entry.payload {
                 EntryPayload::Blank => Fate::NoCommand,
-                EntryPayload::Normal(command) if command.term != entry.log_id.leader_id.term => Fate::Stale,
+                EntryPayload::Normal(command)
+                    if command.term != entry.log_id.leader_id.term && !mutants::on(Mutant::IgnoreTerm) =>
+                {
+                    Fate::Stale
+                }
                 EntryPayload::Normal(command) => {
                     bytes += command.bytes.len();
                     commands.push(Entry { index: entry.log_id.index, command: command.bytes });
@@ -207,11 +212,12 @@ impl RaftStateMachine<TypeConfig> for Replica {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let loaded = self.load(snapshot.clone()).await;
+        let loaded =
+            if mutants::on(Mutant::SkipInstall) { Ok(()) } else { self.load(snapshot.clone()).await };
         self.fault("a received snapshot could not be installed", loaded)?;
         self.meter.took(snapshot.size());
         let snapshots = self.snapshots.clone();
-        let kept = tokio::task::spawn_blocking(move || snapshots.keep(snapshot)).await;
+        let kept = crate::blocking::run(move || snapshots.keep(snapshot)).await;
         self.fault(
             "a received snapshot could not be kept",
             kept.unwrap_or_else(|e| Err(io::Error::other(e))),

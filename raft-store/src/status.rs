@@ -12,7 +12,10 @@ use crate::space::DiskLevel;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Leadership {
     /// Another one leads, or nobody known, or this one lost contact with its quorum.
-    Following { leader: Option<(NodeId, Peer)> },
+    Following {
+        /// The one that leads, if it was heard lately.
+        leader: Option<(NodeId, Peer)>,
+    },
     /// This replica leads and has applied everything that earlier leaders committed.
     Leading(Lead),
 }
@@ -49,16 +52,25 @@ pub struct SnapshotTaken {
 /// A snapshot of everything worth showing to an operator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
+    /// The replica.
     pub node_id: NodeId,
+    /// The cluster it belongs to, if any.
     pub cluster_id: Option<String>,
     /// `leader`, `follower`, `candidate`, `learner` or `stopped`.
     pub role: String,
+    /// The raft term.
     pub term: u64,
+    /// Who leads, as far as raft knows; it may be gone.
     pub leader: Option<NodeId>,
+    /// Where that one is reached.
     pub leader_peer: Option<Peer>,
+    /// The last entry of the log here.
     pub last_log_index: Option<u64>,
+    /// The last entry that is known here to be committed.
     pub committed_index: Option<u64>,
+    /// The last entry that was applied here.
     pub applied_index: Option<u64>,
+    /// The last entry in the newest snapshot here.
     pub snapshot_index: Option<u64>,
     /// Every member, and whether it votes.
     pub members: BTreeMap<NodeId, (Peer, bool)>,
@@ -81,6 +93,7 @@ pub struct Storage {
     pub syncs: u64,
     /// Median and 99th percentile of their times within the last ten seconds; absent without commits.
     pub sync_p50: Option<Duration>,
+    /// See `sync_p50`.
     pub sync_p99: Option<Duration>,
     /// Whether the disk counts as slow, so that this replica does not lead if another one can.
     pub slow: bool,
@@ -90,9 +103,11 @@ pub struct Storage {
     pub log_bytes: u64,
     /// Age and bytes of the newest snapshot.
     pub snapshot_age: Option<Duration>,
+    /// See `snapshot_age`.
     pub snapshot_bytes: Option<u64>,
     /// Bytes that are free on the disk, as of the last look; absent where nothing is watched.
     pub free_bytes: Option<u64>,
+    /// What that means.
     pub level: DiskLevel,
     /// On the leader: members that should not be made the leader, because of their disks.
     pub unfit_members: BTreeSet<NodeId>,

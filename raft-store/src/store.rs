@@ -5,13 +5,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{LinearizerOption, ReadPolicy, ServerState};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::backup::Backup;
 use crate::config::{Config, NodeId, Peer};
@@ -22,6 +23,7 @@ use crate::error::{
 use crate::leadership::quorum_contact;
 use crate::machine::StateMachine;
 use crate::membership::Changes;
+use crate::mutants::{self, Mutant};
 use crate::network::joining::Stranger;
 use crate::node::Node;
 use crate::roster::{Expelled, Members};
@@ -53,6 +55,17 @@ impl RaftStore {
         Ok(RaftStore { node: Arc::new(node) })
     }
 
+    /// Opens a replica on the runtime of the caller, in simulated surroundings.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) async fn open_in<S: StateMachine>(
+        surroundings: &dyn crate::surroundings::Surroundings,
+        config: Config,
+        state_machine: S,
+    ) -> Result<RaftStore, OpenError> {
+        let node = Node::open_in(surroundings, config, Box::new(state_machine)).await?;
+        Ok(RaftStore { node: Arc::new(node) })
+    }
+
     /// Creates the cluster: exactly once, on exactly one replica. Draws and returns the cluster id. Returns before a leader
     /// is elected.
     ///
@@ -65,7 +78,10 @@ impl RaftStore {
         let stranger = Stranger::new(self.node.config.secret.clone());
         let stranger = stranger.map_err(|e| BootstrapError::Failed(e.to_string()))?;
         let work = async move {
-            ask_the_others(&stranger, me, cluster.id(), &members).await?;
+            // Strangers are asked over sockets of their own, which a simulated replica has none of.
+            if !crate::chance::is_simulated() {
+                ask_the_others(&stranger, me, cluster.id(), &members).await?;
+            }
             let cluster_id = cluster.create().await?;
             let newest = members.keys().copied().max().unwrap_or_default();
             let seat = |(id, peer)| {
@@ -220,6 +236,9 @@ impl RaftStore {
         let not_leading = || ProposeError::NotLeading { leader: self.node.gate.other_leader() };
         if !self.node.gate.holds(lead) {
             return Err(not_leading());
+        }
+        if mutants::on(Mutant::ReadAlone) {
+            return Ok(self.status().applied_index.unwrap_or(0));
         }
         let (raft, within) = (self.node.raft.clone(), self.node.config.contact_timeout());
         let work = async move {

@@ -18,6 +18,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = Seat,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;

@@ -26,6 +26,7 @@ mod log;
 mod masters;
 mod network;
 mod operators;
+pub mod raft;
 mod streams;
 mod tasks;
 mod trace;

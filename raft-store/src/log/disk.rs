@@ -22,7 +22,7 @@ pub(crate) struct Identity {
 }
 
 /// One change of the log, in the order in which it was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Change {
     Append(Vec<RaftEntry>),
     /// Removes this index and everything behind it.
@@ -44,7 +44,7 @@ pub(crate) struct Tail {
 }
 
 /// Changes that become durable together, or not at all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Commit {
     pub(crate) changes: Vec<Change>,
     pub(crate) tail: Tail,

@@ -15,6 +15,8 @@ mod memory;
 mod open;
 pub(crate) mod pace;
 mod redb_disk;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,6 +40,7 @@ pub(crate) use self::open::{open, open_existing};
 use self::pace::Pace;
 use self::writer::{Done, Job, Request};
 use crate::fatal::Fatal;
+use crate::mutants::{self, Mutant};
 use crate::types::{LogId, RaftEntry, TypeConfig, Vote};
 
 /// How much of the end of the log is kept in memory, in bytes.
@@ -50,8 +53,27 @@ const READ_BYTES: usize = 4 << 20;
 pub(crate) struct LogStore {
     memory: Arc<Mutex<Memory>>,
     disk: Arc<dyn LogDisk>,
-    jobs: Sender<Job>,
+    jobs: Jobs,
     fatal: Fatal,
+}
+
+/// The way to the writer.
+#[derive(Clone)]
+enum Jobs {
+    Thread(Sender<Job>),
+    #[cfg(any(test, feature = "simulation"))]
+    Task(tokio::sync::mpsc::UnboundedSender<Job>),
+}
+
+impl Jobs {
+    /// False if the writer is gone.
+    fn send(&self, job: Job) -> bool {
+        match self {
+            Jobs::Thread(sender) => sender.send(job).is_ok(),
+            #[cfg(any(test, feature = "simulation"))]
+            Jobs::Task(sender) => sender.send(job).is_ok(),
+        }
+    }
 }
 
 impl LogStore {
@@ -61,7 +83,7 @@ impl LogStore {
         let memory = Arc::new(Mutex::new(Memory::new(found, CACHE_BYTES)));
         let (jobs, queue) = std::sync::mpsc::channel();
         writer::start(name, Arc::clone(&disk), Arc::clone(&memory), tail, queue, fatal.clone())?;
-        Ok(LogStore { memory, disk, jobs, fatal })
+        Ok(LogStore { memory, disk, jobs: Jobs::Thread(jobs), fatal })
     }
 
     pub(crate) fn identity(&self) -> Option<Identity> {
@@ -102,7 +124,7 @@ impl LogStore {
     /// Writes what is open and releases the files.
     pub(crate) async fn close(&self) {
         let (answer, wait) = oneshot::channel();
-        if self.jobs.send(Job::Close(answer)).is_ok() {
+        if self.jobs.send(Job::Close(answer)) {
             // An error means that the writer was already gone.
             drop(wait.await);
         }
@@ -121,7 +143,7 @@ impl LogStore {
     fn request_as(&self, memory: &Memory, serial: u64, change: Change, done: Done) {
         let request = Request { serial, change, last: memory.last, done };
         // If the writer is gone the request is dropped, and with it whoever waits learns that the log is closed.
-        drop(self.jobs.send(Job::Write(request)));
+        let _: bool = self.jobs.send(Job::Write(request));
     }
 
     fn request_and_wait(&self, memory: &mut Memory, change: Change) -> oneshot::Receiver<io::Result<()>> {
@@ -147,7 +169,7 @@ impl LogStore {
             let wanted = range.start..range.end.min(first_cached);
             let disk = Arc::clone(&self.disk);
             let asked = wanted.clone();
-            let read = tokio::task::spawn_blocking(move || disk.read(asked, max_bytes)).await;
+            let read = crate::blocking::run(move || disk.read(asked, max_bytes)).await;
             let found = read.unwrap_or_else(|e| Err(io::Error::other(e.to_string())));
             let memory = self.memory();
             if memory.truncations != truncations || memory.start() > range.start {
@@ -264,6 +286,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let wait = {
             let mut memory = self.memory();
             memory.vote = Some((*vote).into());
+            if mutants::on(Mutant::VoteInMemory) {
+                return Ok(());
+            }
             self.request_and_wait(&mut memory, Change::Vote((*vote).into()))
         };
         wait.await.unwrap_or_else(|_| Err(closed()))
@@ -296,6 +321,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut memory = self.memory();
         memory.truncate_after(last_log_id.map(Into::into));
         let from = memory.end();
+        if mutants::on(Mutant::ForgetTruncate) {
+            return Ok(());
+        }
         self.request(&mut memory, Change::TruncateFrom(from), Done::Nobody);
         Ok(())
     }

@@ -68,7 +68,7 @@ pub(super) fn start(
     jobs: Receiver<Job>,
     fatal: Fatal,
 ) -> io::Result<()> {
-    let mut writer = Writer { disk, memory, tail, fatal, broken: None };
+    let mut writer = Writer::new(disk, memory, tail, fatal);
     // The thread is not joined: closing is answered over a channel, and a process that ends needs no farewell.
     thread::Builder::new()
         .name(name)
@@ -79,7 +79,14 @@ pub(super) fn start(
         .map(drop)
 }
 
-struct Writer {
+/// A commit that was tried, and whoever waits for it.
+pub(super) struct Committed {
+    serial: Option<u64>,
+    waiting: Vec<Done>,
+    result: Result<(), String>,
+}
+
+pub(super) struct Writer {
     disk: Arc<dyn LogDisk>,
     memory: Arc<Mutex<Memory>>,
     tail: Tail,
@@ -88,6 +95,15 @@ struct Writer {
 }
 
 impl Writer {
+    pub(super) fn new(
+        disk: Arc<dyn LogDisk>,
+        memory: Arc<Mutex<Memory>>,
+        tail: Tail,
+        fatal: Fatal,
+    ) -> Writer {
+        Writer { disk, memory, tail, fatal, broken: None }
+    }
+
     fn run(&mut self, jobs: &Receiver<Job>) {
         let mut close = None;
         while close.is_none() {
@@ -120,9 +136,16 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Request>) {
+        if let Some(open) = self.begin(batch) {
+            self.tell(open);
+        }
+    }
+
+    /// Commits, and returns who is to be told what.
+    pub(super) fn begin(&mut self, batch: Vec<Request>) -> Option<Committed> {
         let committed = lock(&self.memory).take_unwritten_committed();
         if batch.is_empty() && committed.is_none() {
-            return;
+            return None;
         }
         let serial = batch.last().map(|r| r.serial);
         let last = batch.last().map_or(self.tail.last, |r| r.last);
@@ -134,6 +157,11 @@ impl Writer {
         }
         changes.extend(committed.map(Change::Committed));
         let result = self.commit(Commit { changes, tail: Tail { serial: self.tail.serial + 1, last } });
+        Some(Committed { serial, waiting, result })
+    }
+
+    pub(super) fn tell(&self, done: Committed) {
+        let Committed { serial, waiting, result } = done;
         if let (Ok(()), Some(serial)) = (&result, serial) {
             lock(&self.memory).written(serial);
         }

@@ -85,6 +85,6 @@ impl Answerer {
     pub(crate) async fn answer(&self, question: Bytes) -> Option<Bytes> {
         let machine = Arc::clone(&self.0);
         let work = move || machine.lock().unwrap_or_else(PoisonError::into_inner).answer(&question);
-        tokio::task::spawn_blocking(work).await.ok()
+        crate::blocking::run(work).await.ok()
     }
 }

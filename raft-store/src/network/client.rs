@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::header::InvalidHeaderValue;
+use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
@@ -16,8 +18,8 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use reqwest::StatusCode;
 
+use super::carrier::{Carrier, Content, Lane, Letter, Undelivered};
 use super::joining::{self, Hello};
 use super::wire::{Held, Inquiry, Label, Message, SnapshotHead};
 use super::{header, path};
@@ -36,7 +38,6 @@ const SNAPSHOT_CHUNK: usize = 256 << 10;
 const SNAPSHOT_RATE: u64 = 100 << 20;
 /// How long the question may take how much of a snapshot is there.
 const INQUIRY_WITHIN: Duration = Duration::from_secs(5);
-const WINDOW: u32 = 4 << 20;
 
 /// Makes clients for peers.
 #[derive(Clone)]
@@ -49,9 +50,7 @@ struct Shared {
     cluster: Cluster,
     roster: Roster,
     gate: Arc<Gate>,
-    entries: reqwest::Client,
-    control: reqwest::Client,
-    snapshots: reqwest::Client,
+    carrier: Arc<dyn Carrier>,
     /// The library gives a batch of entries one heartbeat interval; a synced write on a busy disk may need more.
     append_timeout: Duration,
     /// Peers that refused us, each reported once.
@@ -64,31 +63,19 @@ impl Network {
         cluster: Cluster,
         roster: Roster,
         gate: Arc<Gate>,
-    ) -> Result<Network, reqwest::Error> {
-        let connect = Duration::from_millis((config.timing.election_min_ms / 2).max(50));
-        let client = || {
-            client_builder()
-                .connect_timeout(connect)
-                .http2_initial_stream_window_size(WINDOW)
-                .http2_initial_connection_window_size(WINDOW)
-                .http2_keep_alive_interval(Duration::from_secs(1))
-                .http2_keep_alive_timeout(Duration::from_secs(2))
-                .http2_keep_alive_while_idle(true)
-                .build()
-        };
-        Ok(Network {
+        carrier: Arc<dyn Carrier>,
+    ) -> Network {
+        Network {
             shared: Arc::new(Shared {
                 node_id: config.node_id,
                 cluster,
                 roster,
                 gate,
-                entries: client()?,
-                control: client()?,
-                snapshots: client()?,
+                carrier,
                 append_timeout: Duration::from_millis(config.timing.election_max_ms * 4),
                 refused_by: Mutex::new(BTreeSet::new()),
             }),
-        })
+        }
     }
 
     /// Asks the leading replica how far the log is committed.
@@ -99,9 +86,10 @@ impl Network {
         within: Duration,
     ) -> Result<u64, String> {
         let link = self.link(leader, seat, Lane::Control);
-        let request = link.request(&self.shared.control, path::READ).map_err(|e| e.to_string())?;
-        let response = request.timeout(within).send().await.map_err(|e| e.to_string())?;
-        let (status, bytes) = (response.status(), response.bytes().await.map_err(|e| e.to_string())?);
+        let letter = link.letter(Lane::Control, path::READ, Content::Whole(Vec::new()), Some(within));
+        let answer = self.shared.carrier.carry(letter.map_err(|e| e.to_string())?).await;
+        let (head, bytes) = answer.map_err(|e| e.to_string())?.into_parts();
+        let status = head.status;
         let number = <[u8; 8]>::try_from(bytes.as_ref()).ok().filter(|_| status == StatusCode::OK);
         number.map(u64::from_be_bytes).ok_or_else(|| {
             format!("it answered {status}: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(512)]))
@@ -116,7 +104,7 @@ impl Network {
     pub(crate) async fn greet(&self, target: NodeId, seat: &Seat, within: Duration) {
         let link = self.link(target, seat, Lane::Control);
         // What matters is noted on the way; whoever does not answer is asked again.
-        drop(link.call::<Hello>(&self.shared.control, path::HELLO, Vec::new(), within, RPCTypes::Vote).await);
+        drop(link.call::<Hello>(Lane::Control, path::HELLO, Vec::new(), within, RPCTypes::Vote).await);
     }
 }
 
@@ -143,12 +131,6 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lane {
-    Entries,
-    Control,
-}
-
 /// The way to one peer.
 pub(crate) struct Link {
     shared: Arc<Shared>,
@@ -169,7 +151,7 @@ struct Origin {
 }
 
 impl Origin {
-    fn of(response: &reqwest::Response) -> Origin {
+    fn of(response: &Response<Bytes>) -> Origin {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         Origin {
             status: response.status(),
@@ -183,50 +165,40 @@ impl Origin {
 impl Link {
     async fn call<A: Message>(
         &self,
-        client: &reqwest::Client,
-        path: &str,
+        lane: Lane,
+        path: &'static str,
         body: Vec<u8>,
         deadline: Duration,
         action: RPCTypes,
     ) -> Result<A, RpcError> {
-        let request = self.request(client, path)?.timeout(deadline).body(body);
-        let answer = async {
-            let response = request.send().await?;
-            Ok((Origin::of(&response), response.bytes().await?))
-        };
-        let (origin, bytes) = answer.await.map_err(|e| self.failed(&e, action, deadline))?;
+        let letter = self.letter(lane, path, Content::Whole(body), Some(deadline))?;
+        let answer = self.shared.carrier.carry(letter).await;
+        let response = answer.map_err(|e| self.failed(&e, action, deadline))?;
+        let origin = Origin::of(&response);
         if origin.status.is_success() {
             self.shared.cluster.levels().heard(self.target, origin.level);
         }
         if action == RPCTypes::AppendEntries && origin.status.is_success() {
             self.shared.gate.health().note_peer(self.target, origin.status == StatusCode::ACCEPTED);
         }
-        self.answer(&origin, &bytes)
+        self.answer(&origin, response.body())
     }
 
-    fn request(&self, client: &reqwest::Client, path: &str) -> Result<reqwest::RequestBuilder, RpcError> {
+    fn letter(
+        &self,
+        lane: Lane,
+        path: &'static str,
+        content: Content,
+        deadline: Option<Duration>,
+    ) -> Result<Letter, RpcError> {
         let Shared { cluster, roster, .. } = &*self.shared;
         let expected = roster.bound(self.target, self.seat.incarnation);
         let Some(greeting) = cluster.greet(self.target, roster.incarnation(), expected) else {
             return Err(Unreachable::from_string("this replica belongs to no cluster yet").into());
         };
-        let Greeting { cluster_id, from, to, secret, level, incarnation, expects } = greeting;
+        let headers = greet(greeting).map_err(|e| Unreachable::new(&e))?;
         let peer = roster.address(self.target).unwrap_or_else(|| self.seat.peer.clone());
-        let mut request = client
-            .post(format!("http://{}{path}", peer.peer_addr))
-            .header(header::CLUSTER, cluster_id)
-            .header(header::FROM, from)
-            .header(header::TO, to)
-            .header(header::LEVEL, level.unwrap_or_default());
-        for (name, folder) in [(header::INCARNATION, incarnation), (header::EXPECTS, expects)] {
-            if let Some(folder) = folder {
-                request = request.header(name, folder.to_string());
-            }
-        }
-        if let Some(secret) = secret {
-            request = request.header(header::SECRET, secret);
-        }
-        Ok(request)
+        Ok(Letter { lane, to: peer.peer_addr, path, headers, content, deadline })
     }
 
     fn answer<A: Message>(&self, origin: &Origin, bytes: &[u8]) -> Result<A, RpcError> {
@@ -253,14 +225,14 @@ impl Link {
         }
     }
 
-    fn failed(&self, e: &reqwest::Error, action: RPCTypes, timeout: Duration) -> RpcError {
-        if e.is_connect() {
-            return Unreachable::new(e).into();
+    fn failed(&self, e: &Undelivered, action: RPCTypes, timeout: Duration) -> RpcError {
+        match e {
+            Undelivered::Unreachable(_) => Unreachable::new(e).into(),
+            Undelivered::TimedOut => {
+                Timeout { action, id: self.shared.node_id, target: self.target, timeout }.into()
+            }
+            Undelivered::Broken(_) => NetworkError::new(e).into(),
         }
-        if e.is_timeout() {
-            return Timeout { action, id: self.shared.node_id, target: self.target, timeout }.into();
-        }
-        NetworkError::new(e).into()
     }
 
     async fn send_snapshot(
@@ -271,27 +243,18 @@ impl Link {
         let label = Label::of(file).map_err(|e| Unreachable::new(&e))?;
         let inquiry = Inquiry { vote: vote.into(), label }.encode();
         let held = self
-            .call::<Held>(
-                &self.shared.snapshots,
-                path::HELD,
-                inquiry,
-                INQUIRY_WITHIN,
-                RPCTypes::InstallSnapshot,
-            )
+            .call::<Held>(Lane::Snapshots, path::HELD, inquiry, INQUIRY_WITHIN, RPCTypes::InstallSnapshot)
             .await?;
         let head = SnapshotHead { vote: vote.into(), label, offset: held.0.min(label.length) };
         let progress = Arc::new(AtomicU64::new(0));
-        let body = snapshot_body(&head, file, Arc::clone(&progress));
-        let request = self.request(&self.shared.snapshots, path::SNAPSHOT)?;
-        let sent = async {
-            let response = request.body(reqwest::Body::wrap_stream(body)).send().await?;
-            Ok((Origin::of(&response), response.bytes().await?))
-        };
+        let body = Content::Pieces(Box::pin(snapshot_body(&head, file, Arc::clone(&progress))));
+        let letter = self.letter(Lane::Snapshots, path::SNAPSHOT, body, None)?;
         tokio::select! {
-            answer = sent => {
-                let (origin, bytes) = answer
+            biased;
+            answer = self.shared.carrier.carry(letter) => {
+                let response = answer
                     .map_err(|e| self.failed(&e, RPCTypes::InstallSnapshot, SNAPSHOT_STALL))?;
-                Ok(self.answer(&origin, &bytes)?)
+                Ok(self.answer(&Origin::of(&response), response.body())?)
             }
             () = stalled(&progress) => {
                 let (id, target) = (self.shared.node_id, self.target);
@@ -299,6 +262,25 @@ impl Link {
             }
         }
     }
+}
+
+/// What every message begins with.
+fn greet(greeting: Greeting) -> Result<HeaderMap, InvalidHeaderValue> {
+    let Greeting { cluster_id, from, to, secret, level, incarnation, expects } = greeting;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CLUSTER, cluster_id.try_into()?);
+    headers.insert(header::FROM, from.into());
+    headers.insert(header::TO, to.into());
+    headers.insert(header::LEVEL, level.unwrap_or_default().into());
+    for (name, folder) in [(header::INCARNATION, incarnation), (header::EXPECTS, expects)] {
+        if let Some(folder) = folder {
+            headers.insert(name, folder.to_string().try_into()?);
+        }
+    }
+    if let Some(secret) = secret {
+        headers.insert(header::SECRET, secret.try_into()?);
+    }
+    Ok(headers)
 }
 
 /// Resolves when nothing moved for [`SNAPSHOT_STALL`].
@@ -323,7 +305,7 @@ fn snapshot_body(
     let first = Bytes::from(head.encode());
     let (began, state) = (tokio::time::Instant::now(), (file.raw(head.offset), progress));
     let pieces = futures::stream::try_unfold(state, move |(mut input, progress)| async move {
-        let read = tokio::task::spawn_blocking(move || {
+        let read = crate::blocking::run(move || {
             let mut piece = vec![0; SNAPSHOT_CHUNK];
             let got = input.read(&mut piece)?;
             piece.truncate(got);
@@ -356,14 +338,14 @@ impl RaftNetworkV2<TypeConfig> for Link {
         if self.shared.gate.is_silent() {
             return Err(Unreachable::from_string("silent, since no quorum answers").into());
         }
-        let (client, deadline) = match self.lane {
-            Lane::Control => (&self.shared.control, option.soft_ttl()),
-            Lane::Entries => (&self.shared.entries, option.soft_ttl().max(self.shared.append_timeout)),
+        let deadline = match self.lane {
+            Lane::Control => option.soft_ttl(),
+            Lane::Entries | Lane::Snapshots => option.soft_ttl().max(self.shared.append_timeout),
         };
         if self.lane == Lane::Control && self.shared.gate.abdicated(rpc.vote.leader_id.term) {
             return Err(Unreachable::from_string("silent, since this leader gave up its office").into());
         }
-        self.call(client, path::APPEND, rpc.encode(), deadline, RPCTypes::AppendEntries).await
+        self.call(self.lane, path::APPEND, rpc.encode(), deadline, RPCTypes::AppendEntries).await
     }
 
     async fn vote(
@@ -371,7 +353,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        self.call(&self.shared.control, path::VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
+        self.call(Lane::Control, path::VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
     }
 
     async fn pre_vote(
@@ -379,7 +361,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        self.call(&self.shared.control, path::PRE_VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
+        self.call(Lane::Control, path::PRE_VOTE, rpc.encode(), option.soft_ttl(), RPCTypes::Vote).await
     }
 
     async fn full_snapshot(
@@ -390,6 +372,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         tokio::select! {
+            biased;
             sent = self.send_snapshot(vote, &snapshot.snapshot) => sent,
             closed = cancel => Err(closed.into()),
         }
@@ -401,7 +384,6 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
         let deadline = option.soft_ttl();
-        self.call(&self.shared.control, path::TRANSFER, req.encode(), deadline, RPCTypes::TransferLeader)
-            .await
+        self.call(Lane::Control, path::TRANSFER, req.encode(), deadline, RPCTypes::TransferLeader).await
     }
 }

@@ -4,6 +4,7 @@
 //! votes, one for snapshots, so that none delays another.
 
 mod ask;
+mod carrier;
 mod client;
 pub(crate) mod joining;
 mod receiver;
@@ -11,8 +12,11 @@ mod server;
 pub(crate) mod wire;
 
 pub(crate) use self::ask::{Answerer, Asker};
+pub(crate) use self::carrier::{Carrier, Http};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use self::carrier::{Content, Letter, Undelivered};
 pub(crate) use self::client::Network;
-pub(crate) use self::server::Server;
+pub(crate) use self::server::{Server, serve};
 
 /// Where the messages go.
 mod path {

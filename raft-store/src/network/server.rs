@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -18,6 +18,7 @@ use axum::serve::ListenerExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::ask::{Answerer, MAX_QUESTION};
 use super::joining::{self, Hello, JoinAsk};
@@ -76,14 +77,14 @@ impl Server {
         Server { shared: Arc::new(shared) }
     }
 
-    /// Serves until dropped.
-    pub(crate) async fn run(self, listener: TcpListener) -> io::Result<()> {
+    /// The routes.
+    pub(crate) fn router(self) -> Router {
         let level = HeaderValue::from(self.shared.cluster.levels().own());
         let told = move |mut response: Response| {
             response.headers_mut().insert(header::LEVEL, level.clone());
             std::future::ready(response)
         };
-        let router = Router::new()
+        Router::new()
             .route(path::APPEND, post(append))
             .route(path::VOTE, post(vote))
             .route(path::PRE_VOTE, post(pre_vote))
@@ -96,12 +97,7 @@ impl Server {
             .route(path::JOIN, post(join))
             .layer(axum::middleware::map_response(told))
             .layer(axum::middleware::map_response_with_state(self.clone(), sign))
-            .with_state(self);
-        let listener = listener.tap_io(|stream| {
-            // Without it heartbeats are late, but they come.
-            drop(stream.set_nodelay(true));
-        });
-        axum::serve(listener, router).await
+            .with_state(self)
     }
 
     /// Checks the greeting and returns the sender.
@@ -138,6 +134,15 @@ impl Server {
         }
         Ok(message)
     }
+}
+
+/// Serves until dropped.
+pub(crate) async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Without it heartbeats are late, but they come.
+        drop(stream.set_nodelay(true));
+    });
+    axum::serve(listener, router).await
 }
 
 /// An answer that is not 200.
@@ -294,7 +299,7 @@ async fn snapshot(State(server): State<Server>, request: Request) -> Answer {
 pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(unavailable)?.map_err(unavailable)
+    crate::blocking::run(work).await.map_err(unavailable)?.map_err(unavailable)
 }
 
 async fn install(server: &Server, vote: Vote, file: SnapshotFile) -> Answer {
