@@ -70,6 +70,15 @@ async fn a_hand_over_to_nobody_ends_in_an_election() {
     cluster.write("first").await;
     cluster.all_have(&["first".to_owned()]).await;
     let (leader, lead) = cluster.leader().await;
+    // The members' folders are in the log and nothing is on its way: the two others are equally far, so the first is chosen.
+    until("quiet", || {
+        let store = cluster.store(leader);
+        let bound = store.members().borrow().bound;
+        let status = store.status();
+        let quiet = status.replication.values().all(|matched| *matched == status.last_log_index);
+        (bound && quiet).then_some(())
+    })
+    .await;
     // It answered a moment ago, and is gone; the other one goes on hearing the leader.
     let successor = cluster.others(leader)[0];
     cluster.kill(successor);
