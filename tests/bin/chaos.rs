@@ -34,6 +34,9 @@ struct Arguments {
     /// Tasks launched a second, all the time.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=100))]
     launches: u32,
+    /// No streaming job beside the rest.
+    #[arg(long)]
+    no_stream: bool,
     /// How the network is made.
     #[arg(long, value_enum, default_value_t = Form::Auto)]
     form: Form,
@@ -117,6 +120,7 @@ fn campaign(arguments: &Arguments, full: bool) -> anyhow::Result<ExitCode> {
         masters: usize::from(arguments.masters),
         agents: usize::from(arguments.agents),
         launches: arguments.launches,
+        stream: !arguments.no_stream,
         full,
         record: arguments.record.clone(),
         master_args: if arguments.slow_timers { tepui_tests::harness::slow_timers() } else { Vec::new() },
@@ -201,6 +205,7 @@ fn total(arguments: &Arguments, report: &Report, sum: &Sum, took: Duration) -> a
         report.dropped
     );
     println!("operations on registers: {}; looks at what is in use: {}", report.operations, report.looks);
+    println!("streams: {} counted again, {} times forward", report.streams, report.batches);
     for without in &report.without {
         println!("note: {without}");
     }

@@ -27,6 +27,8 @@ struct Begun {
     leader: usize,
     /// The driver's generation from which on writes count.
     generation: u64,
+    /// How far the streams had come.
+    progress: u64,
     /// What can open only so many files, and how many it could.
     limited: Option<(i32, u64)>,
 }
@@ -53,7 +55,8 @@ impl Campaign {
 
     fn begin(&mut self, fault: Fault, leader: usize) -> anyhow::Result<Begun> {
         let generation = self.drivers.newest();
-        let mut begun = Begun { at: Instant::now(), leader, generation, limited: None };
+        let progress = self.progress();
+        let mut begun = Begun { at: Instant::now(), leader, generation, progress, limited: None };
         match fault {
             Fault::KillLeader => begun.at = self.cluster.kill_master(leader),
             Fault::KillFollower(place) | Fault::DamagedFollower(place) => {
@@ -66,6 +69,8 @@ impl Campaign {
                 begun.at = self.drivers.kill_newest();
                 begun.generation += 1;
             }
+            Fault::KillStream => self.stream.as_ref().context("a stream")?.kill("stream-driver", false),
+            Fault::KillExecutor => self.stream.as_ref().context("a stream")?.kill("stream-executor", true),
             Fault::StopLeader => self.signal(self.cluster.master_pid(leader), Signal::SIGTERM)?,
             Fault::KillAgent(agent, _) => begun.at = self.cluster.kill_agent(agent),
             Fault::PauseAgent(agent, _) => self.signal(self.cluster.agent_pid(agent), Signal::SIGSTOP)?,
@@ -145,9 +150,14 @@ impl Campaign {
                 self.network.set(weather)?;
             }
             self.look()?;
-            first = first.or_else(|| open(&self.book).first_since(begun.at, begun.generation));
+            first = first.or_else(|| {
+                if fault.hits_the_stream() {
+                    return (self.progress() > begun.progress).then(Instant::now);
+                }
+                open(&self.book).first_since(begun.at, begun.generation).map(|first| first.at)
+            });
             if let (Some(first), None) = (first, lasts) {
-                return Ok(first.at.saturating_duration_since(begun.at));
+                return Ok(first.saturating_duration_since(begun.at));
             }
             anyhow::ensure!(elapsed < PATIENCE, "no write was acknowledged after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -240,6 +250,10 @@ impl Campaign {
     /// Signals a process that was started by this campaign and not reaped since.
     fn signal(&self, pid: Option<i32>, signal: Signal) -> anyhow::Result<()> {
         Ok(kill(Pid::from_raw(pid.context("it runs")?), signal)?)
+    }
+
+    fn progress(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.seen().progress)
     }
 
     fn follower(&self, leader: usize, place: usize) -> usize {

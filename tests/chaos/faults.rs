@@ -19,6 +19,10 @@ pub enum Fault {
     KillDriver,
     /// SIGTERM for the leading master.
     StopLeader,
+    /// `kill -9` for the stream's driver.
+    KillStream,
+    /// `kill -9` for one of the stream's executors.
+    KillExecutor,
     /// `kill -9` for an agent, back after so long; its tasks go on.
     KillAgent(usize, Duration),
     /// SIGSTOP for an agent; its tasks go on.
@@ -70,6 +74,7 @@ pub(super) struct Reach {
     pub(super) agents: usize,
     pub(super) small_disk: bool,
     pub(super) clocks: bool,
+    pub(super) stream: bool,
 }
 
 impl Fault {
@@ -89,6 +94,8 @@ impl Fault {
             (4, Fault::PauseLeader(pause)),
             (1, Fault::PauseFollower(follower, pause)),
             (4, Fault::KillDriver),
+            (if reach.stream { 2 } else { 0 }, Fault::KillStream),
+            (if reach.stream { 2 } else { 0 }, Fault::KillExecutor),
             (2, Fault::StopLeader),
             (2, Fault::KillAgent(agent, absence)),
             (1, Fault::PauseAgent(agent, pause)),
@@ -126,6 +133,8 @@ impl Fault {
             Fault::PauseLeader(_) => "leader SIGSTOP",
             Fault::PauseFollower(..) => "follower SIGSTOP",
             Fault::KillDriver => "driver kill -9",
+            Fault::KillStream => "stream driver kill -9",
+            Fault::KillExecutor => "stream executor kill -9",
             Fault::StopLeader => "leader SIGTERM",
             Fault::KillAgent(..) => "agent kill -9",
             Fault::PauseAgent(..) => "agent SIGSTOP",
@@ -173,11 +182,18 @@ impl Fault {
             Fault::KillLeader
             | Fault::KillFollower(_)
             | Fault::KillDriver
+            | Fault::KillStream
+            | Fault::KillExecutor
             | Fault::StopLeader
             | Fault::DamagedFollower(_)
             | Fault::RollingRestart
             | Fault::FullRestart => None,
         }
+    }
+
+    /// Whether it is the stream that must go on.
+    pub(super) fn hits_the_stream(self) -> bool {
+        matches!(self, Fault::KillStream | Fault::KillExecutor)
     }
 
     /// Whether a master may end by itself because of it.
@@ -211,7 +227,7 @@ mod tests {
 
     fn drawn(seed: u64, able: bool) -> Vec<Fault> {
         let mut random = StdRng::seed_from_u64(seed);
-        let reach = Reach { masters: 3, agents: 2, small_disk: able, clocks: able };
+        let reach = Reach { masters: 3, agents: 2, small_disk: able, clocks: able, stream: able };
         (0..1_000).map(|_| Fault::draw(&mut random, reach)).collect()
     }
 
@@ -220,7 +236,7 @@ mod tests {
         assert_eq!(drawn(7, true), drawn(7, true));
         assert_ne!(drawn(7, true), drawn(8, true));
         let kinds = |able| drawn(7, able).into_iter().map(Fault::kind).collect::<BTreeSet<&str>>();
-        assert_eq!(kinds(true).len(), 28, "{:?}", kinds(true));
-        assert_eq!(kinds(false).len(), 26, "neither full disks nor clocks");
+        assert_eq!(kinds(true).len(), 30, "{:?}", kinds(true));
+        assert_eq!(kinds(false).len(), 26, "neither full disks nor clocks nor streams");
     }
 }

@@ -14,7 +14,7 @@ use nix::unistd::{Pid, geteuid};
 /// Tells a process that it is apart, and what it is there.
 const STAGE: &str = "TEPUI_CHAOS_STAGE";
 /// The number of the first process, outside: names bear it.
-const NUMBER: &str = "TEPUI_CHAOS_NUMBER";
+pub const NUMBER: &str = "TEPUI_CHAOS_NUMBER";
 /// What folders of campaigns are named after.
 const PREFIX: &str = "tepui-chaos-";
 

@@ -6,6 +6,7 @@
 //!                      │  ├─► drivers ─► writer (one a launch) ─► ledger: which writes were acknowledged
 //!                      │  ├─► clients ─► history: are the registers linearizable
 //!                      │  ├─► tasks: a framework whose tasks leave a line each
+//!                      │  ├─► stream: a job whose output is counted again
 //!                      │  ├─► watch: what agents and masters say is in use, epochs
 //!                      │  └─► disturb ─► network: gateways on loopback, or namespaces
 //!                      │            └──► hosts: disks, clocks, files
@@ -28,6 +29,7 @@ mod namespaces;
 pub(crate) mod network;
 mod report;
 mod run;
+mod stream;
 mod tasks;
 mod watch;
 mod writer;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub full: bool,
     /// Launches a second, all the time.
     pub launches: u32,
+    /// Runs a streaming job beside the rest.
+    pub stream: bool,
     /// Where each operation on a register is written down, one JSON object a line.
     pub record: Option<PathBuf>,
 }
@@ -78,6 +82,7 @@ impl Settings {
             first: Vec::new(),
             full: false,
             launches: 5,
+            stream: false,
             record: None,
         }
     }

@@ -38,6 +38,9 @@ pub struct Report {
     pub operations: Counts,
     /// How often agents and masters were asked what is in use.
     pub looks: u64,
+    /// Streams that ended and were counted again, and how often the position of one went forward.
+    pub streams: u64,
+    pub batches: u64,
     /// What was left out, and why.
     pub without: Vec<String>,
     /// Promises that were broken. Empty is what is wanted.

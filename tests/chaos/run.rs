@@ -17,6 +17,7 @@ use super::hosts::{Clocks, SmallDisk};
 use super::inside;
 use super::ledger::Ledger;
 use super::network::Network;
+use super::stream::Stream;
 use super::tasks::Tasks;
 use super::watch::Watch;
 use super::writer::{Book, Registers, open, zombie_is_fenced};
@@ -28,6 +29,7 @@ pub(super) struct Campaign {
     pub(super) tasks: Tasks,
     pub(super) clients: Clients,
     watch: Watch,
+    pub(super) stream: Option<Stream>,
     pub(super) drivers: Drivers,
     pub(super) cluster: LocalCluster,
     pub(super) network: Network,
@@ -77,6 +79,10 @@ pub async fn run(
     report.generations = campaign.drivers.launches.len();
     report.operations = campaign.clients.shared.histories().counts;
     report.looks = campaign.watch.take().1;
+    if let Some(stream) = &campaign.stream {
+        let seen = stream.seen();
+        (report.streams, report.batches) = (seen.counted, seen.progress);
+    }
     report.without.append(&mut campaign.without);
     report.without.append(&mut campaign.ended);
     campaign.end().await;
@@ -130,16 +136,22 @@ impl Campaign {
         if let Some(pause) = Duration::from_secs(1).checked_div(settings.launches) {
             tasks.launch_steadily(pause);
         }
+        let stream = settings
+            .stream
+            .then(|| Stream::start(cluster.masters(), cluster.dir(), folder.join("streams")))
+            .transpose()?;
         let reach = Reach {
             masters: settings.masters,
             agents: settings.agents,
             small_disk: disk.is_some(),
             clocks: clocks.is_some(),
+            stream: settings.stream,
         };
         let mut campaign = Campaign {
             tasks,
             clients: Clients::start(&cluster.masters(), settings.record.as_deref())?,
             watch: Watch::start(cluster.masters(), cluster.agents())?,
+            stream,
             drivers,
             cluster,
             network,
@@ -195,6 +207,9 @@ impl Campaign {
         let mut found = std::mem::take(&mut open(&self.book).violations);
         found.append(&mut self.clients.shared.histories().violations);
         found.append(&mut self.watch.take().0);
+        if let Some(stream) = &self.stream {
+            found.append(&mut stream.seen().violations);
+        }
         found
     }
 

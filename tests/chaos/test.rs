@@ -1,8 +1,11 @@
 //! Short campaigns: each kind of fault once, everything checked. The full form runs where this system allows it.
 
-use std::process::Command;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use tepui_tests::chaos::{self, Fault, Settings, Way, inside};
 use tepui_tests::harness;
 
@@ -90,6 +93,38 @@ async fn a_scheduler_goes_on_after_brief_interruptions_of_every_link_without_a_p
     Ok(())
 }
 
+/// No process of a campaign outlives it, even if it is killed and cannot clean up.
+#[test]
+fn a_campaign_that_is_killed_leaves_no_process() -> anyhow::Result<()> {
+    if let Err(why) = inside::is_possible() {
+        println!("skipped: no full form here: {why}");
+        return Ok(());
+    }
+    let mut campaign = Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(["--form", "full", "--no-stream", "--slow-timers"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(campaign.stdout.take().context("its output")?).lines();
+    // The second line is the first cycle: everything runs.
+    let (first, second) = (lines.next().context("a line")??, lines.next().context("a cycle")??);
+    assert!(first.contains("full form") && second.contains("recovered"), "{first}\n{second}");
+    let number = campaign.id().to_string();
+    let left = || tepui::cluster::find_processes(&[(inside::NUMBER, Path::new(&number))]).len();
+    assert!(left() >= 5, "masters and agents");
+    campaign.kill()?;
+    campaign.wait()?;
+    let until = Instant::now() + harness::PATIENCE;
+    while left() > 0 {
+        assert!(Instant::now() < until, "{} processes are left", left());
+        std::thread::yield_now();
+    }
+    inside::sweep();
+    let folder = format!("tepui-chaos-{number}-");
+    let mut folders = std::fs::read_dir(std::env::temp_dir())?.filter_map(Result::ok);
+    assert!(!folders.any(|one| one.file_name().to_string_lossy().starts_with(&folder)), "its folder is left");
+    Ok(())
+}
+
 /// The command, in network namespaces of its own.
 #[test]
 fn nothing_is_lost_with_a_network_namespace_for_each_server() -> anyhow::Result<()> {
@@ -98,7 +133,7 @@ fn nothing_is_lost_with_a_network_namespace_for_each_server() -> anyhow::Result<
         return Ok(());
     }
     let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
-        .args(["--form", "full", "--cycles", "6", "--seed", "2", "--slow-timers"])
+        .args(["--form", "full", "--no-stream", "--cycles", "6", "--seed", "2", "--slow-timers"])
         .output()?;
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
