@@ -37,6 +37,12 @@ struct Arguments {
     /// No streaming job beside the rest.
     #[arg(long)]
     no_stream: bool,
+    /// Only kinds of faults that have this text in them, such as `leader kill`.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Leaves the campaign's folder, /tmp/tepui-chaos-…, with all logs, until the next campaign.
+    #[arg(long)]
+    keep: bool,
     /// How the network is made.
     #[arg(long, value_enum, default_value_t = Form::Auto)]
     form: Form,
@@ -121,6 +127,8 @@ fn campaign(arguments: &Arguments, full: bool) -> anyhow::Result<ExitCode> {
         agents: usize::from(arguments.agents),
         launches: arguments.launches,
         stream: !arguments.no_stream,
+        only: arguments.only.clone(),
+        keep: arguments.keep,
         full,
         record: arguments.record.clone(),
         master_args: if arguments.slow_timers { tepui_tests::harness::slow_timers() } else { Vec::new() },

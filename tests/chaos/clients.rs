@@ -133,10 +133,18 @@ impl Client {
             let value = values * 1_000 + self.number as u64 + 1;
             let reads = rand::rng().random_range(0..3) == 0;
             let action = if reads { Action::Read } else { Action::Cas { expected: self.version, value } };
+            // A read may go to any master, if that is told to prove that it misses nothing.
+            let anywhere = reads && rand::rng().random_range(0..2) == 0;
+            let master = if anywhere { rand::rng().random_range(0..self.masters.len()) } else { self.at };
             let invoked = self.shared.began.elapsed();
             let id = self.shared.histories().invoke(&self.key, action);
-            let outcome = self.perform(action, &launch).await;
-            self.shared.histories().complete(&self.key, id, outcome);
+            let (outcome, index) = self.perform(action, &launch, master, anywhere).await;
+            let mut histories = self.shared.histories();
+            histories.complete(&self.key, id, outcome);
+            if let (Some(index), Outcome::Ok(Answer::Found { version, .. })) = (index, outcome) {
+                histories.indexed(&self.key, index, version);
+            }
+            drop(histories);
             self.shared.write(&Line {
                 client: self.number,
                 register: &self.key,
@@ -151,12 +159,20 @@ impl Client {
                     | Answer::Written { version }
                     | Answer::Conflict { version },
                 ) => self.version = version,
+                Outcome::Failed | Outcome::Unknown if anywhere => {}
                 Outcome::Failed | Outcome::Unknown => self.at = (self.at + 1) % self.masters.len(),
             }
         }
     }
 
-    async fn perform(&self, action: Action, launch: &Launch) -> Outcome {
+    /// Does it once. With a read comes the place in the log that it shows.
+    async fn perform(
+        &self,
+        action: Action,
+        launch: &Launch,
+        master: usize,
+        anywhere: bool,
+    ) -> (Outcome, Option<u64>) {
         let scope = Some(NAME.to_owned());
         let key = Some(self.key.clone());
         let call = match action {
@@ -179,7 +195,11 @@ impl Client {
         };
         let request = self
             .http
-            .post(format!("http://{}/tepui/v1/operator", self.masters[self.at]))
+            .post(format!(
+                "http://{}/tepui/v1/operator{}",
+                self.masters[master],
+                if anywhere { "?consistent=true" } else { "" }
+            ))
             .header("content-type", MediaType::Protobuf.as_str())
             .header("accept", MediaType::Protobuf.as_str())
             .header("tepui-driver-token", &launch.token)
@@ -187,20 +207,22 @@ impl Client {
         let answer = match request.send().await {
             Ok(answer) => answer,
             // It was never sent.
-            Err(error) if error.is_connect() => return Outcome::Failed,
-            Err(_unknown) => return Outcome::Unknown,
+            Err(error) if error.is_connect() => return (Outcome::Failed, None),
+            Err(_unknown) => return (Outcome::Unknown, None),
         };
         match answer.status().as_u16() {
             200 => {}
             // Whoever sends elsewhere has done nothing.
-            307 => return Outcome::Failed,
-            _unclear => return Outcome::Unknown,
+            307 => return (Outcome::Failed, None),
+            _unclear => return (Outcome::Unknown, None),
         }
-        let Ok(bytes) = answer.bytes().await else { return Outcome::Unknown };
-        let Ok(response) = wire::decode::<Response>(MediaType::Protobuf, &bytes) else {
-            return Outcome::Unknown;
-        };
-        outcome(action, response)
+        let index = answer.headers().get("tepui-applied-index");
+        let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
+        let Ok(bytes) = answer.bytes().await else { return (Outcome::Unknown, None) };
+        match wire::decode::<Response>(MediaType::Protobuf, &bytes) {
+            Ok(response) => (outcome(action, response), index),
+            Err(_damaged) => (Outcome::Unknown, None),
+        }
     }
 }
 

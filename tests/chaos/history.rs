@@ -9,6 +9,8 @@ use std::fmt;
 
 /// How many events of a register are told with a contradiction.
 const TOLD: usize = 24;
+/// So many of the newest places in the log are kept with what was read there.
+const FOLLOWED: usize = 1_000;
 /// More states than this are not followed: the register is given up, and that is told as a contradiction as well.
 const MOST: usize = 20_000;
 
@@ -83,6 +85,8 @@ struct Register {
     unknown: BTreeSet<Id>,
     told: VecDeque<String>,
     given_up: bool,
+    /// Versions that reads found, by the place in the log that they showed.
+    indexed: BTreeMap<u64, u64>,
 }
 
 /// All registers.
@@ -143,6 +147,26 @@ impl Histories {
     }
 }
 
+impl Histories {
+    /// A read showed this place in the log and found this version there. Whichever masters answer, versions follow the log.
+    pub(super) fn indexed(&mut self, key: &str, index: u64, version: u64) {
+        let Some(register) = self.registers.get_mut(key) else { return };
+        let before = register.indexed.range(..=index).next_back().map(|(at, version)| (*at, *version));
+        let after = register.indexed.range(index..).next().map(|(at, version)| (*at, *version));
+        for (at, other) in [before, after].into_iter().flatten() {
+            if (at.cmp(&index) != other.cmp(&version)) && (other != version) {
+                self.violations.push(format!(
+                    "register {key} is at version {other} at index {at} and at version {version} at index {index}"
+                ));
+            }
+        }
+        register.indexed.insert(index, version);
+        if register.indexed.len() > FOLLOWED {
+            register.indexed.pop_first();
+        }
+    }
+}
+
 impl Default for Register {
     fn default() -> Self {
         Register {
@@ -151,6 +175,7 @@ impl Default for Register {
             unknown: BTreeSet::new(),
             told: VecDeque::new(),
             given_up: false,
+            indexed: BTreeMap::new(),
         }
     }
 }

@@ -58,6 +58,10 @@ pub struct Settings {
     pub master_args: Vec<String>,
     /// Faults of the first cycles instead of drawn ones.
     pub first: Vec<Fault>,
+    /// Draws only faults whose kind has this text in it.
+    pub only: Option<String>,
+    /// Leaves the folder with all logs and data. The next campaign takes it away.
+    pub keep: bool,
     /// Network namespaces instead of gateways on loopback: only in a process that [`inside::go`] has put apart.
     pub full: bool,
     /// Launches a second, all the time.
@@ -80,6 +84,8 @@ impl Settings {
             agents: 2,
             master_args: Vec::new(),
             first: Vec::new(),
+            only: None,
+            keep: false,
             full: false,
             launches: 5,
             stream: false,

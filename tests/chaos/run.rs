@@ -55,7 +55,8 @@ pub async fn run(
     mut tell: impl FnMut(&Cycle, &[String]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Report> {
     let _lock = tokio::task::block_in_place(lock)?;
-    let folder = tempfile::Builder::new().prefix(&inside::folder_prefix()).tempdir()?;
+    let mut folder = tempfile::Builder::new().prefix(&inside::folder_prefix()).tempdir()?;
+    folder.disable_cleanup(settings.keep);
     let mut campaign = Box::pin(Campaign::start(settings, folder.path())).await?;
     let mut report = Report::default();
     let began = Instant::now();
@@ -63,7 +64,7 @@ pub async fn run(
         if settings.within.is_some_and(|within| began.elapsed() >= within) {
             break;
         }
-        let drawn = Fault::draw(&mut campaign.random, campaign.reach);
+        let drawn = campaign.draw(settings.only.as_deref())?;
         let first = usize::try_from(number - 1).ok().and_then(|index| settings.first.get(index));
         let fault = first.copied().unwrap_or(drawn);
         let cycle = Box::pin(campaign.cycle(number, fault, &mut report))
@@ -168,6 +169,13 @@ impl Campaign {
         };
         campaign.healthy().await.with_context(|| campaign.cluster.tails())?;
         Ok(campaign)
+    }
+
+    fn draw(&mut self, only: Option<&str>) -> anyhow::Result<Fault> {
+        let mut drawn = (0..10_000).map(|_| Fault::draw(&mut self.random, self.reach));
+        drawn
+            .find(|fault| only.is_none_or(|only| fault.kind().contains(only)))
+            .with_context(|| format!("no kind of fault has {:?} in it here", only.unwrap_or_default()))
     }
 
     async fn cycle(&mut self, number: u64, fault: Fault, report: &mut Report) -> anyhow::Result<Cycle> {

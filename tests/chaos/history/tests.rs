@@ -132,6 +132,28 @@ fn registers_are_judged_apart_and_outcomes_are_counted() {
     assert_eq!(histories.counts, Counts { ok: 2, failed: 1, unknown: 1 });
 }
 
+#[test]
+fn versions_follow_the_log_whichever_master_answers() {
+    for (index, version, good) in [
+        (20, 5, true),
+        (25, 5, true),
+        (25, 7, true),
+        (30, 7, true),
+        (40, 9, true),
+        (10, 6, false),
+        (20, 4, false),
+        (25, 8, false),
+        (40, 6, false),
+    ] {
+        let mut histories = Histories::default();
+        assert!(found(&mut histories, 0, 0));
+        histories.indexed(KEY, 20, 5);
+        histories.indexed(KEY, 30, 7);
+        histories.indexed(KEY, index, version);
+        assert_eq!(histories.violations.is_empty(), good, "version {version} at index {index}");
+    }
+}
+
 /// Many writers whose answers are lost: the states that must be followed stay few.
 #[test]
 fn unknown_outcomes_do_not_pile_up() {
