@@ -11,6 +11,7 @@ use rand::RngCore;
 use tepui_agent_core::{Agent, Input};
 use tepui_proto::v1;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -99,7 +100,8 @@ impl Server {
         let containers = Containerizer::new(settings, handle.clone(), tracker.clone(), stop.clone());
         containers.adopt(adopted);
         let core = core_config(&config, host, address.port(), resources, attributes);
-        let link = MasterLink::new(&config, core.tasks_max, handle.clone(), observed.clone())?;
+        let (masters, told) = watch::channel(state.masters.clone());
+        let link = MasterLink::new(&config, core.tasks_max, handle.clone(), observed.clone(), told)?;
         let (journal, durable, write) = Journal::new(file);
         let journal_task = tokio::task::spawn_blocking(write);
 
@@ -113,6 +115,7 @@ impl Server {
             durable,
             containers,
             executors: streams.clone(),
+            masters,
             observed: observed.clone(),
             stop: stop.clone(),
         };

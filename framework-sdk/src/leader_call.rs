@@ -96,7 +96,7 @@ impl LeaderCaller {
 
     /// Opens a stream at the leader, trying until `deadline`.
     pub async fn open(&self, request: &Request, deadline: Instant) -> Result<reqwest::Response, CallError> {
-        self.retry(Repeat::Idempotent, deadline, || self.attempt_open(request)).await
+        self.retry(Repeat::Idempotent, deadline, || self.attempt_open(request, deadline)).await
     }
 
     /// Opens a stream at one master, without following redirects.
@@ -171,9 +171,9 @@ impl LeaderCaller {
         // Past the deadline an answer is still waited for a moment: cutting a request short only makes its outcome unknown.
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(50));
         let request = request.clone().answer_within(request.timeout().min(left));
-        let mut address = match self.detector.locate(&self.transport).await {
+        let mut address = match self.locate(deadline).await {
             Ok(address) => address,
-            Err(error) => return Attempt::Retry(error.to_string()),
+            Err(trouble) => return Attempt::Retry(trouble),
         };
         for _ in 0..=REDIRECT_LIMIT {
             let answer = match self.transport.send(&address, &request).await {
@@ -189,10 +189,17 @@ impl LeaderCaller {
         Attempt::Retry("the masters redirect in a circle".to_owned())
     }
 
-    async fn attempt_open(&self, request: &Request) -> Attempt<reqwest::Response> {
-        let mut address = match self.detector.locate(&self.transport).await {
+    async fn locate(&self, deadline: Instant) -> Result<String, String> {
+        match tokio::time::timeout_at(deadline, self.detector.locate(&self.transport)).await {
+            Ok(found) => found.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no leading master found among {}", self.detector.masters().join(","))),
+        }
+    }
+
+    async fn attempt_open(&self, request: &Request, deadline: Instant) -> Attempt<reqwest::Response> {
+        let mut address = match self.locate(deadline).await {
             Ok(address) => address,
-            Err(error) => return Attempt::Retry(error.to_string()),
+            Err(trouble) => return Attempt::Retry(trouble),
         };
         for _ in 0..=REDIRECT_LIMIT {
             let answer = match self.transport.open(&address, request).await {
@@ -229,6 +236,7 @@ impl LeaderCaller {
         match answer.status {
             200..300 => {
                 self.detector.confirmed(address);
+                self.detector.learn(&answer.masters);
                 Sorted::Done(Attempt::Answered(answer))
             }
             307 | 308 => match answer.location.as_deref().and_then(redirect_target) {

@@ -22,6 +22,7 @@ pub mod executor;
 pub mod leader_call;
 pub mod lease;
 pub mod master_detector;
+mod masters;
 pub mod operator;
 mod polling;
 pub mod scheduler;

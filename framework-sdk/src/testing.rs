@@ -16,11 +16,12 @@ use axum::routing::{any, get, post};
 use bytes::Bytes;
 use futures::stream;
 use tepui_proto::MediaType;
+use tepui_proto::tepui::masters::News;
 use tepui_proto::wire::{self, WireMessage};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::tepui::operator as tepui;
@@ -71,6 +72,9 @@ struct Shared {
     streams: u64,
     replies: VecDeque<(Type, Reply)>,
     calls: mpsc::Sender<Received>,
+    /// Who leads, as this master says.
+    news: watch::Sender<News>,
+    own: String,
     on_operator: Option<Handler<v1::master::Call, v1::master::Response>>,
     on_tepui: Option<Handler<tepui::Call, tepui::Response>>,
 }
@@ -106,11 +110,14 @@ impl ScriptedMaster {
             streams: 0,
             replies: VecDeque::new(),
             calls: sender,
+            news: watch::Sender::new(leading(&address.to_string())),
+            own: address.to_string(),
             on_operator: None,
             on_tepui: None,
         }));
         let router = Router::new()
             .route("/redirect", get(redirect))
+            .route("/tepui/v1/masters", get(masters))
             .route("/health", any(async || ()))
             .route("/api/v1/scheduler", post(scheduler))
             .route("/api/v1", post(operator))
@@ -137,6 +144,8 @@ impl ScriptedMaster {
         let mut shared = lock(&self.shared);
         shared.leads = true;
         shared.leader = None;
+        let news = leading(&shared.own);
+        shared.news.send_replace(news);
     }
 
     /// Stands by from now on, ends all streams and redirects to `leader`, or answers 503 if nobody is known to lead.
@@ -144,6 +153,7 @@ impl ScriptedMaster {
         let mut shared = lock(&self.shared);
         shared.leads = false;
         shared.leader = leader.map(str::to_owned);
+        shared.news.send_replace(News { leader: leader.map(str::to_owned), ..News::default() });
         shared.subscribers.clear();
     }
 
@@ -260,6 +270,27 @@ async fn redirect(State(master): State<Master>, headers: HeaderMap) -> Response<
         (Some(leader), false, _) => moved(leader, ""),
         _ => status(503, "no leader is known"),
     }
+}
+
+/// A later leadership has a higher epoch, whichever scripted master it is of.
+fn leading(own: &str) -> News {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    News {
+        leader: Some(own.to_owned()),
+        serving: Some(true),
+        epoch: u64::try_from(since.as_micros()).ok(),
+        ..News::default()
+    }
+}
+
+async fn masters(State(master): State<Master>, headers: HeaderMap) -> Response<Body> {
+    let media = match headers.get("accept").and_then(|value| value.to_str().ok()) {
+        Some(accept) if accept.contains("protobuf") => MediaType::Protobuf,
+        _ => MediaType::Json,
+    };
+    let news = WatchStream::new(lock(&master).news.subscribe());
+    let record = move |news: News| Ok::<_, std::io::Error>(wire::encode_record(media, &news));
+    Response::new(Body::from_stream(futures::StreamExt::map(news, record)))
 }
 
 async fn scheduler(

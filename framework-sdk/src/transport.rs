@@ -22,6 +22,8 @@ pub const STREAM_ID: &str = "mesos-stream-id";
 pub const DRIVER_TOKEN: &str = "tepui-driver-token";
 /// Header of a 202 that says what of the call has no effect.
 pub const WARNING: &str = "tepui-warning";
+/// Header with the list of masters on what the leading one answers.
+pub const MASTERS: &str = "tepui-masters";
 /// Header that asks a stand-by to answer by itself instead of redirecting.
 pub const LOCAL_READ: &str = "tepui-read";
 
@@ -92,6 +94,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// `Content-Type`, without its parameters.
     pub content_type: Option<String>,
+    /// All masters, if the leading one has named them.
+    pub masters: Vec<String>,
     /// The body, at most 1 GiB.
     pub body: Bytes,
 }
@@ -255,6 +259,9 @@ async fn read(address: &str, mut response: reqwest::Response) -> Result<Answer, 
     let retry_after = seconds.map(|seconds| Duration::from_secs(seconds.min(LONGEST_RETRY_AFTER_SECS)));
     let content_type =
         header(CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
+    let masters = header(HeaderName::from_static(MASTERS)).unwrap_or_default();
+    let masters =
+        masters.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect();
     let status = response.status().as_u16();
     if let Some(warning) = header(HeaderName::from_static(WARNING)) {
         tracing::warn!(address, warning, "the master took a call that is in vain, at least in part");
@@ -267,7 +274,7 @@ async fn read(address: &str, mut response: reqwest::Response) -> Result<Answer, 
         }
         body.extend_from_slice(&piece);
     }
-    Ok(Answer { status, location, retry_after, content_type, body: body.freeze() })
+    Ok(Answer { status, location, retry_after, content_type, masters, body: body.freeze() })
 }
 
 fn classify(address: &str, error: &reqwest::Error) -> TransportError {

@@ -30,6 +30,7 @@ pub mod recordio;
 pub mod resources;
 pub mod role;
 pub mod routes;
+pub mod standing;
 mod task_state;
 pub mod wire;
 

@@ -32,6 +32,7 @@ use crate::runtime::board::{Board, ChangeFeed};
 use crate::runtime::effects::Hands;
 use crate::runtime::event_loop::{self, EventLoop};
 use crate::runtime::handle::Handle;
+use crate::runtime::masters::{Announcer, Told};
 use crate::runtime::operator_events::{self, OperatorEvents};
 use crate::runtime::registrar::Registrar;
 use crate::runtime::replica::Replica;
@@ -243,6 +244,7 @@ fn assemble(
     let limits = config.limits.clone();
     let bounds = Bounds { records: limits.stream_records, bytes: limits.stream_bytes };
 
+    let (told, masters_told) = watch::channel(Told::nothing());
     let (handle, messages) = Handle::new(limits.queued_inputs);
     let (streams, closed) = Streams::new(bounds);
     let info = info(&config, &addresses);
@@ -291,6 +293,8 @@ fn assemble(
         replica,
         operator_events: operator_handle,
         events: hub.clone(),
+        masters: masters_told,
+        listeners: Arc::new(Semaphore::new(limits.connections)),
         metrics: metrics.clone(),
         stats: stats.clone(),
         findings: findings.clone(),
@@ -319,6 +323,15 @@ fn assemble(
         interval: config.timers.checkpoint_interval,
     };
     tracker.spawn(audit::lead(auditing, stop.clone()));
+    let announcer = Announcer {
+        api_address: addresses.advertised.clone(),
+        board: board.clone(),
+        members: app.replica.members(),
+        role: role.clone(),
+        handle: handle.clone(),
+        told,
+    };
+    tracker.spawn(announcer.run(stop.clone()));
     tracker.spawn(operator_events.run(stop.clone()));
     tracker.spawn(Changes::new(board.clone(), stats_feed, role.clone(), stats).run(stop.clone()));
     tracker.spawn(regions::watch(config.domain.clone(), board.clone(), app.replica.clone(), stop.clone()));

@@ -3,6 +3,7 @@
 mod allocator;
 mod elections;
 mod failover;
+mod fleet;
 mod launches;
 mod machine;
 mod memory;
@@ -12,6 +13,7 @@ mod registry;
 mod registry_cluster;
 mod registry_lead;
 mod snapshots;
+mod storm;
 
 use serde::Serialize;
 
@@ -107,6 +109,7 @@ pub async fn measure(id: &str, settings: &Settings) -> anyhow::Result<Option<Vec
         "P2" => alone(settings, allocator::quotas).await?,
         "P3" => alone(settings, allocator::one_end).await?,
         "P4" => failover::kill(settings).await?,
+        "P5" => storm::storm(settings).await?,
         "P6" => failover::hand_over(settings).await?,
         "elections" => elections::spurious(settings).await?,
         "P7" => launches::rate(settings).await?,
@@ -138,6 +141,7 @@ async fn alone(settings: &Settings, measure: fn(&Settings) -> Vec<Figure>) -> an
 }
 
 pub use allocator::peak as allocator_peak;
+pub use fleet::simulated_agents;
 pub use raft::node as raft_node;
 pub use snapshots::node as snapshot_node;
 

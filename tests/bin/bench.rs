@@ -38,6 +38,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("snapshot-node") {
         return benches::snapshot_node();
     }
+    if std::env::args().nth(1).as_deref() == Some("simulated-agents") {
+        return benches::simulated_agents(std::env::args().skip(2));
+    }
     if std::env::args().nth(1).as_deref() == Some("allocator-peak") {
         return benches::allocator_peak(std::env::args().skip(2));
     }

@@ -17,7 +17,10 @@ use super::tasks::{self, Behaviour, Process};
 use super::volumes::Contents;
 use super::world::World;
 
-pub(crate) const REGISTER: agent_link::call::Type = agent_link::call::Type::Register;
+/// Whether this call opens a stream.
+pub(crate) fn opens(call: &agent_link::Call) -> bool {
+    matches!(call.r#type(), agent_link::call::Type::Register | agent_link::call::Type::Attach)
+}
 
 /// SIGKILL and SIGTERM as raw wait statuses.
 pub(crate) const KILLED: i32 = 9;
@@ -276,7 +279,7 @@ impl World {
             Effect::ShowVolumes(show) => self.after(MS, Event::ShowVolumes { agent, life, show }),
             Effect::ToExecutor { connection, event } => self.tell_executor(connection, Some(event)),
             Effect::CloseExecutor { connection } => self.tell_executor(connection, None),
-            Effect::ExecutorForgotten { .. } => {}
+            Effect::ExecutorForgotten { .. } | Effect::FollowMasters(_) => {}
             Effect::Note(note) => self.note(|| format!("agent {agent}: {note}")),
         }
         Ok(())
@@ -284,7 +287,7 @@ impl World {
 
     fn agent_send(&mut self, agent: usize, call: agent_link::Call) {
         let life = self.agents[agent].life;
-        if call.r#type() == REGISTER {
+        if opens(&call) {
             let Some(node) = self.agents[agent].target else { return };
             let first = ToMaster::Agent(Box::new(call));
             let stream = self.open_stream(Place::Agent(agent), life, node, first);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use tepui_proto::tepui::agent_link::call::Type as Kind;
 use tepui_scheduler_core as core;
 
 use super::agenda::{MS, Micros, SECOND};
@@ -410,7 +411,7 @@ impl World {
         let stream_id = format!("stream-{stream}");
         let opens = match &message {
             ToMaster::Framework { call, .. } => call.r#type() == super::frameworks::SUBSCRIBE,
-            ToMaster::Agent(call) => call.r#type() == super::agents::REGISTER,
+            ToMaster::Agent(call) => super::agents::opens(call),
         };
         if self.nodes[node].leading.is_none() || !self.nodes[node].core.serving() {
             self.break_stream(stream, true, false);
@@ -430,7 +431,11 @@ impl World {
                 core::Input::Call { request, stream_id: Some(stream_id), call: *call, principal: None }
             }
             (ToMaster::Agent(call), true) => {
-                core::Input::AgentRegister { connection: stream, stream_id, call: *call }
+                let connection = stream;
+                match call.r#type() {
+                    Kind::Attach => core::Input::AgentAttach { connection, stream_id, call: *call },
+                    _register => core::Input::AgentRegister { connection, stream_id, call: *call },
+                }
             }
             (ToMaster::Agent(call), false) => {
                 core::Input::AgentCall { request, stream_id: Some(stream_id), call: *call }

@@ -46,6 +46,8 @@ pub struct Agent {
     pub(crate) resources: Resources,
     /// As the cluster says; nothing here depends on it.
     pub(crate) drain: Drain,
+    /// Where the masters are, as the last of them said.
+    pub(crate) masters: Vec<String>,
     pub(crate) operations: Operations,
     /// Ends of executors that no master could be told of yet.
     pub(crate) unsent_ends: VecDeque<call::ExecutorExited>,
@@ -162,6 +164,7 @@ impl Agent {
             history,
             resources: recovered.resources,
             drain: recovered.drain,
+            masters: recovered.masters,
             operations: Operations::default(),
             unsent_ends: VecDeque::new(),
             timers: Timers::default(),
@@ -179,6 +182,7 @@ impl Agent {
         match input {
             Input::Recovered { processes, executors } => self.on_recovered(turn, processes, executors),
             Input::LinkUp => self.on_link_up(turn),
+            Input::AttachRefused => self.link.tells_all = true,
             Input::LinkDown => self.on_link_down(),
             Input::MasterEvent(event) => self.on_event(turn, *event),
             Input::Checkpointed { id } => self.on_checkpointed(turn, id),

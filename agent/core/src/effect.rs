@@ -13,10 +13,12 @@ use crate::{ExecutorKey, TaskKey};
 pub enum Effect {
     /// Write this record behind all earlier ones; answer `Checkpointed { id }` once it is durable. Ids rise by one.
     Checkpoint { id: u64, record: Record },
-    /// Send to the master. REGISTER opens a new stream; everything else goes to the stream that is open.
+    /// Send to the master. REGISTER and ATTACH open a new stream; everything else goes to the stream that is open.
     Send(Box<agent_link::Call>),
     /// Give the link up and look for the leading master anew; `LinkUp` when there is one. No `LinkDown` is needed.
     Reconnect { reason: String },
+    /// The masters are at these addresses (`host:port`) from now on; the record that says so precedes this.
+    FollowMasters(Vec<String>),
     /// Start a command; answer `Launched` or `LaunchFailed`, later `Exited`.
     Launch(Box<Launch>),
     /// Ask the task to end now, and force it `grace_ms` from now. A later effect with a nearer end wins.
@@ -104,6 +106,10 @@ pub enum Note {
         from: String,
         to: String,
     },
+    Masters {
+        /// Comma-separated.
+        addresses: String,
+    },
     StaleEpoch {
         event: u64,
         seen: u64,
@@ -173,6 +179,7 @@ impl Note {
             | Self::Odd { .. } => true,
             Self::Registered { .. }
             | Self::ClusterContinued { .. }
+            | Self::Masters { .. }
             | Self::Resources { .. }
             | Self::Drain { .. }
             | Self::LaunchRepeated { .. }
@@ -193,6 +200,7 @@ impl fmt::Display for Note {
             Self::ClusterContinued { from, to } => {
                 write!(formatter, "cluster {from} was founded anew as {to}, this agent goes on there")
             }
+            Self::Masters { addresses } => write!(formatter, "the masters are {addresses}"),
             Self::StaleEpoch { event, seen } => {
                 write!(formatter, "refused an event of epoch {event}, seen {seen}")
             }

@@ -24,6 +24,8 @@ pub enum Input {
     Recovered { processes: Vec<(TaskKey, Found)>, executors: Vec<(ExecutorKey, Found)> },
     /// A leading master can be reached: the answer is `Send(REGISTER)`, which opens the stream of events.
     LinkUp,
+    /// The master that was reached does not take ATTACH: the next registration tells everything.
+    AttachRefused,
     /// The stream ended, or a call was refused by the master (unknown stream).
     LinkDown,
     /// The next event of the stream.

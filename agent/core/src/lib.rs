@@ -4,7 +4,7 @@
 //! processes, files and sockets, the simulator with models of them. The same inputs give the same effects.
 //!
 //! ```text
-//!                  LinkUp ─► Send(REGISTER) ─► MasterEvent(REGISTERED)
+//!                  LinkUp ─► Send(REGISTER or ATTACH) ─► MasterEvent(REGISTERED), or (TELL_ALL) ─► Send(TELL)
 //!  RUN_TASK ─► Checkpoint(Accepted) ─► Checkpointed ─► Send(ACCEPTED), Launch ─► Launched ─► Exited
 //!                                                          │STARTING              │RUNNING    │terminal
 //!  RUN_TASK with an executor ─► LaunchExecutor ─► ExecutorSubscribed ─► ToExecutor(LAUNCH) ─► ExecutorCall(UPDATE)
@@ -14,6 +14,7 @@
 //! Refuses: clocks, files, sockets, randomness (a seed comes with [`Config`]), and trust in what peers send.
 
 mod agent;
+mod attach;
 pub mod checkpoint;
 mod checks;
 mod config;

@@ -1,7 +1,7 @@
 //! The link to the leading master: registration, liveness, and which events are taken at all.
 //!
 //! ```text
-//! Down ──LinkUp──► Registering ──REGISTERED──► Up
+//! Down ──LinkUp──► Registering ──REGISTERED──► Up          ATTACH or REGISTER; TELL_ALL ─► TELL
 //!   ▲                  │ no answer               │ silence, stale epoch, foreign cluster, LinkDown
 //!   └──────────────────┴─────────────────────────┘
 //! ```
@@ -21,8 +21,19 @@ const DEFAULT_PING_TIMEOUTS: u32 = 5;
 
 pub(crate) struct Link {
     pub(crate) state: LinkState,
+    /// A master has known this run of the agent: saying how it stands may be enough.
+    known: bool,
+    /// The next registration must tell everything.
+    pub(crate) tells_all: bool,
     /// How long the master may be silent.
     silence_ms: u64,
+}
+
+impl Link {
+    /// Whether a master has known this run of the agent.
+    pub(crate) fn was_known(&self) -> bool {
+        self.known
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +47,8 @@ impl Default for Link {
     fn default() -> Self {
         Self {
             state: LinkState::Down,
+            known: false,
+            tells_all: false,
             silence_ms: DEFAULT_PING_INTERVAL_MS * u64::from(DEFAULT_PING_TIMEOUTS),
         }
     }
@@ -54,8 +67,11 @@ impl Agent {
         }
         self.link.state = LinkState::Registering;
         self.timers.set(Timer::Link, turn.now.mono_ms.saturating_add(self.config.register_timeout_ms));
-        let register = self.register();
-        let call = Call { register: Some(register), ..self.call(call::Type::Register) };
+        let call = if self.may_attach() {
+            Call { attach: Some(self.attach()), ..self.call(call::Type::Attach) }
+        } else {
+            Call { register: Some(self.register()), ..self.call(call::Type::Register) }
+        };
         turn.push(Effect::Send(Box::new(call)));
     }
 
@@ -96,6 +112,7 @@ impl Agent {
         }
         match event.r#type() {
             event::Type::Registered => self.on_registered(turn, &event),
+            event::Type::TellAll => self.on_tell_all(turn),
             event::Type::Shutdown => {
                 self.raise_epoch(turn, event.epoch());
                 self.on_shutdown(turn, event.shutdown.and_then(|shutdown| shutdown.message));
@@ -142,8 +159,13 @@ impl Agent {
                 self.on_update_operations(turn, event.update_operations.unwrap_or_default())
             }
             Type::Message => self.on_framework_message(turn, event.message.unwrap_or_default()),
-            // The first two are taken care of before; an unknown order is of a newer master and can only be left undone.
-            Type::Registered | Type::Shutdown | Type::Unknown => turn.odd("event of an unknown type"),
+            Type::UpdateMasters => {
+                self.follow_masters(turn, event.update_masters.unwrap_or_default().masters);
+            }
+            // These are taken care of before; an unknown order is of a newer master and can only be left undone.
+            Type::Registered | Type::TellAll | Type::Shutdown | Type::Unknown => {
+                turn.odd("event of an unknown type")
+            }
         }
     }
 
@@ -181,10 +203,15 @@ impl Agent {
         let interval_ms =
             registered.ping_interval_ms.filter(|ms| *ms > 0).unwrap_or(DEFAULT_PING_INTERVAL_MS);
         let timeouts = registered.ping_timeouts.filter(|count| *count > 0).unwrap_or(DEFAULT_PING_TIMEOUTS);
-        self.link =
-            Link { state: LinkState::Up, silence_ms: interval_ms.saturating_mul(u64::from(timeouts)) };
+        self.link = Link {
+            state: LinkState::Up,
+            known: true,
+            tells_all: false,
+            silence_ms: interval_ms.saturating_mul(u64::from(timeouts)),
+        };
         self.expect_next_event(turn);
         turn.note(Note::Registered { agent_id, epoch: self.epoch });
+        self.follow_masters(turn, registered.masters);
         let keys: Vec<_> = self.tasks.keys().cloned().collect();
         for key in keys {
             self.send_next_update(turn, &key);
@@ -230,7 +257,7 @@ impl Agent {
         self.send(turn, self.call(call::Type::Accepted));
     }
 
-    fn register(&self) -> call::Register {
+    pub(crate) fn register(&self) -> call::Register {
         let mut agent_info = self.config.agent_info.clone();
         agent_info.id = self.wire_agent_id();
         call::Register {
@@ -249,7 +276,7 @@ impl Agent {
         }
     }
 
-    fn wire_agent_id(&self) -> Option<tepui_proto::v1::AgentId> {
+    pub(crate) fn wire_agent_id(&self) -> Option<tepui_proto::v1::AgentId> {
         let value = Some(&self.agent_id).filter(|id| !id.is_empty())?;
         Some(tepui_proto::v1::AgentId { value: Some(value.clone()) })
     }

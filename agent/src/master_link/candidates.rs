@@ -14,6 +14,13 @@ impl Candidates {
         Self { addresses, next: 0, hint: None }
     }
 
+    /// Goes on with this list; must not be empty.
+    pub(crate) fn replace(&mut self, addresses: Vec<String>) {
+        if addresses != self.addresses {
+            *self = Self::new(addresses);
+        }
+    }
+
     /// Returns the master to be asked now.
     pub(crate) fn current(&self) -> &str {
         match &self.hint {

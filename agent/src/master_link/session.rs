@@ -1,5 +1,6 @@
 //! One attempt with one master: from REGISTER to the end of its stream. Owns what goes over the wire.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +9,12 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use tepui_proto::MediaType;
 use tepui_proto::recordio::Decoder;
-use tepui_proto::tepui::agent_link::Event;
+use tepui_proto::tepui::agent_link::{Event, call};
 use tepui_proto::wire;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::candidates::{Candidates, address_of};
+use super::leaders::{Leader, Sight};
 use crate::Secret;
 use crate::config::Timers;
 use crate::runtime::{Handle, LinkNews, Observed, Outgoing};
@@ -28,6 +30,8 @@ const UPDATES_PER_TASK: usize = 4;
 /// One launch may carry an executor's data of 50 MB and more.
 const RECORD_BYTES_MAX: usize = 128 << 20;
 const REDIRECTS_MAX: usize = 4;
+/// A registration that takes longer is given up for a leader that is known to be another master.
+const OPEN_PATIENCE: Duration = Duration::from_secs(1);
 /// Stands in the reason of a failure that no repetition mends.
 pub(super) const FORBIDDEN: &str = "403";
 /// How much of a refusal's text is worth reading.
@@ -42,6 +46,10 @@ pub(super) struct Session<'a> {
     pub(super) attempt: u64,
     /// How many tasks the agent may hold.
     pub(super) tasks_max: usize,
+    /// Who leads, as the masters say.
+    pub(super) sight: watch::Receiver<Sight>,
+    /// Of the newest event on this link; 0 before the first.
+    pub(super) epoch: std::sync::atomic::AtomicU64,
 }
 
 /// How an attempt ended.
@@ -49,6 +57,8 @@ pub(super) enum Ended {
     /// There was a stream.
     Served {
         reason: String,
+        /// The highest that was seen.
+        epoch: u64,
     },
     Failed {
         reason: String,
@@ -69,17 +79,49 @@ impl Session<'_> {
         if !self.handle.link(self.attempt, LinkNews::Open { calls: sender }).await {
             return Ended::AgentStops;
         }
-        let ended = match self.open(candidates, &mut calls).await {
+        let here = candidates.current().to_owned();
+        let opened = tokio::select! {
+            opened = self.open(candidates, &mut calls) => opened,
+            leader = self.outranked_later(&here) => Err(format!("{leader} leads now")),
+        };
+        let ended = match opened {
             Ok(stream) => {
-                self.observed.set_master(Some(candidates.current().to_owned()));
-                let reason = self.serve(stream, &mut calls).await;
+                let here = candidates.current().to_owned();
+                self.observed.set_master(Some(here.clone()));
+                let reason = tokio::select! {
+                    reason = self.serve(stream, &mut calls) => reason,
+                    leader = self.outranked(&here) => format!("{leader} leads now"),
+                };
                 self.observed.set_master(None);
-                Ended::Served { reason }
+                Ended::Served { reason, epoch: self.epoch.load(Ordering::Relaxed) }
             }
             Err(reason) => Ended::Failed { reason },
         };
         self.handle.link(self.attempt, LinkNews::Closed).await;
         ended
+    }
+
+    /// Likewise, for an attempt that may be about to succeed, and be somewhere else by now.
+    async fn outranked_later(&self, here: &str) -> String {
+        tokio::time::sleep(OPEN_PATIENCE).await;
+        self.outranked(here).await
+    }
+
+    /// Returns who leads, once that is another master with a higher epoch than was seen on this link. A leader that is frozen or cut
+    /// off ends no stream.
+    async fn outranked(&self, here: &str) -> String {
+        let mut sight = self.sight.clone();
+        let is_higher =
+            |leader: &Leader| leader.address != here && leader.epoch > self.epoch.load(Ordering::Relaxed);
+        loop {
+            let leader = sight.borrow_and_update().leader.clone().filter(is_higher);
+            if let Some(leader) = leader {
+                return leader.address;
+            }
+            if sight.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     async fn open(
@@ -106,6 +148,10 @@ impl Session<'_> {
                         return Err("a master redirects to itself".to_owned());
                     }
                     candidates.point_to(leader.to_owned());
+                }
+                StatusCode::BAD_REQUEST if register.call.r#type() == call::Type::Attach => {
+                    self.handle.link(self.attempt, LinkNews::AttachRefused).await;
+                    return Err(refusal(response).await);
                 }
                 _ => return Err(refusal(response).await),
             }
@@ -140,6 +186,7 @@ impl Session<'_> {
                     Ok(event) => event,
                     Err(error) => return format!("read an event: {error}"),
                 };
+                self.epoch.fetch_max(event.epoch(), Ordering::Relaxed);
                 if !self.handle.link(self.attempt, LinkNews::Event(Box::new(event))).await {
                     return "the agent stops".to_owned();
                 }

@@ -28,6 +28,9 @@ impl EventLoop {
                 // The attempt sees that nobody wants to send any more.
                 self.calls = None;
             }
+            Effect::FollowMasters(masters) => {
+                self.masters.send_replace(masters);
+            }
             Effect::Launch(launch) => self.containers.launch(*launch),
             Effect::Kill { task, grace_ms } => self.containers.kill(&Owner::Task(task), grace_ms),
             Effect::Volumes { destroy, create } => self.containers.volumes(&destroy, &create),

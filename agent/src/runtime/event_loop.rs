@@ -28,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) containers: Containerizer,
     pub(crate) observed: Arc<Observed>,
     pub(crate) executors: ExecutorStreams,
+    /// Where the masters are, as they said last.
+    pub(crate) masters: watch::Sender<Vec<String>>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct EventLoop {
     pub(super) containers: Containerizer,
     pub(super) observed: Arc<Observed>,
     pub(super) executors: ExecutorStreams,
+    pub(super) masters: watch::Sender<Vec<String>>,
     messages: mpsc::Receiver<Message>,
     durable: watch::Receiver<u64>,
     stop: CancellationToken,
@@ -56,13 +59,15 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { agent, messages, journal, durable, containers, executors, observed, stop } = parts;
+        let Parts { agent, messages, journal, durable, containers, executors, masters, observed, stop } =
+            parts;
         Self {
             agent,
             journal,
             containers,
             observed,
             executors,
+            masters,
             messages,
             durable,
             stop,
@@ -131,6 +136,7 @@ impl EventLoop {
             Message::Link { news: LinkNews::Event(event), .. } => {
                 self.handle(Input::MasterEvent(event)).await
             }
+            Message::Link { news: LinkNews::AttachRefused, .. } => self.handle(Input::AttachRefused).await,
             Message::Link { news: LinkNews::Closed, .. } => {
                 self.calls = None;
                 self.handle(Input::LinkDown).await

@@ -28,11 +28,13 @@ pub(crate) struct Outgoing {
 
 /// What happens on a link.
 pub(crate) enum LinkNews {
-    /// A master can be tried; calls go out this way, the first one must be REGISTER.
+    /// A master can be tried; calls go out this way, the first one must be REGISTER or ATTACH.
     Open {
         calls: mpsc::Sender<Outgoing>,
     },
     Event(Box<Event>),
+    /// The master does not take ATTACH.
+    AttachRefused,
     Closed,
 }
 

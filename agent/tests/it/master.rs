@@ -14,11 +14,12 @@ use futures::StreamExt;
 use prost::Message;
 use tepui_proto::recordio;
 use tepui_proto::tepui::agent_link::{Call, Event, call, event};
+use tepui_proto::tepui::masters::News;
 use tepui_proto::v1;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,6 +47,13 @@ struct Inner {
     acknowledge: bool,
     /// Sends everybody there.
     redirect: Option<String>,
+    /// Says who leads; without it nobody is told.
+    news: Option<watch::Sender<News>>,
+    attachments: Vec<call::Attach>,
+    /// What masters it names at registrations.
+    masters: Vec<String>,
+    /// Takes ATTACH as it is.
+    believes: bool,
 }
 
 impl Master {
@@ -62,6 +70,10 @@ impl Master {
             calls: VecDeque::new(),
             acknowledge: true,
             redirect: None,
+            news: None,
+            attachments: Vec::new(),
+            masters: Vec::new(),
+            believes: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(inner), changed: Notify::new() });
         let router = Router::new().fallback(handle).with_state(shared.clone());
@@ -94,6 +106,35 @@ impl Master {
 
     pub(crate) fn redirect_to(&self, address: &str) {
         self.state().redirect = Some(address.to_owned());
+    }
+
+    /// Tells who leads from now on.
+    pub(crate) fn say(&self, news: News) {
+        let mut state = self.state();
+        match &state.news {
+            Some(sender) => drop(sender.send_replace(news)),
+            None => state.news = Some(watch::Sender::new(news)),
+        }
+    }
+
+    /// Says that it leads itself.
+    pub(crate) fn lead(&self, epoch: u64) {
+        self.set_epoch(epoch);
+        let leader = Some(self.address.clone());
+        self.say(News { leader, serving: Some(true), epoch: Some(epoch), ..News::default() });
+    }
+
+    pub(crate) fn name_masters(&self, masters: Vec<String>) {
+        self.state().masters = masters;
+    }
+
+    pub(crate) fn believe(&self) {
+        self.state().believes = true;
+    }
+
+    /// Waits for the ATTACH with this number, counted from one.
+    pub(crate) async fn attachment(&self, number: usize) -> call::Attach {
+        self.until(|inner| inner.attachments.get(number - 1).cloned()).await
     }
 
     pub(crate) fn close_stream(&self) {
@@ -200,6 +241,9 @@ impl Drop for Master {
 
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/tepui/v1/masters" {
+        return news(&shared).await;
+    }
     assert_eq!(parts.uri.path(), "/tepui/v1/agent");
     let call = Call::decode(to_bytes(body, usize::MAX).await.unwrap()).unwrap();
     let response = {
@@ -208,6 +252,15 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     shared.changed.notify_waiters();
     response
+}
+
+async fn news(shared: &Shared) -> Response {
+    let Some(news) = shared.state.lock().unwrap().news.as_ref().map(watch::Sender::subscribe) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let records =
+        WatchStream::new(news).map(|news| Ok::<_, std::io::Error>(recordio::frame(&news.encode_to_vec())));
+    Response::new(Body::from_stream(records))
 }
 
 fn answer(inner: &mut Inner, headers: &HeaderMap, call: Call) -> Response {
@@ -220,9 +273,18 @@ fn answer(inner: &mut Inner, headers: &HeaderMap, call: Call) -> Response {
     if call.r#type() == call::Type::Register {
         return register(inner, call);
     }
+    if let Some(attach) = call.attach {
+        return attach_or_ask(inner, attach);
+    }
     let stream_id = headers.get("tepui-agent-stream-id").and_then(|value| value.to_str().ok());
     if stream_id != Some(inner.streams.to_string().as_str()) || inner.stream.is_none() {
         return (StatusCode::BAD_REQUEST, "unknown stream").into_response();
+    }
+    if let Some(register) = &call.register {
+        // TELL: what TELL_ALL asked for.
+        inner.registrations.push(register.clone());
+        welcome(inner);
+        return StatusCode::ACCEPTED.into_response();
     }
     if let (true, Some(update)) = (inner.acknowledge, &call.update) {
         let status = update.status.clone().unwrap();
@@ -241,21 +303,42 @@ fn answer(inner: &mut Inner, headers: &HeaderMap, call: Call) -> Response {
 
 fn register(inner: &mut Inner, call: Call) -> Response {
     inner.registrations.push(call.register.unwrap());
+    let response = open(inner);
+    welcome(inner);
+    response
+}
+
+fn attach_or_ask(inner: &mut Inner, attach: call::Attach) -> Response {
+    inner.attachments.push(attach);
+    let response = open(inner);
+    if inner.believes {
+        welcome(inner);
+    } else {
+        push(inner, &new_event(event::Type::TellAll, inner.epoch));
+    }
+    response
+}
+
+fn open(inner: &mut Inner) -> Response {
     inner.streams += 1;
     let (sender, receiver) = mpsc::channel(1000);
     inner.stream = Some(sender);
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver).boxed()));
+    response.headers_mut().insert("tepui-agent-stream-id", inner.streams.to_string().parse().unwrap());
+    response
+}
+
+fn welcome(inner: &Inner) {
     let mut event = new_event(event::Type::Registered, inner.epoch);
     event.registered = Some(event::Registered {
         agent_id: Some(v1::AgentId { value: Some("master-S0".to_owned()) }),
         cluster_id: Some(inner.cluster_id.clone()),
         ping_interval_ms: Some(60_000),
         ping_timeouts: Some(5),
+        masters: inner.masters.clone(),
         ..Default::default()
     });
     push(inner, &event);
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver).boxed()));
-    response.headers_mut().insert("tepui-agent-stream-id", inner.streams.to_string().parse().unwrap());
-    response
 }
 
 fn push(inner: &Inner, event: &Event) {

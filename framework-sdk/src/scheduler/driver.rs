@@ -299,11 +299,18 @@ impl Link {
 
     /// Returns who leads as soon as it is not `leader` any more.
     async fn replaced(&self, leader: &str) -> String {
-        loop {
-            tokio::time::sleep(CHECK_INTERVAL.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
-            if let Some(other) = self.detector.replaced(&self.transport, leader).await {
-                return other;
+        let asked = async {
+            loop {
+                tokio::time::sleep(CHECK_INTERVAL.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+                if let Some(other) = self.detector.replaced(&self.transport, leader).await {
+                    return other;
+                }
             }
+        };
+        // Whoever leads says so itself at once. Asking finds it where that cannot be heard.
+        tokio::select! {
+            other = asked => other,
+            other = self.detector.succeeded(&self.transport, leader) => other,
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Result<Response, Refu
     app.stats.agent_call(&call, kind);
     match kind {
         Type::Unknown => Err(Refusal::bad_request("expecting 'type' to be present")),
-        Type::Register => {
+        Type::Register | Type::Attach => {
             let opened = app.handle.agent_register(call).await.map_err(|_| answer::unavailable())?;
             let mut response = answer::stream(MediaType::Protobuf, opened.inlet);
             let value = HeaderValue::from_str(&opened.stream_id).map_err(|_| answer::unavailable())?;

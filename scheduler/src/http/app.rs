@@ -17,6 +17,7 @@ use crate::runtime::audit::Findings;
 use crate::runtime::board::Board;
 use crate::runtime::events::Hub;
 use crate::runtime::handle::Handle;
+use crate::runtime::masters::Told;
 use crate::runtime::operator_events;
 use crate::runtime::reads::ReadView;
 use crate::runtime::replica::Replica;
@@ -51,6 +52,10 @@ pub(crate) struct App {
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) operator_events: operator_events::Handle,
     pub(crate) events: Arc<Hub>,
+    /// Who leads, and which masters there are.
+    pub(crate) masters: watch::Receiver<Arc<Told>>,
+    /// Places for those who listen to that.
+    pub(crate) listeners: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stats: Arc<Stats>,
     /// What comparing the masters' states has shown.

@@ -21,6 +21,7 @@ mod help;
 pub(crate) mod legacy;
 pub(crate) mod listener;
 mod long_reads;
+pub(crate) mod masters;
 pub(crate) mod metrics;
 pub(crate) mod operator_api;
 pub(crate) mod operator_changes;

@@ -15,6 +15,8 @@ pub(crate) enum Route {
     Operator,
     /// Agents' conversation with the leading master.
     AgentLink,
+    /// Who leads, and which masters there are.
+    Masters,
     /// Our own operator calls.
     TepuiOperator,
     /// A copy of the replicated state.
@@ -69,6 +71,7 @@ impl Route {
                 Some(Realm::ReadOnly)
             }
             Route::AgentLink
+            | Route::Masters
             | Route::Health
             | Route::Version
             | Route::Redirect
@@ -184,6 +187,7 @@ const TABLE: &Table<Route> = &[
     ("tepui/v1/agent", Tail::None, Route::AgentLink),
     ("tepui/v1/backup", Tail::None, Route::Backup),
     ("tepui/v1/events", Tail::None, Route::Events),
+    ("tepui/v1/masters", Tail::None, Route::Masters),
     ("tepui/v1/operator", Tail::None, Route::TepuiOperator),
     ("unreserve", Tail::Any, Route::Resources(Resources::Unreserve)),
     ("version", Tail::Any, Route::Version),

@@ -11,8 +11,8 @@ use crate::http::error::{Refusal, empty};
 use crate::http::fleet::Plain;
 use crate::http::route::{self, Legacy, Route};
 use crate::http::{
-    App, agent_link, answer, apart, auth, backup, dashboard, events, files, fleet, gzip, legacy, metrics,
-    operator_api, process, redirect, resources, scheduler_api, teardown, tepui_api,
+    App, agent_link, answer, apart, auth, backup, dashboard, events, files, fleet, gzip, legacy, masters,
+    metrics, operator_api, process, redirect, resources, scheduler_api, teardown, tepui_api,
 };
 
 /// The whole public API as one service.
@@ -24,10 +24,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {
     let route = route::find(request.uri().path());
     let gzip = gzip::wanted(request.headers());
-    let response = match route {
+    let mut response = match route {
         Some(route) => handle(&app, route, request).await.unwrap_or_else(IntoResponse::into_response),
         None => Refusal::new(StatusCode::NOT_FOUND, "nothing is at this path").into_response(),
     };
+    masters::stamp(&app, route, &mut response);
     app.metrics.count_answer(response.status());
     if gzip { gzip::squeeze(&app, response).await } else { response }
 }
@@ -44,6 +45,7 @@ async fn handle(app: &Arc<App>, route: Route, request: Request) -> Result<Respon
         Route::Teardown => teardown::handle(app, request, principal).await,
         Route::Resources(endpoint) => resources::handle(app, endpoint, request, principal).await,
         Route::Events => events::handle(app, &request),
+        Route::Masters => masters::handle(app, &request),
         Route::Health => Ok(empty(StatusCode::OK)),
         Route::Version => Ok(legacy::version(app, &request)),
         Route::Redirect => Ok(redirect::endpoint(&app.role.borrow(), &app.info.api_address)),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngCore;
+use tepui_proto::tepui::agent_link::call::Type;
 use tepui_raft_store::{Lead, Leadership, NodeId};
 use tepui_scheduler_core::{Effect, Input, Master, MasterIdentity, Now};
 use tokio::sync::{mpsc, watch};
@@ -267,6 +268,10 @@ impl EventLoop {
             self.turn(Input::Whitelist(hosts));
             return;
         }
+        if let Message::Masters(masters) = message {
+            self.turn(Input::Masters(masters));
+            return;
+        }
         if !self.parts.master.serving() || self.session.is_none() {
             return;
         }
@@ -290,7 +295,10 @@ impl EventLoop {
                 let (connection, inlet) = hands.streams.open(tepui_proto::MediaType::Protobuf);
                 let stream_id = uuid::Uuid::new_v4().to_string();
                 let _ = opened.send(Opened { stream_id: stream_id.clone(), inlet });
-                Input::AgentRegister { connection, stream_id, call: *call }
+                match call.r#type() {
+                    Type::Attach => Input::AgentAttach { connection, stream_id, call: *call },
+                    _ => Input::AgentRegister { connection, stream_id, call: *call },
+                }
             }
             Message::AgentCall { call, stream_id, reply } => {
                 Input::AgentCall { request: hands.expect_reply(reply), stream_id, call: *call }
@@ -299,7 +307,7 @@ impl EventLoop {
                 Input::Operator { request: hands.expect_reply(reply), call: *call, principal, driver_token }
             }
             Message::Checkpoint(checkpoint) => Input::Checkpoint(checkpoint),
-            Message::Drain | Message::Whitelist(_) | Message::VoterLevel(_) => return,
+            Message::Drain | Message::Whitelist(_) | Message::VoterLevel(_) | Message::Masters(_) => return,
         };
         self.turn(input);
     }

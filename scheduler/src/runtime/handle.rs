@@ -65,6 +65,8 @@ pub(crate) enum Message {
     VoterLevel(u32),
     /// What masters found about an earlier checkpoint.
     Checkpoint(Checkpoint),
+    /// `host:port` of all masters.
+    Masters(Vec<String>),
     /// No more work is to be taken: the process is about to stop.
     Drain,
 }
@@ -166,6 +168,11 @@ impl Handle {
     /// Has a checkpoint committed.
     pub(crate) async fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), Unavailable> {
         self.messages.send(Message::Checkpoint(checkpoint)).await.map_err(|_| Unavailable)
+    }
+
+    /// Tells the event loop which masters there are.
+    pub(crate) async fn masters(&self, masters: Vec<String>) -> Result<(), Unavailable> {
+        self.messages.send(Message::Masters(masters)).await.map_err(|_| Unavailable)
     }
 
     /// What waits for the event loop: messages of agents, and requests of all others.

@@ -8,6 +8,7 @@ pub(crate) mod event_loop;
 pub(crate) mod events;
 pub(crate) mod handle;
 pub(crate) mod levels;
+pub(crate) mod masters;
 pub(crate) mod operator_events;
 pub(crate) mod reads;
 pub(crate) mod regions;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tepui_raft_store::{
-    Applied, Backup, Lead, Leadership, NodeId, Peer, ProposeError, RaftStore, ReadError, SnapshotError,
+    Applied, Backup, Lead, Leadership, Members, NodeId, Peer, ProposeError, RaftStore, ReadError, SnapshotError,
     Status, Storage,
 };
 use tokio::sync::watch;
@@ -30,6 +30,9 @@ pub(crate) trait Replica: Send + Sync + 'static {
 
     /// Who leads, as it changes.
     fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// Which masters there are, as it changes.
+    fn members(&self) -> watch::Receiver<Members>;
 
     /// What there is to show to an operator.
     fn status(&self) -> Status;
@@ -95,6 +98,10 @@ impl Replica for RaftStore {
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
         RaftStore::leadership(self)
+    }
+
+    fn members(&self) -> watch::Receiver<Members> {
+        RaftStore::members(self)
     }
 
     fn status(&self) -> Status {

@@ -14,7 +14,7 @@ use tepui_proto::recordio::Decoder;
 use tepui_proto::v1::scheduler::Call;
 use tepui_proto::wire;
 use tepui_raft_store::{
-    Applied, Entry, Lead, Leadership, Peer, ProposeError, ReadError, StateMachine, Status,
+    Applied, Entry, Lead, Leadership, Members, Peer, ProposeError, ReadError, StateMachine, Status,
 };
 use tepui_scheduler_core::registry::{Envelope, FEATURE_LEVEL, Operation, RaiseLevel, encode_envelope};
 use tepui_scheduler_core::{Config, Master, MasterIdentity};
@@ -69,6 +69,10 @@ impl Replica for InstantLog {
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.subscribe()
+    }
+
+    fn members(&self) -> watch::Receiver<Members> {
+        watch::channel(Members::default()).1
     }
 
     fn status(&self) -> Status {

@@ -71,6 +71,7 @@ impl Stats {
                     _ => Counter::MessagesReregisterSlave,
                 }
             }
+            AgentType::Attach => Counter::MessagesReregisterSlave,
             AgentType::Update => Counter::MessagesStatusUpdate,
             AgentType::ExecutorExited => Counter::MessagesExitedExecutor,
             AgentType::Message => Counter::MessagesExecutorToFramework,

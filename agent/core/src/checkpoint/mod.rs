@@ -8,6 +8,6 @@ mod state;
 
 pub use record::{
     Accepted, AcceptedGroup, Acknowledged, DecodeError, Drain, ExecutorEnded, ExecutorLaunched, FORMAT,
-    Forgotten, Kind, Record, Registered, Resources, Updated,
+    Forgotten, Kind, Masters, Record, Registered, Resources, Updated,
 };
 pub use state::{ExecutorRecord, State, TaskRecord};

@@ -23,7 +23,7 @@ pub enum DecodeError {
 pub struct Record {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33, 50, 51")]
+    #[prost(oneof = "Kind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 31, 32, 33, 50, 51, 60")]
     pub kind: Option<Kind>,
 }
 
@@ -69,6 +69,17 @@ pub enum Kind {
     /// Replaces what was known of a drain.
     #[prost(message, tag = "51")]
     Drain(Drain),
+    /// Replaces what was known of the masters' addresses.
+    #[prost(message, tag = "60")]
+    Masters(Masters),
+}
+
+/// Where the masters are, as the last of them said.
+#[derive(Clone, PartialEq, Message)]
+pub struct Masters {
+    /// `host:port` each.
+    #[prost(string, repeated, tag = "1")]
+    pub addresses: Vec<String>,
 }
 
 /// Whether this agent is being drained.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tepui_proto::v1;
 
 use super::record::{
-    Accepted, Acknowledged, Drain, ExecutorEnded, ExecutorLaunched, Kind, Record, Registered, Resources,
-    Seen, Updated,
+    Accepted, Acknowledged, Drain, ExecutorEnded, ExecutorLaunched, Kind, Masters, Record, Registered,
+    Resources, Seen, Updated,
 };
 use crate::task::SEEN_MAX;
 use crate::{ExecutorKey, TaskKey};
@@ -29,6 +29,8 @@ pub struct State {
     pub resources: Resources,
     pub executors: BTreeMap<ExecutorKey, ExecutorRecord>,
     pub drain: Drain,
+    /// `host:port` of the masters, as the last of them said.
+    pub masters: Vec<String>,
 }
 
 /// An executor that has not ended.
@@ -105,6 +107,7 @@ impl State {
             }
             Kind::Resources(resources) => self.resources.clone_from(resources),
             Kind::Drain(drain) => self.drain = *drain,
+            Kind::Masters(masters) => self.masters.clone_from(&masters.addresses),
             Kind::Forgotten(forgotten) => {
                 self.tasks.remove(&TaskKey::new(&forgotten.framework_id, &forgotten.task_id));
                 self.forget_framework_without_use(&forgotten.framework_id);
@@ -128,6 +131,9 @@ impl State {
         }
         if self.drain != Drain::default() {
             kinds.push(Kind::Drain(self.drain));
+        }
+        if !self.masters.is_empty() {
+            kinds.push(Kind::Masters(Masters { addresses: self.masters.clone() }));
         }
         kinds.extend(self.frameworks.values().map(|info| Kind::Framework(Box::new(info.clone()))));
         kinds.extend(self.executors.iter().map(|(key, executor)| executor.launched(key)));

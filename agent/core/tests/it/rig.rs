@@ -21,6 +21,8 @@ pub(crate) struct Rig {
     pub(crate) launched: Vec<Launch>,
     /// All but those above.
     pub(crate) effects: Vec<Effect>,
+    /// What the master names at registrations.
+    pub(crate) masters: Vec<String>,
     starts: u8,
 }
 
@@ -44,6 +46,7 @@ impl Rig {
             sent: Vec::new(),
             launched: Vec::new(),
             effects: Vec::new(),
+            masters: Vec::new(),
             starts: 1,
         }
     }
@@ -58,8 +61,17 @@ impl Rig {
     }
 
     pub(crate) fn register(&mut self) {
-        self.input(Input::LinkUp);
+        self.come_back();
         self.confirm();
+    }
+
+    /// Registers and tells everything.
+    pub(crate) fn come_back(&mut self) {
+        self.input(Input::LinkUp);
+        if self.sent.last().is_some_and(|call| call.attach.is_some()) {
+            // A master that wants to know everything.
+            self.event(event::Type::TellAll, |_| {});
+        }
     }
 
     /// The master answers the registration.
@@ -69,6 +81,7 @@ impl Rig {
             cluster_id: Some("c".to_owned()),
             ping_interval_ms: Some(1_000),
             ping_timeouts: Some(5),
+            masters: self.masters.clone(),
             ..Default::default()
         };
         self.event(event::Type::Registered, |event| event.registered = Some(registered));

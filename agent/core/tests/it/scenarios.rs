@@ -48,7 +48,7 @@ fn nothing_starts_and_nothing_is_told_before_it_is_durable() {
     rig.slow_disk = true;
     rig.run("t", 1);
     assert!(rig.launched.is_empty() && rig.sent.is_empty());
-    rig.input(Input::LinkUp);
+    rig.come_back();
     let register = rig.last_register();
     assert!(register.tasks.is_empty(), "a launch that may be lost is not claimed");
     assert_eq!(rig.sent[0].accepted_launch_seq(), 0);
@@ -334,7 +334,7 @@ fn an_end_without_a_framework_during_a_registration_is_told_after_it() {
     let mut rig = Rig::registered();
     rig.running("t", 1);
     rig.event(event::Type::ShutdownFramework, |event| event.shutdown_framework = framework_id());
-    rig.input(Input::LinkUp);
+    rig.come_back();
     assert_eq!(rig.last_register().tasks.len(), 1, "the master is told that the task is there");
     rig.sent.clear();
     rig.exit("t", 15);

@@ -36,8 +36,9 @@ impl Master {
     /// A 400 makes the agent register again.
     fn admit_agent_call(&self, stream_id: Option<&str>, call: &Call) -> Result<AgentId, (u16, String)> {
         validation::agent_call(call).map_err(|rejection| (rejection.status, rejection.reason))?;
-        if call.r#type() == Type::Register {
-            return Err((400, "REGISTER opens a stream of its own".to_owned()));
+        if matches!(call.r#type(), Type::Register | Type::Attach) {
+            let kind = call.r#type().as_str_name();
+            return Err((400, format!("{kind} opens a stream of its own")));
         }
         let id: AgentId = ids::of(call.agent_id.as_ref());
         let Some(session) = self.agents.get(&id) else {
@@ -45,6 +46,10 @@ impl Master {
         };
         if stream_id != Some(session.stream_id.as_str()) {
             return Err((400, format!("stream id is not that of agent {id}'s stream")));
+        }
+        if call.r#type() == Type::Tell {
+            let expected = session.has_to_tell.then_some(id);
+            return expected.ok_or_else(|| (400, "TELL answers TELL_ALL, which was not sent".to_owned()));
         }
         if !session.registered {
             return Err((503, format!("the registration of agent {id} is not committed yet")));
@@ -89,7 +94,8 @@ impl Master {
             Type::ResourcesAccepted => {
                 self.on_resources_accepted(id, call.resources_version.unwrap_or_default())
             }
-            Type::Pong | Type::Accepted | Type::Register | Type::Unknown => {}
+            Type::Tell => self.on_agent_tells(id, call),
+            Type::Pong | Type::Accepted | Type::Register | Type::Attach | Type::Unknown => {}
         }
     }
 

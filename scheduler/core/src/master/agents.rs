@@ -25,6 +25,8 @@ pub(super) struct AgentSession {
     pub(super) registered: bool,
     /// How its word differs from the Registry's, as far as it is committed before the registration is complete.
     pub(super) difference: Reregistered,
+    /// It was asked for everything and has not told it yet.
+    pub(super) has_to_tell: bool,
     /// The drain that it was last told of; nothing if of none, or of its end.
     pub(super) told_drain: Option<DrainRecord>,
     /// Pings since it last said anything.
@@ -38,6 +40,7 @@ impl AgentSession {
             stream_id,
             registered: false,
             difference: Reregistered::default(),
+            has_to_tell: false,
             told_drain: None,
             unanswered: 0,
         }
@@ -84,11 +87,14 @@ impl Master {
         let Some(session) = self.agents.get(id).filter(|session| session.connection == connection) else {
             return;
         };
-        let registered = session.registered;
+        let (registered, has_to_tell) = (session.registered, session.has_to_tell);
         self.agents.remove(id);
         // Without a registration yet, its outcome will find the stream closed.
         if registered {
             self.agent_is_away(id);
+        } else if has_to_tell {
+            // Nothing of it is on its way, and its deadline may have passed meanwhile.
+            self.arm_agent_deadline(id);
         }
     }
 

@@ -7,6 +7,7 @@ use tepui_proto::v1;
 
 use super::agent_news::News;
 use super::agents::AgentSession;
+use super::attach::Attachments;
 use super::config::Config;
 use super::drivers::Supervisor;
 use super::effect::{Effect, Level, LocalChange, Note, Reply};
@@ -51,6 +52,8 @@ pub struct Master {
     pub(super) connections: BTreeMap<ConnectionId, Party>,
     pub(super) frameworks: BTreeMap<FrameworkId, FrameworkSession>,
     pub(super) agents: BTreeMap<AgentId, AgentSession>,
+    /// Agents on their way back, and where the masters are.
+    pub(super) attachments: Attachments,
     /// Which agents register with a boot id, until that is committed, so that one that does not hear of it is not admitted twice.
     pub(super) boots: BTreeMap<String, AgentId>,
     /// After a leader change agents are given up one by one: not before this.
@@ -104,6 +107,7 @@ impl Master {
             connections: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             agents: BTreeMap::new(),
+            attachments: Attachments::default(),
             boots: BTreeMap::new(),
             next_give_up_ms: 0,
             offers: Book::default(),
@@ -183,6 +187,10 @@ impl Master {
             Input::AgentRegister { connection, stream_id, call } => {
                 self.on_agent_register(connection, stream_id, call);
             }
+            Input::AgentAttach { connection, stream_id, call } => {
+                self.on_agent_attach(connection, stream_id, call);
+            }
+            Input::Masters(masters) => self.on_masters(masters),
             Input::AgentCall { request, stream_id, call } => {
                 self.on_agent_call(request, stream_id.as_deref(), call);
             }
@@ -221,6 +229,8 @@ impl Master {
                 _ if !self.serving() => {}
                 Timer::Heartbeat(connection) => self.heartbeat(connection),
                 Timer::Ping(connection) => self.ping(connection),
+                Timer::Untold(connection) => self.untold(connection),
+                Timer::Attachments => self.attachments_due(),
                 Timer::OfferExpiry(offer) => self.expire_offer(&offer),
                 Timer::Reports => self.reports_due(),
                 Timer::Allocation => self.allocate(),

@@ -84,6 +84,8 @@ pub enum Input {
     ConnectionClosed { connection: ConnectionId },
     /// An agent opened its stream with REGISTER.
     AgentRegister { connection: ConnectionId, stream_id: String, call: agent_link::Call },
+    /// An agent opened its stream with ATTACH.
+    AgentAttach { connection: ConnectionId, stream_id: String, call: agent_link::Call },
     /// Any other call of an agent.
     AgentCall { request: RequestId, stream_id: Option<String>, call: agent_link::Call },
     Operator {
@@ -99,6 +101,8 @@ pub enum Input {
     VoterLevel(u32),
     /// What masters found about an earlier checkpoint: to be committed, as the next one.
     Checkpoint(Checkpoint),
+    /// `host:port` of all masters, as they are from now on.
+    Masters(Vec<String>),
     /// At the latest `WakeAt`, and at least once a second.
     Tick,
 }

@@ -77,6 +77,7 @@ impl Master {
         let old = std::mem::replace(self, fresh);
         self.pipeline = Pipeline::after(&old.pipeline);
         self.out = old.out;
+        self.attachments.masters = old.attachments.masters;
         self.now = old.now;
     }
 

@@ -13,6 +13,7 @@ mod acknowledge;
 mod agent_calls;
 mod agent_news;
 mod agents;
+mod attach;
 mod calls;
 mod config;
 mod core;

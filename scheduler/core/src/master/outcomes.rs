@@ -28,6 +28,7 @@ impl Master {
             Pending::Registration { agent, connection, last: false } => {
                 self.registration_went_on(&agent, connection, outcome);
             }
+            Pending::Attach { agents } => self.attached(agents, outcome),
             Pending::AgentUnreachable { agent } => {
                 self.view.counters.removals += 1;
                 self.view.counters.removals_unhealthy += 1;
@@ -79,6 +80,7 @@ impl Master {
                 self.removal_failed(&framework, request, reason);
             }
             Pending::Registration { agent, connection, .. } => self.registration_failed(&agent, connection),
+            Pending::Attach { agents } => self.attach_failed(&agents),
             // The Registry still shows them as they were; the deadlines come again.
             Pending::FrameworkLeft | Pending::AgentLeft { .. } | Pending::AgentRemoval { .. } => {
                 // Not at once: whatever made this one fail would make the next one fail, and so on without end.

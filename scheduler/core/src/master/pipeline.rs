@@ -45,6 +45,10 @@ pub(super) enum Pending {
         /// Nothing of what the agent said follows.
         last: bool,
     },
+    /// ATTACH of agents that stand as they are known.
+    Attach {
+        agents: Vec<(AgentId, ConnectionId)>,
+    },
     AgentLeft {
         agent: AgentId,
     },

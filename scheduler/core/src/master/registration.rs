@@ -1,7 +1,7 @@
 //! REGISTER: an agent comes for the first time, or comes back with its tasks.
 
 use tepui_proto::tepui::agent_link::{Call, Event, call::Register, event};
-use tepui_proto::v1::{TaskState, task_status::Reason};
+use tepui_proto::v1::{DomainInfo, TaskState, task_status::Reason};
 
 use super::agents::AgentSession;
 use super::core::{Master, Party};
@@ -30,20 +30,8 @@ impl Master {
         validation::agent_call(&call).map_err(|rejection| rejection.reason)?;
         let accepted_launch_seq = call.accepted_launch_seq.unwrap_or_default();
         let told = call.register.unwrap_or_default();
-        let cluster = told.cluster_id();
-        if !cluster.is_empty() && !self.registry.continues(cluster) {
-            return Err(format!("agent belongs to cluster {cluster}"));
-        }
-        if told.epoch() > self.registry.epoch {
-            return Err(format!("agent has seen epoch {}", told.epoch()));
-        }
-        let domain = told.agent_info.as_ref().and_then(|info| info.domain.as_ref());
-        if domain.is_some() && self.identity.domain.is_none() {
-            return Err("agent has a domain, but the master has none".to_owned());
-        }
-        if domain.is_none() && self.config.require_agent_domain {
-            return Err("agent has no domain, and the master requires one".to_owned());
-        }
+        self.belongs_here(told.cluster_id(), told.epoch())?;
+        self.domain_fits(told.agent_info.as_ref().and_then(|info| info.domain.as_ref()))?;
         let given: AgentId = ids::of(call.agent_id.as_ref());
         let boot = told.boot_id();
         let known = self.boots.get(boot).or_else(|| {
@@ -55,13 +43,8 @@ impl Master {
             Some(known) if given.as_str().is_empty() => known.clone(),
             _ => given,
         };
-        if self.registry.is_gone(&id) {
-            self.shut_down(connection, "the agent was removed from the cluster");
-            return Ok(());
-        }
         let hostname = told.agent_info.as_ref().map_or("", |info| info.hostname());
-        if self.registry.machine_at(hostname, told.ip()).is_some_and(|machine| machine.down) {
-            self.shut_down(connection, "the agent's machine is down for maintenance");
+        if self.must_leave(&id, hostname, told.ip(), connection) {
             return Ok(());
         }
         let fresh = id.as_str().is_empty();
@@ -75,7 +58,72 @@ impl Master {
             // The agent itself has given up its older stream.
             self.close(old.connection);
         }
-        let operations = match self.registration(&id, fresh, accepted_launch_seq, told) {
+        self.propose_registration(&id, connection, fresh, accepted_launch_seq, told);
+        Ok(())
+    }
+
+    /// An agent that came with ATTACH tells everything.
+    pub(super) fn on_agent_tells(&mut self, id: &AgentId, call: Call) {
+        let Some(session) = self.agents.get_mut(id) else { return };
+        session.has_to_tell = false;
+        let connection = session.connection;
+        let accepted = call.accepted_launch_seq.unwrap_or_default();
+        let told = call.register.unwrap_or_default();
+        if !told.boot_id().is_empty() {
+            self.boots.insert(told.boot_id().to_owned(), id.clone());
+        }
+        self.propose_registration(id, connection, false, accepted, told);
+    }
+
+    /// Whether an agent may be of this cluster, and this leader not of its past.
+    pub(super) fn belongs_here(&self, cluster: &str, epoch: u64) -> Result<(), String> {
+        if !cluster.is_empty() && !self.registry.continues(cluster) {
+            return Err(format!("agent belongs to cluster {cluster}"));
+        }
+        if epoch > self.registry.epoch {
+            return Err(format!("agent has seen epoch {epoch}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn domain_fits(&self, domain: Option<&DomainInfo>) -> Result<(), String> {
+        if domain.is_some() && self.identity.domain.is_none() {
+            return Err("agent has a domain, but the master has none".to_owned());
+        }
+        if domain.is_none() && self.config.require_agent_domain {
+            return Err("agent has no domain, and the master requires one".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Tells an agent that has no place here any more to leave; returns whether it was told.
+    pub(super) fn must_leave(
+        &mut self,
+        id: &AgentId,
+        hostname: &str,
+        ip: &str,
+        connection: ConnectionId,
+    ) -> bool {
+        if self.registry.is_gone(id) {
+            self.shut_down(connection, "the agent was removed from the cluster");
+            return true;
+        }
+        if self.registry.machine_at(hostname, ip).is_some_and(|machine| machine.down) {
+            self.shut_down(connection, "the agent's machine is down for maintenance");
+            return true;
+        }
+        false
+    }
+
+    fn propose_registration(
+        &mut self,
+        id: &AgentId,
+        connection: ConnectionId,
+        fresh: bool,
+        accepted: u64,
+        told: Register,
+    ) {
+        let operations = match self.registration(id, fresh, accepted, told) {
             Ok(operations) => operations,
             Err(reason) => {
                 self.note(
@@ -83,8 +131,8 @@ impl Master {
                     "agent refused",
                     vec![("agent_id", id.to_string()), ("reason", reason)],
                 );
-                self.registration_failed(&id, connection);
-                return Ok(());
+                self.registration_failed(id, connection);
+                return;
             }
         };
         let count = operations.len();
@@ -92,7 +140,6 @@ impl Master {
             let last = number == count;
             self.propose(operation, Pending::Registration { agent: id.clone(), connection, last });
         }
-        Ok(())
     }
 
     fn registration(
@@ -132,7 +179,7 @@ impl Master {
         AgentId::from(id)
     }
 
-    fn shut_down(&mut self, connection: ConnectionId, message: &str) {
+    pub(super) fn shut_down(&mut self, connection: ConnectionId, message: &str) {
         let event = Event {
             r#type: Some(event::Type::Shutdown as i32),
             shutdown: Some(event::Shutdown { message: Some(message.to_owned()) }),
@@ -205,6 +252,7 @@ impl Master {
             former_cluster_ids: former.map(|former| former.cluster_id.clone()).collect(),
             ping_interval_ms: Some(self.config.agent_ping_interval_ms),
             ping_timeouts: Some(self.config.agent_ping_timeouts),
+            masters: self.attachments.masters.clone(),
         };
         self.send_to_agent(
             id,

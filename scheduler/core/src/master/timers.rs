@@ -17,6 +17,10 @@ pub(super) enum Timer {
     Heartbeat(ConnectionId),
     /// The next ping on an agent's stream.
     Ping(ConnectionId),
+    /// An agent was asked for everything.
+    Untold(ConnectionId),
+    /// More agents are to be welcomed.
+    Attachments,
     OfferExpiry(OfferId),
     /// The open batch of reports.
     Reports,

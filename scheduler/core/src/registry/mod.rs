@@ -18,6 +18,7 @@ mod outcome;
 mod records;
 mod settings;
 mod state_hash;
+mod standing;
 mod tables;
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub struct Envelope {
     pub node_id: u64,
     #[prost(
         oneof = "Operation",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65, 75, 80, 81, 85"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 40, 41, 50, 51, 52, 53, 54, 55, 56, 57, 65, 75, 80, 81, 85, 95"
     )]
     pub operation: Option<Operation>,
 }
@@ -95,6 +95,8 @@ pub enum Operation {
     SuppressRoles(SuppressRoles),
     #[prost(message, tag = "75")]
     ReregisterMore(ReregisterMore),
+    #[prost(message, tag = "95")]
+    AttachAgents(AttachAgents),
     #[prost(message, tag = "40")]
     SetWeights(SetWeights),
     #[prost(message, tag = "41")]
@@ -121,6 +123,23 @@ pub enum Operation {
     RaiseLevel(RaiseLevel),
     #[prost(message, tag = "85")]
     Checkpoint(Checkpoint),
+}
+
+/// Agents are back, and stand as the Registry knows them: many at once, with nothing to compare.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AttachAgents {
+    #[prost(message, repeated, tag = "1")]
+    pub agents: Vec<AttachAgent>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AttachAgent {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    /// As the agent computed it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub standing: Bytes,
 }
 
 /// Begins a leadership: raises the epoch by one, whatever the envelope's epoch.

@@ -25,6 +25,8 @@ pub enum Outcome {
     Operated { conversions: Vec<Result<(), Refusal>>, launches: Vec<Result<u64, Refusal>> },
     /// An agent is back, and so are its tasks.
     Reregistered(Reregistered),
+    /// One result for each agent of an `AttachAgents`, in its order.
+    Attached(Vec<Result<(), Refusal>>),
     /// Machines were taken down: the agents that are gone with them, and what frameworks are to be told.
     MachinesDown { agents: Vec<AgentId>, lost: Vec<(FrameworkId, v1::TaskStatus)> },
     /// What the frameworks of an agent that was lost or removed are to be told.
@@ -83,6 +85,7 @@ pub enum Refusal {
     MachineDown,
     WrongMachineMode,
     Overcommitted,
+    StandsOtherwise,
 }
 
 impl fmt::Display for Refusal {
@@ -115,6 +118,7 @@ impl fmt::Display for Refusal {
             Self::MachineDown => "machine is down for maintenance",
             Self::WrongMachineMode => "machine is not in the mode that this needs",
             Self::Overcommitted => "guarantees exceed what the cluster has",
+            Self::StandsOtherwise => "agent stands otherwise than it is known here",
         })
     }
 }

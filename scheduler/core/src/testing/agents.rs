@@ -1,6 +1,7 @@
 //! An agent as a test plays it.
 
 use bytes::Bytes;
+use tepui_proto::standing::{AgentFacts, Standing, TaskFacts};
 use tepui_proto::tepui::agent_link::{AgentExecutor, AgentTask, Call, Event, call, event};
 use tepui_proto::v1::{self, TaskState};
 
@@ -25,6 +26,62 @@ pub struct AgentPeer {
     pub resources_version: u64,
     pub orphaned: Vec<v1::Resource>,
     pub executors: Vec<AgentExecutor>,
+}
+
+/// What every agent of a test says of its build and its host.
+const VERSION: &str = "0.1.0";
+const IP: &str = "10.0.0.9";
+
+impl AgentPeer {
+    /// Returns the digest of what it has.
+    pub fn standing(&self) -> Bytes {
+        let mut info = self.info.clone();
+        info.id = Some(self.id.to_proto());
+        let mut standing = Standing::new(AgentFacts {
+            boot_id: &self.boot_id,
+            version: VERSION,
+            ip: IP,
+            info: &info,
+            resources_version: self.resources_version,
+        });
+        let mut tasks: Vec<&AgentTask> = self.tasks.iter().collect();
+        tasks.sort_by_key(|own| (framework_of(own.framework_id.as_ref()), id_of(own)));
+        for own in tasks {
+            standing.task(TaskFacts {
+                framework: framework_of(own.framework_id.as_ref()),
+                task: id_of(own),
+                launch_seq: own.launch_seq(),
+                state: own.state(),
+                uuid: own.latest_status.as_ref().map(|status| status.uuid()).unwrap_or_default(),
+            });
+        }
+        let name = |one: &AgentExecutor| {
+            let id = one.executor.as_ref().and_then(|info| info.executor_id.as_ref());
+            (framework_of(one.framework_id.as_ref()).to_owned(), id.map_or("", |id| id.value()).to_owned())
+        };
+        let mut executors: Vec<_> = self.executors.iter().map(name).collect();
+        executors.sort();
+        for (framework, executor) in executors {
+            standing.executor(&framework, &executor);
+        }
+        standing.digest()
+    }
+
+    fn word(&self) -> call::Register {
+        call::Register {
+            boot_id: Some(self.boot_id.clone()),
+            agent_info: Some(self.info.clone()),
+            tasks: self.tasks.clone(),
+            version: Some(VERSION.to_owned()),
+            frameworks: self.frameworks.clone(),
+            executors: self.executors.clone(),
+            ip: Some(IP.to_owned()),
+            resources: self.resources.clone(),
+            resources_version: Some(self.resources_version),
+            orphaned_volumes: self.orphaned.clone(),
+            ..Default::default()
+        }
+    }
 }
 
 impl Harness {
@@ -61,22 +118,9 @@ impl Harness {
     pub fn send_register(&mut self, peer: &mut AgentPeer) {
         peer.connection = self.next_id();
         peer.stream_id = format!("agent-stream-{}", peer.connection);
-        let register = call::Register {
-            boot_id: Some(peer.boot_id.clone()),
-            agent_info: Some(peer.info.clone()),
-            tasks: peer.tasks.clone(),
-            version: Some("0.1.0".to_owned()),
-            frameworks: peer.frameworks.clone(),
-            executors: peer.executors.clone(),
-            ip: Some("10.0.0.9".to_owned()),
-            resources: peer.resources.clone(),
-            resources_version: Some(peer.resources_version),
-            orphaned_volumes: peer.orphaned.clone(),
-            ..Default::default()
-        };
         let call = Call {
             r#type: Some(call::Type::Register as i32),
-            register: Some(register),
+            register: Some(peer.word()),
             ..self.agent_call_of(peer)
         };
         self.to_agents.entry(peer.connection).or_default();
@@ -85,6 +129,30 @@ impl Harness {
             stream_id: peer.stream_id.clone(),
             call,
         });
+    }
+
+    /// Opens a stream with ATTACH and this digest, and looks at nothing.
+    pub fn attach(&mut self, peer: &mut AgentPeer, standing: Bytes) {
+        peer.connection = self.next_id();
+        peer.stream_id = format!("agent-stream-{}", peer.connection);
+        let attach = call::Attach { standing: Some(standing), ..Default::default() };
+        let call = Call {
+            r#type: Some(call::Type::Attach as i32),
+            attach: Some(attach),
+            ..self.agent_call_of(peer)
+        };
+        self.to_agents.entry(peer.connection).or_default();
+        self.input(Input::AgentAttach {
+            connection: peer.connection,
+            stream_id: peer.stream_id.clone(),
+            call,
+        });
+    }
+
+    /// Answers TELL_ALL; returns the status.
+    pub fn tell(&mut self, peer: &AgentPeer) -> u16 {
+        let kind = Some(call::Type::Tell as i32);
+        self.agent_call(peer, Call { r#type: kind, register: Some(peer.word()), ..Default::default() })
     }
 
     fn agent_call_of(&self, peer: &AgentPeer) -> Call {
@@ -104,6 +172,7 @@ impl Harness {
             update: call.update,
             executor_exited: call.executor_exited,
             message: call.message,
+            register: call.register,
             resources_version: call.resources_version,
             ..self.agent_call_of(peer)
         };
@@ -253,6 +322,10 @@ impl Harness {
     pub fn pong(&mut self, peer: &AgentPeer) {
         self.agent_call(peer, Call { r#type: Some(call::Type::Pong as i32), ..Default::default() });
     }
+}
+
+fn framework_of(id: Option<&v1::FrameworkId>) -> &str {
+    id.map_or("", v1::FrameworkId::value)
 }
 
 fn id_of(task: &AgentTask) -> &str {

@@ -39,7 +39,13 @@ pub fn agent_call(call: &Call) -> Result<(), Rejection> {
     }
     match call.r#type() {
         Type::Unknown => Err(absent("type")),
-        Type::Register => register(call, call.register.as_ref().ok_or_else(|| absent("register"))?),
+        Type::Register | Type::Tell => {
+            register(call, call.register.as_ref().ok_or_else(|| absent("register"))?)
+        }
+        Type::Attach => {
+            let attach = call.attach.as_ref().ok_or_else(|| absent("attach"))?;
+            if attach.standing().is_empty() { Err(absent("attach.standing")) } else { Ok(()) }
+        }
         Type::Update => {
             let update = call.update.as_ref().ok_or_else(|| absent("update"))?;
             id("update.framework_id", update.framework_id.as_ref().map(v1::FrameworkId::value))?;

@@ -27,6 +27,7 @@ use crate::http::{App, Info, router};
 use crate::runtime::board::{Board, ChangeFeed, Published};
 use crate::runtime::events::{self, Hub};
 use crate::runtime::handle::{Handle, Message};
+use crate::runtime::masters::Told;
 use crate::runtime::operator_events::{self, OperatorEvents};
 use crate::runtime::replica::Replica;
 use crate::runtime::role::Role;
@@ -67,6 +68,10 @@ impl Replica for Members {
         self.leadership.subscribe()
     }
 
+    fn members(&self) -> watch::Receiver<tepui_raft_store::Members> {
+        watch::channel(tepui_raft_store::Members::default()).1
+    }
+
     fn status(&self) -> Status {
         let peer = Peer { peer_addr: "a:2".into(), api_addr: "a:1".into() };
         Status { node_id: 1, members: [(1, (peer, true))].into(), ..Status::default() }
@@ -81,6 +86,7 @@ impl Replica for Members {
 pub(super) struct Fixture {
     router: Router,
     pub(super) role: watch::Sender<Role>,
+    pub(super) masters: watch::Sender<Arc<Told>>,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) board: Arc<Board>,
     pub(super) hub: Arc<Hub>,
@@ -164,6 +170,7 @@ impl Fixture {
             subscribers: 2,
             tasks: 100,
         }));
+        let (masters, masters_seen) = watch::channel(Told::nothing());
         let stop = CancellationToken::new();
         let stats = Arc::new(Stats::new(true));
         let backups = Arc::new(Semaphore::new(2));
@@ -175,6 +182,8 @@ impl Fixture {
             replica,
             operator_events: operator_handle,
             events: hub.clone(),
+            masters: masters_seen,
+            listeners: Arc::new(Semaphore::new(2)),
             metrics: Arc::new(Metrics::new()),
             stats: stats.clone(),
             findings: Arc::default(),
@@ -193,6 +202,7 @@ impl Fixture {
             backups,
             router,
             role,
+            masters,
             messages,
             board,
             hub,

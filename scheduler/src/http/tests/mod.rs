@@ -10,6 +10,7 @@ mod contract_tables;
 mod contract_values;
 mod fixture;
 mod long;
+mod masters;
 mod metrics;
 mod plain;
 mod process;

@@ -5,6 +5,7 @@ mod accept;
 mod admission;
 mod agent_news;
 mod agents;
+mod attach;
 mod drains;
 mod executors;
 mod frameworks;

@@ -295,7 +295,7 @@ impl Step<'_> {
     }
 
     /// Agents on a machine that is down are refused.
-    fn refuse_down(&self, info: Option<&v1::AgentInfo>, ip: &str) -> Result<(), Refusal> {
+    pub(super) fn refuse_down(&self, info: Option<&v1::AgentInfo>, ip: &str) -> Result<(), Refusal> {
         let machine = self.tables.machine_at(info.map_or("", |info| info.hostname()), ip);
         if machine.is_some_and(|machine| machine.down) { Err(Refusal::MachineDown) } else { Ok(()) }
     }

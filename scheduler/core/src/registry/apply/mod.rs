@@ -4,6 +4,7 @@
 //! panic. Everything that the proposer believed is checked again here, since the log may have moved on meanwhile.
 
 mod agents;
+mod attach;
 pub(super) mod conversions;
 pub(super) mod drivers;
 mod executors;
@@ -75,6 +76,7 @@ impl Step<'_> {
             Operation::AdmitAgent(admit) => self.admit_agent(admit),
             Operation::ReregisterAgent(reregister) => self.reregister_agent(reregister),
             Operation::ReregisterMore(more) => self.reregister_more(more),
+            Operation::AttachAgents(attach) => Ok(self.attach_agents(attach)),
             Operation::DisconnectAgent(disconnect) => self.disconnect_agent(disconnect),
             Operation::MarkUnreachable(mark) => self.mark_unreachable(mark),
             Operation::RemoveAgent(remove) => self.remove_agent(remove),

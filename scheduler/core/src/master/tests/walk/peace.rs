@@ -282,7 +282,8 @@ impl World {
                     assert_eq!(peer.resources, update.resources, "one number for two contents");
                 }
             }
-            Order::UpdateFramework | Order::Message | Order::ShutdownExecutor => {}
+            Order::UpdateFramework | Order::Message | Order::ShutdownExecutor | Order::UpdateMasters => {}
+            Order::TellAll => panic!("nobody said how he stands: {order:?}"),
             Order::Shutdown => self.leave(agent),
             // The harness keeps these apart, and compares them with what the leader knows after every input.
             Order::UpdateDrain | Order::UpdateOperations => panic!("no order: {order:?}"),
