@@ -37,11 +37,10 @@ enum Said {
         at: Instant,
     },
     Running,
-    /// So many of a hundred agents of one process are registered in this epoch.
+    /// So many of a hundred agents of one process are registered.
     Part {
         process: usize,
         percent: u32,
-        epoch: u64,
         at: Instant,
     },
     Ended(String),
@@ -77,7 +76,7 @@ pub(super) async fn storm(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         let count = size.agents / PROCESSES;
         processes.push(agents(settings, &cluster, process, count, &said, &mut tasks)?);
     }
-    let mut back = vec![0_u32; PROCESSES];
+    let mut back = [0_u32; PROCESSES];
     wait(&mut heard, "agents", |said| {
         if let Said::Part { process, percent, .. } = said {
             back[*process] = *percent;
@@ -136,7 +135,7 @@ async fn round(
         read(others, size)
     };
     let mut frameworks = Vec::new();
-    let (mut agents, mut half) = (vec![None; PROCESSES], vec![None; PROCESSES]);
+    let (mut agents, mut half) = ([None; PROCESSES], [None; PROCESSES]);
     let all = wait(heard, "everybody back", |said| {
         match said {
             Said::Subscribed { again: true, at } => frameworks.push(*at),
@@ -234,9 +233,8 @@ fn agents(
             let at = Instant::now();
             let mut words = line.split(' ');
             let percent = words.next().and_then(|word| word.parse().ok());
-            let epoch = words.next().and_then(|word| word.parse().ok());
-            if let (Some(percent), Some(epoch)) = (percent, epoch) {
-                let _ = said.send(Said::Part { process, percent, epoch, at });
+            if let Some(percent) = percent {
+                let _ = said.send(Said::Part { process, percent, at });
             }
         }
         let _ = said.send(Said::Ended(format!("process {process} of agents")));

@@ -99,14 +99,19 @@ fn show(report: &Report, json: bool) {
         Outcome::Skipped(reason) => ("skipped", reason.as_str()),
     };
     if json {
+        let timings = report.timings.iter().map(|(what, took)| serde_json::json!({"what": what, "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX)}));
+        let timings: Vec<_> = timings.collect();
         let encoding = if report.encoding == MediaType::Json { "json" } else { "protobuf" };
         let line = serde_json::json!({
             "number": report.number, "name": report.name, "encoding": encoding, "outcome": word, "reason": reason,
-            "milliseconds": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "milliseconds": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX), "timings": timings,
         });
         println!("{line}");
     } else {
         println!("{word:<8}{:<56}{:>7} ms  {reason}", report.name, report.took.as_millis());
+        for (what, took) in &report.timings {
+            println!("        {what}: {} ms", took.as_millis());
+        }
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Context {
     pub(crate) media: MediaType,
     /// A folder for what tasks write, empty at the start of each scenario.
     scratch: PathBuf,
+    /// What the scenario has measured, to be printed; nobody judges it.
+    pub(crate) timings: Vec<(&'static str, Duration)>,
     _folder: tempfile::TempDir,
 }
 
@@ -95,11 +97,14 @@ impl Context {
         let http = Http::new(MediaType::Json)?;
         let folder = tempfile::Builder::new().prefix("tepui-conformance-").tempdir()?;
         let mut options = Options::new(executable, folder.path().join("cluster"));
-        options.masters = if needs == Needs::Trio { 3 } else { 1 };
+        let trio = matches!(needs, Needs::Trio | Needs::Swift);
+        options.masters = if trio { 3 } else { 1 };
         options.agents = if needs == Needs::Limited { 3 } else { 2 };
         options.distinct_hosts = true;
         options.resources = format!("cpus:{};mem:{};disk:1024;ports:[31000-31009]", AGENT.0, AGENT.1);
-        options.master_args = crate::harness::slow_timers();
+        if needs != Needs::Swift {
+            options.master_args = crate::harness::slow_timers();
+        }
         let mut flag = |name: &str, value: String| options.master_args.extend([name.to_owned(), value]);
         flag("--heartbeat-interval", format!("{}ms", HEARTBEAT.as_millis()));
         flag("--allocation-interval", format!("{}ms", ALLOCATION_INTERVAL.as_millis()));
@@ -136,7 +141,7 @@ impl Context {
                         .map(str::to_owned)
                         .to_vec();
             }
-            Needs::Trio => {
+            Needs::Trio | Needs::Swift => {
                 flag("--framework-failover-grace", "3secs".to_owned());
                 flag("--framework-disconnected-grace", "1secs".to_owned());
                 flag("--agent-failover-grace", "20secs".to_owned());
@@ -147,7 +152,7 @@ impl Context {
             }
         }
         let mut gateways = Gateways::listen(options.masters).await?;
-        if needs == Needs::Trio {
+        if trio {
             options.peer_gateways = gateways.ports()?;
         }
         let (masters, agents) = (options.masters, options.agents);
@@ -161,7 +166,15 @@ impl Context {
             cluster.start_agent(index)?;
         }
         let scratch = folder.path().join("scratch");
-        let context = Context { cluster, gateways, http, media: MediaType::Json, scratch, _folder: folder };
+        let context = Context {
+            cluster,
+            gateways,
+            http,
+            media: MediaType::Json,
+            scratch,
+            timings: Vec::new(),
+            _folder: folder,
+        };
         context.settled().await.with_context(|| context.cluster.tails())?;
         Ok(context)
     }
@@ -169,6 +182,7 @@ impl Context {
     /// Prepares for one scenario.
     pub(super) fn begin(&mut self, media: MediaType) -> anyhow::Result<()> {
         self.media = media;
+        self.timings.clear();
         self.http = self.http.speaking(media);
         if self.scratch.exists() {
             std::fs::remove_dir_all(&self.scratch)?;

@@ -36,6 +36,8 @@ pub enum Needs {
     Limited,
     /// Three masters and two agents.
     Trio,
+    /// The same with the timers that users have: how long things take is the subject.
+    Swift,
     /// One master with a domain, a list of hosts and GPUs that do not count for shares; three agents that differ: a plain one,
     /// a tiny one with GPUs, one in another region.
     Mixed,

@@ -40,6 +40,8 @@ pub struct Report {
     pub encoding: MediaType,
     pub outcome: Outcome,
     pub took: Duration,
+    /// What it has measured on the way.
+    pub timings: Vec<(&'static str, Duration)>,
 }
 
 /// All that was run.
@@ -88,7 +90,7 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
     let mut summary = Summary::default();
     // One cluster at a time on a machine, whoever else tests on it.
     let _lock = tokio::task::block_in_place(harness::lock)?;
-    for needs in [Needs::Calm, Needs::Quick, Needs::Limited, Needs::Trio, Needs::Mixed] {
+    for needs in [Needs::Calm, Needs::Quick, Needs::Limited, Needs::Trio, Needs::Swift, Needs::Mixed] {
         let here: Vec<_> = chosen.iter().filter(|(_, built)| built.needs == needs).collect();
         let mut context: Option<Context> = None;
         for (scenario, built) in here {
@@ -99,6 +101,7 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
                 };
                 let began = Instant::now();
                 let mut outcome = Box::pin(attempt(built, &mut cluster, *media)).await;
+                let timings = std::mem::take(&mut cluster.timings);
                 // A cluster that cannot be mended is replaced, and that is a failure of this scenario.
                 match cluster.mend().await {
                     Ok(()) => context = Some(cluster),
@@ -115,6 +118,7 @@ pub async fn run(settings: &Settings, mut tell: impl FnMut(&Report)) -> anyhow::
                     encoding: *media,
                     outcome,
                     took: began.elapsed(),
+                    timings,
                 };
                 tell(&report);
                 summary.reports.push(report);

@@ -1,7 +1,7 @@
 //! The list of all scenarios, with those that wait and why. The numbers never change.
 
 use Encodings::{Both, Json};
-use Needs::{Calm, Limited, Mixed, Quick, Trio};
+use Needs::{Calm, Limited, Mixed, Quick, Swift, Trio};
 
 use super::scenarios::{
     a_authentication, a_masters, a_protocol, a_subscribe, b_accept, b_allocation, b_filters, b_offers,
@@ -156,7 +156,7 @@ static TABLE: &[Scenario] = &[
     built!("92", "forgotten_agents", Limited, Json, f_fates::forgotten_agents),
     built!("93", "agent_unavailable_during_recovery", Calm, Both, h_agent_endpoints::recovery),
     // G: the leading master fails.
-    built!("94", "tasks_survive_the_leader", Trio, Both, g_failover::tasks_survive),
+    built!("94", "tasks_survive_the_leader", Swift, Both, g_failover::tasks_survive),
     built!("95", "killed_after_accept", Trio, Json, g_failover::killed_after_accept),
     built!("96", "killed_during_acknowledgement", Trio, Json, g_failover::killed_during_acknowledgement),
     built!("97", "exact_agents_after_failover", Trio, Json, g_leaders::exact_agents),

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tepui_raft_store::{
-    Applied, Backup, Lead, Leadership, Members, NodeId, Peer, ProposeError, RaftStore, ReadError, SnapshotError,
-    Status, Storage,
+    Applied, Backup, Lead, Leadership, Members, NodeId, Peer, ProposeError, RaftStore, ReadError,
+    SnapshotError, Status, Storage,
 };
 use tokio::sync::watch;
 

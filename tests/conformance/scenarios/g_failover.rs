@@ -19,8 +19,10 @@ use crate::conformance::wire::messages::{
 /// Kills the leading master and returns the address of the next.
 pub(super) async fn kill_leader(cx: &mut Context) -> anyhow::Result<String> {
     let former = cx.leader().await?;
-    cx.cluster.kill_master(cx.master_index(&former)?);
-    cx.new_leader(&former).await
+    let killed = cx.cluster.kill_master(cx.master_index(&former)?);
+    let leader = cx.new_leader(&former).await?;
+    cx.timings.push(("kill to an answer of the next leader", killed.elapsed()));
+    Ok(leader)
 }
 
 /// The framework, subscribed with its id at another master.
@@ -69,6 +71,7 @@ pub(crate) async fn tasks_survive(cx: &mut Context) -> anyhow::Result<()> {
         frameworks.push(framework);
     }
     let agents_before = agent_ids(cx).await?;
+    let killed = Instant::now();
     let leader = kill_leader(cx).await?;
     let mut again = Vec::new();
     for (name, mut framework) in names.into_iter().zip(frameworks) {
@@ -77,9 +80,13 @@ pub(crate) async fn tasks_survive(cx: &mut Context) -> anyhow::Result<()> {
         anyhow::ensure!(known == 0, "{name}: terminal updates before the end: {:?}", framework.updates);
         let resubscribed = resubscribe(cx, &leader, &framework.id, lasting(name)).await?;
         anyhow::ensure!(resubscribed.id == framework.id, "another id");
+        // What SUBSCRIBED answers is committed: this is the first write, too.
+        let what = if again.is_empty() { "to the first framework, a write" } else { "to all frameworks" };
+        cx.timings.push((what, killed.elapsed()));
         again.push(resubscribed);
     }
     active_agents(cx, 2).await?;
+    cx.timings.push(("to all agents", killed.elapsed()));
     for (name, framework) in names.into_iter().zip(&mut again) {
         framework.listen(QUIET / 2).await?;
         let spurious: Vec<_> =

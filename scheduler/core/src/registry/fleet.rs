@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tepui_proto::v1::{self, TaskState};
 
 use super::records::AgentRecord;
@@ -184,4 +185,21 @@ pub struct PruneAgents {
     pub unreachable: Vec<String>,
     #[prost(string, repeated, tag = "2")]
     pub gone: Vec<String>,
+}
+
+/// Agents are back, and stand as the Registry knows them: many at once, with nothing to compare.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AttachAgents {
+    #[prost(message, repeated, tag = "1")]
+    pub agents: Vec<AttachAgent>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AttachAgent {
+    #[prost(string, tag = "1")]
+    pub agent_id: String,
+    /// As the agent computed it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub standing: Bytes,
 }

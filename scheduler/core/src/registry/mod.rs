@@ -17,8 +17,8 @@ mod operation;
 mod outcome;
 mod records;
 mod settings;
-mod state_hash;
 mod standing;
+mod state_hash;
 mod tables;
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::lineage::{RaiseLevel, Refound};
 use super::settings::{SetQuotas, SetWeights};
 
 use super::fleet::{
-    ActivateAgent, DrainAgent, DrainedAgent, MarkGone, PruneAgents, StartMaintenance, StopMaintenance,
-    UpdateSchedule,
+    ActivateAgent, AttachAgents, DrainAgent, DrainedAgent, MarkGone, PruneAgents, StartMaintenance,
+    StopMaintenance, UpdateSchedule,
 };
 
 /// The format of envelopes and of snapshots that this version writes and reads.
@@ -123,23 +123,6 @@ pub enum Operation {
     RaiseLevel(RaiseLevel),
     #[prost(message, tag = "85")]
     Checkpoint(Checkpoint),
-}
-
-/// Agents are back, and stand as the Registry knows them: many at once, with nothing to compare.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct AttachAgents {
-    #[prost(message, repeated, tag = "1")]
-    pub agents: Vec<AttachAgent>,
-}
-
-/// One of them.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct AttachAgent {
-    #[prost(string, tag = "1")]
-    pub agent_id: String,
-    /// As the agent computed it.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub standing: Bytes,
 }
 
 /// Begins a leadership: raises the epoch by one, whatever the envelope's epoch.

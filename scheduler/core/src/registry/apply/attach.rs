@@ -3,7 +3,7 @@
 
 use super::Step;
 use crate::ids::AgentId;
-use crate::registry::operation::{AttachAgent, AttachAgents};
+use crate::registry::fleet::{AttachAgent, AttachAgents};
 use crate::registry::outcome::{Outcome, Refusal};
 use crate::registry::records::AgentRecord;
 
