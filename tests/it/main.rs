@@ -4,6 +4,7 @@ mod basics;
 mod damage;
 mod drivers;
 mod failover;
+mod folders;
 mod input;
 mod interrupts;
 mod members;
