@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context;
+use tepui_scheduler_core::registry::FEATURE_LEVEL;
 use tepui_sdk::operator::Client;
 use tepui_sdk::tepui::operator::response::GetRaft;
 use tepui_sdk::v1::TaskState::{TaskFinished, TaskRunning, TaskStarting};
@@ -172,11 +173,15 @@ async fn the_level_rises_with_the_last_master_and_there_is_no_way_back() -> anyh
         }
         restart(&mut test, *master, newer).await?;
         if number == 1 {
-            assert_eq!(levels(&test).await?, (0, vec![0, 1, 1]), "one of them is older");
+            assert_eq!(
+                levels(&test).await?,
+                (0, vec![0, FEATURE_LEVEL, FEATURE_LEVEL]),
+                "one of them is older"
+            );
         }
     }
     harness::eventually("the new level", || async {
-        levels(&test).await.ok().filter(|levels| *levels == (1, vec![1, 1, 1]))
+        levels(&test).await.ok().filter(|levels| *levels == (FEATURE_LEVEL, vec![FEATURE_LEVEL; 3]))
     })
     .await?;
     writer.goes_on(5).await?;
@@ -185,7 +190,7 @@ async fn the_level_rises_with_the_last_master_and_there_is_no_way_back() -> anyh
     let leader = test.cluster.wait_for_leader(PATIENCE).await?;
     let victim = (leader + 1) % 3;
     harness::eventually("the level at the standby", || async {
-        (status(&test, victim).await?.cluster_feature_level() == 1).then_some(())
+        (status(&test, victim).await?.cluster_feature_level() == FEATURE_LEVEL).then_some(())
     })
     .await?;
     test.cluster.stop_master(victim, PATIENCE).await?;
@@ -197,8 +202,8 @@ async fn the_level_rises_with_the_last_master_and_there_is_no_way_back() -> anyh
     })
     .await?;
     let log = test.cluster.log(&format!("master-{}", victim + 1));
-    let words = "the cluster is at feature level 1, this build can only do 0";
-    assert!(log.rsplit("--- start of").next().is_some_and(|log| log.contains(words)), "{log}");
+    let words = format!("the cluster is at feature level {FEATURE_LEVEL}, this build can only do 0");
+    assert!(log.rsplit("--- start of").next().is_some_and(|log| log.contains(&words)), "{log}");
     // Its folder is as it was.
     newer(test.cluster.master_arguments(victim));
     restart(&mut test, victim, |_| {}).await?;
