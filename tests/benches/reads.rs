@@ -11,6 +11,7 @@ use tepui_proto::v1::TaskState;
 use tepui_raft_store::{Founding, Peer, Position};
 use tepui_scheduler_core::Registry;
 use tepui_scheduler_core::registry::TaskRecord;
+use tokio::task::JoinSet;
 
 use super::registry_cluster::{Cluster, Size};
 use super::{Figure, Settings};
@@ -185,25 +186,24 @@ pub(super) async fn state(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     figures.push(Figure::of("P11", "a weight is changed, nobody else there", "ms", "", changed));
 
     let (stop, whole) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let pollers: Vec<_> = (0..POLLERS)
-        .map(|_| {
-            let (bench, stop, whole) = (Arc::clone(&bench), Arc::clone(&stop), Arc::clone(&whole));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    bench.read(&READS[1]).await?;
-                    whole.fetch_add(1, Ordering::Relaxed);
-                }
-                anyhow::Ok(())
-            })
-        })
-        .collect();
+    let mut pollers = JoinSet::new();
+    for _ in 0..POLLERS {
+        let (bench, stop, whole) = (Arc::clone(&bench), Arc::clone(&stop), Arc::clone(&whole));
+        pollers.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                bench.read(&READS[1]).await?;
+                whole.fetch_add(1, Ordering::Relaxed);
+            }
+            anyhow::Ok(())
+        });
+    }
     let began = Instant::now();
     let (alive, changed) = bench.probe(samples).await?;
     let seconds = began.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
     let read = whole.load(Ordering::Relaxed) as f64 / seconds;
-    for poller in pollers {
-        poller.await??;
+    while let Some(poller) = pollers.join_next().await {
+        poller??;
     }
     let beside = format!("beside {POLLERS} readers of the whole state ({read:.1} states/s)");
     figures.push(Figure::of("P11", &format!("/health {beside} (compare p99)"), "ms", "p99 <= 5", alive));

@@ -16,6 +16,7 @@ use tepui_raft_store::{Config, Entry, Lead, Leadership, Peer, RaftStore, StateMa
 use tepui_scheduler_core::registry::Registry;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinSet;
 
 use super::registry_cluster::{Cluster, Size};
 use super::{Figure, Settings};
@@ -163,13 +164,16 @@ fn compressed(folder: &std::path::Path) -> anyhow::Result<(f64, f64)> {
 /// One client that writes again as soon as it was answered.
 struct Writer {
     gaps: Arc<Mutex<(Instant, Vec<f64>)>>,
+    /// Ends with it.
+    _writing: JoinSet<()>,
 }
 
 impl Writer {
     fn start(store: RaftStore, lead: Lead) -> Writer {
         let gaps = Arc::new(Mutex::new((Instant::now(), Vec::new())));
         let noted = gaps.clone();
-        tokio::spawn(async move {
+        let mut writing = JoinSet::new();
+        writing.spawn(async move {
             while store.propose(&lead, Bytes::from_static(&[7; 256])).await.is_ok() {
                 let mut noted = noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let now = Instant::now();
@@ -178,7 +182,7 @@ impl Writer {
                 noted.1.push(gap);
             }
         });
-        Writer { gaps }
+        Writer { gaps, _writing: writing }
     }
 
     /// Measures while something happens.
