@@ -1,11 +1,27 @@
 //! Everything that proves Tepui: the harness for real clusters, the seeded simulation, the conformance scenarios, the
 //! fault campaigns and the benchmarks. Owns no product code and is imported by nothing.
 
+/// Whether a known bug is switched on; never, and without any cost, in builds without the feature `mutants`.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:literal) => {
+        ::tepui_mutants::active($name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:literal) => {
+        false
+    };
+}
+
 pub mod benches;
 pub mod chaos;
 pub mod conformance;
 pub mod fuzz;
 pub mod harness;
+#[cfg(feature = "mutants")]
+pub mod mutants_run;
 pub mod sim;
 
 /// The subcommands by which a process of a test cluster is started.

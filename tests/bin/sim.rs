@@ -91,6 +91,9 @@ fn main() -> ExitCode {
             "{runs} seeds, {:.1} simulated hours, {faults} faults, {inputs} inputs, {violations} violations, {seconds:.1} s ({cpu:.1} s of processor time)",
             simulated as f64 / 3_600_000.0
         );
+        for (name, count) in sim::counts(reports) {
+            println!("{count:>9} {name}");
+        }
     }
     if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -41,6 +41,10 @@ pub(crate) struct SimAgent {
     /// The volumes of the host.
     pub(crate) volumes: BTreeMap<VolumeName, Contents>,
     wish: u64,
+    pub(crate) slow_until: Micros,
+    /// How far its calendar is off, milliseconds, and its clock ahead.
+    pub(crate) calendar_off: i64,
+    pub(crate) clock_ahead: Micros,
     /// A new agent on this host, because the last one was told to leave.
     generation: u64,
 }
@@ -57,6 +61,9 @@ impl SimAgent {
             processes: BTreeMap::new(),
             volumes: BTreeMap::new(),
             wish: 0,
+            slow_until: 0,
+            calendar_off: 0,
+            clock_ahead: 0,
             generation: 0,
         }
     }
@@ -132,9 +139,9 @@ impl World {
     }
 
     /// Kills the agent's process; with `host`, everything on its host too.
-    pub(crate) fn crash_agent(&mut self, agent: usize, host: bool) {
+    pub(crate) fn crash_agent(&mut self, agent: usize, host: bool) -> bool {
         if !self.agents[agent].up {
-            return;
+            return false;
         }
         self.note(|| format!("agent {agent} crashes{}", if host { " with its host" } else { "" }));
         let life = self.agents[agent].life;
@@ -156,6 +163,7 @@ impl World {
         self.agent_lost_executors(agent, host);
         let delay = self.chance.between(500, 30_000) * MS;
         self.after(delay, Event::RestartAgent { agent, life });
+        true
     }
 
     pub(crate) fn agent_search(&mut self, agent: usize, life: u64) -> Result<(), String> {
@@ -169,7 +177,7 @@ impl World {
         });
         // Sometimes an old leader is believed for a while.
         let target = target.or_else(|| {
-            (0..self.nodes.len()).find(|node| self.nodes[*node].up && self.nodes[*node].core.serving())
+            (0..self.nodes.len()).find(|node| self.nodes[*node].up && self.nodes[*node].serves())
         });
         match target {
             Some(node) => {
@@ -209,7 +217,11 @@ impl World {
     }
 
     fn agent_handle(&mut self, agent: usize, input: Input) -> Result<(), String> {
-        let now = agent_core::Now { mono_ms: self.now_ms(), wall_ms: self.wall_ms() };
+        let found = &self.agents[agent];
+        let now = agent_core::Now {
+            mono_ms: (self.now + found.clock_ahead) / MS,
+            wall_ms: self.wall_ms().saturating_add_signed(found.calendar_off),
+        };
         let mut effects = Vec::new();
         let Some(core) = self.agents[agent].core.as_mut() else { return Ok(()) };
         core.handle(now, input, &mut effects);
@@ -224,7 +236,8 @@ impl World {
         match effect {
             Effect::Checkpoint { id, record } => {
                 // Behind all earlier ones: the disk is a queue.
-                let at = self.now + self.chance.between(0, 1_500);
+                let slow = self.agents[agent].slow_until > self.now;
+                let at = self.now + self.chance.between(0, if slow { 500 * MS } else { 1_500 });
                 let event = Event::Durable { agent, life, id, record: Box::new(record) };
                 self.checks.disk_at.resize(self.agents.len(), 0);
                 let at = at.max(self.checks.disk_at[agent]);
@@ -249,7 +262,7 @@ impl World {
             Effect::WakeAt { mono_ms } => {
                 self.agents[agent].wish += 1;
                 let wish = self.agents[agent].wish;
-                let at = (mono_ms * MS).max(self.now);
+                let at = (mono_ms * MS).saturating_sub(self.agents[agent].clock_ahead).max(self.now);
                 self.agenda.push(at, Event::AgentTick { agent, life, wish });
             }
             Effect::Shutdown { message } => {
@@ -309,8 +322,15 @@ impl World {
         }
         match message {
             ToClient::Agent(event) => {
-                self.checks.epoch_at_agent(agent, self.agents[agent].generation, &event)?;
-                self.agent_handle(agent, Input::MasterEvent(event))
+                let stale = self.checks.epoch_at_agent(agent, life, &event)?;
+                self.agent_handle(agent, Input::MasterEvent(event))?;
+                if stale {
+                    self.report.count("order of an old master");
+                    if self.agents[agent].stream == Some(stream) {
+                        return Err(format!("agent {agent} obeys a master older than one it has obeyed"));
+                    }
+                }
+                Ok(())
             }
             ToClient::Refused | ToClient::End | ToClient::Framework(_) => {
                 self.break_stream(stream, true, true);
@@ -340,6 +360,12 @@ impl World {
         }
         let key = launch.task.clone();
         let name = (key.framework_id.clone(), key.task_id.clone());
+        let driver = tasks::behaviour(&launch.info) == Behaviour::Driver;
+        if !driver && self.chance.percent(3) {
+            self.report.count("launch refused");
+            let message = "no luck".to_owned();
+            return self.agent_input(agent, life, Input::LaunchFailed { task: key, message });
+        }
         self.started(&name)?;
         self.processes += 1;
         let number = self.processes;

@@ -25,13 +25,23 @@ pub struct Plan {
     pub cpu: Duration,
     pub threads: usize,
     pub stop_at_failure: bool,
+    /// A known bug that is switched on; needs the feature `mutants`.
+    pub mutant: Option<&'static str>,
 }
 
 impl Plan {
     /// Exactly these seeds.
     pub fn exactly(first: u64, count: u64) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Plan { first, at_least: count, fresh: 0, cpu: Duration::ZERO, threads, stop_at_failure: false }
+        Plan {
+            first,
+            at_least: count,
+            fresh: 0,
+            cpu: Duration::ZERO,
+            threads,
+            stop_at_failure: false,
+            mutant: None,
+        }
     }
 
     fn seed(&self, number: u64) -> u64 {
@@ -59,6 +69,8 @@ pub fn campaign(
     let used = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let work = || {
+        #[cfg(feature = "mutants")]
+        tepui_mutants::switch(plan.mutant);
         let mut outcome = Outcome::default();
         let mut before = thread_time();
         loop {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use tepui_proto::tepui::agent_link;
 use tepui_proto::v1;
@@ -12,6 +13,9 @@ use tepui_scheduler_core::registry::{Change, StateHash, unallocated};
 use super::agenda::Micros;
 use super::agents::thousandths;
 use super::drivers::{NAME, number_in};
+use super::graces::Graces;
+use super::log::Entry;
+use super::quotas::Quotas;
 use super::world::World;
 
 /// Entries between comparisons of whole registries.
@@ -49,6 +53,12 @@ pub(crate) struct Checks {
     pub(crate) generation: u64,
     /// The disks' queues.
     pub(crate) disk_at: Vec<Micros>,
+    /// Whoever was elected for each term.
+    pub(crate) leaders: BTreeMap<u64, usize>,
+    /// Every entry that was committed anywhere, in order.
+    pub(crate) committed: Vec<Rc<Entry>>,
+    quotas: Quotas,
+    graces: Graces,
     /// What the replica that was first made of each entry.
     outcomes: BTreeMap<usize, (core::Outcome, Vec<Change>)>,
     /// Its Registry after so many entries.
@@ -80,20 +90,21 @@ impl Checks {
         Ok(())
     }
 
-    /// A master may not be older than one that the agent has obeyed; the core refuses such orders, so this only counts them.
+    /// Tells whether the agent has obeyed a newer master in this life; orders of an older one must end the link.
     pub(crate) fn epoch_at_agent(
         &mut self,
         agent: usize,
-        generation: u64,
+        life: u64,
         event: &agent_link::Event,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let epoch = event.epoch.unwrap_or_default();
         if epoch == 0 {
             return Err(format!("agent {agent} got an order without an epoch: {event:?}"));
         }
-        let highest = self.epochs.entry((agent, generation)).or_default();
+        let highest = self.epochs.entry((agent, life)).or_default();
+        let stale = epoch < *highest;
         *highest = (*highest).max(epoch);
-        Ok(())
+        Ok(stale)
     }
 }
 
@@ -118,6 +129,12 @@ impl World {
         let registry = &self.nodes[node].registry;
         if entries > self.checks.position.0 {
             self.truth.take(envelope, outcome)?;
+            self.checks.quotas.take(registry, envelope)?;
+            self.checks.graces.take(registry, envelope, outcome)?;
+            if registry.epoch == envelope.epoch && registry.cluster_ms < envelope.cluster_ms {
+                let (now, then) = (registry.cluster_ms, envelope.cluster_ms);
+                return Err(format!("it is {now} ms after an entry of {then} ms"));
+            }
             let value = registry.register(NAME, "position").map_or(0, |register| number_in(&register.value));
             let before = self.checks.position.1;
             if value != before && value != before + 1 {
@@ -125,6 +142,10 @@ impl World {
             }
             self.checks.position = (entries, value);
             let generation = registry.driver(NAME).map_or(0, |driver| driver.generation);
+            let wrote = registry.register(NAME, "position").map_or(0, |register| register.generation);
+            if value != before && wrote != generation {
+                return Err(format!("generation {wrote} wrote position {value}, the newest is {generation}"));
+            }
             if generation < self.checks.generation {
                 return Err(format!("the generation fell from {} to {generation}", self.checks.generation));
             }
@@ -143,14 +164,36 @@ impl World {
                 "master {node} made {outcome:?} {changes:?} of entry {entries}, another one {known:?} {touched:?}"
             ));
         }
-        if entries.is_multiple_of(COMPARE_ENTRIES) {
-            self.compare(node, entries)?;
-        }
         Ok(())
     }
 
+    /// What is committed at one replica is committed at all.
+    pub(crate) fn check_committed(
+        &mut self,
+        node: usize,
+        index: usize,
+        entry: &Rc<Entry>,
+    ) -> Result<(), String> {
+        let known = &mut self.checks.committed;
+        match known.get(index) {
+            Some(one) if Rc::ptr_eq(one, entry) => Ok(()),
+            Some(one) => Err(format!(
+                "entry {index} is of term {} at master {node}, one of term {} was committed there",
+                entry.term, one.term
+            )),
+            None if index == known.len() => {
+                known.push(Rc::clone(entry));
+                Ok(())
+            }
+            None => Err(format!("master {node} commits entry {index} behind {}", known.len())),
+        }
+    }
+
     /// Replicas are equal, and so are the hashes of their states, however they came about.
-    fn compare(&mut self, node: usize, entries: usize) -> Result<(), String> {
+    pub(crate) fn compare(&mut self, node: usize, entries: usize) -> Result<(), String> {
+        if !entries.is_multiple_of(COMPARE_ENTRIES) {
+            return Ok(());
+        }
         let found = &mut self.nodes[node];
         found.hash.advance(&found.registry);
         let registry = &self.nodes[node].registry;
@@ -172,7 +215,7 @@ impl World {
             if node.up {
                 node.core.check_invariants();
             }
-            if node.up && node.applied == self.checks.position.0 {
+            if node.up && node.applied >= self.checks.position.0 {
                 for id in node.registry.agents.keys() {
                     self.check_capacity(number, id)?;
                 }
@@ -211,7 +254,8 @@ impl World {
     pub(crate) fn settled(&self) -> bool {
         self.checks.submitted
             && self.serving_node().is_some()
-            && self.nodes.iter().all(|node| node.up && node.applied == self.log.entries.len())
+            && self.replacement.is_none()
+            && self.masters_settled()
             && (0..self.agents.len()).all(|agent| self.agent_registered(agent))
             && self.frameworks.iter().all(super::frameworks::SimFramework::done)
             && self.driver_runs()
@@ -219,11 +263,24 @@ impl World {
             && self.resources_settled().is_ok()
     }
 
+    /// All that vote are there and have everything.
+    fn masters_settled(&self) -> bool {
+        let length = self.checks.committed.len();
+        self.voters().into_iter().all(|node| self.nodes[node].up && self.nodes[node].applied == length)
+    }
+
     /// Nobody waits for an operation, and agents hold what the Registry says.
     fn resources_settled(&self) -> Result<(), String> {
-        let registry = &self.nodes[0].registry;
+        let registry = self.registry();
         if let Some((key, _)) = registry.operations.iter().next() {
             return Err(format!("operation {key:?} is not acknowledged"));
+        }
+        // Every update was acknowledged: of tasks that have ended nothing is left but history.
+        let ended = |task: &core::registry::TaskRecord| {
+            task.state().is_terminal() && task.unreachable_wall_ms.is_none()
+        };
+        if let Some((key, _)) = registry.tasks.iter().find(|(_, task)| ended(task)) {
+            return Err(format!("the end of task {key} is not acknowledged"));
         }
         (0..self.agents.len()).try_for_each(|agent| self.agent_agrees(agent))?;
         let reserved =
@@ -249,6 +306,13 @@ impl World {
         let mut missing = Vec::new();
         if self.serving_node().is_none() {
             missing.push("no leading master".to_owned());
+        }
+        if !self.masters_settled() {
+            let masters: Vec<_> = self.nodes.iter().map(|node| (node.up, node.applied)).collect();
+            missing.push(format!("{:?} vote, masters are at {masters:?}", self.voters()));
+        }
+        if let Some(replacement) = &self.replacement {
+            missing.push(format!("{replacement:?} is not finished"));
         }
         for agent in 0..self.agents.len() {
             if !self.agent_registered(agent) {
@@ -295,10 +359,9 @@ impl World {
             return Err(format!("position {acknowledged} was acknowledged, the register holds {position}"));
         }
         self.check_operations()?;
-        let nodes = self.nodes.len();
-        for node in 1..nodes {
-            if self.nodes[node].registry != self.nodes[0].registry {
-                return Err(format!("masters 0 and {node} differ at the end"));
+        for node in self.voters() {
+            if self.nodes[node].registry != *self.registry() {
+                return Err(format!("master {node} differs from the others at the end"));
             }
         }
         // Whoever saw a task run to its end was told the truth about it, unless it was given up as lost before.

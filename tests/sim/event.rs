@@ -7,13 +7,37 @@ use tepui_scheduler_core as core;
 
 use super::executors::Happening;
 use super::network::Place;
+use super::replicas::Message;
 
 /// Something that will happen.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The log's supervision: elections, steps down, followers catching up.
     Raft,
-    Commit,
+    /// What one replica tells another arrives.
+    Peer {
+        from: usize,
+        to: usize,
+        life: u64,
+        term: u64,
+        message: Box<Message>,
+    },
+    /// Entries are on a replica's disk.
+    Synced {
+        node: usize,
+        life: u64,
+        length: usize,
+        cuts: u64,
+    },
+    /// A leader tells the others what is new.
+    Replicate {
+        node: usize,
+        life: u64,
+    },
+    PowerLoss {
+        node: usize,
+        life: u64,
+    },
     MasterInput {
         node: usize,
         life: u64,
@@ -140,6 +164,14 @@ pub(crate) enum Event {
         life: u64,
     },
 
+    /// A call of an instance that was replaced arrives at a master.
+    Stray {
+        node: usize,
+        life: u64,
+        stream: u64,
+        call: Box<v1::scheduler::Call>,
+    },
+
     DriverStep {
         number: usize,
     },
@@ -173,7 +205,11 @@ impl Event {
         let two = |one: usize, other: usize| (one as u64) << 32 | other as u64;
         match self {
             Event::Raft => [1, 0, 0],
-            Event::Commit => [2, 0, 0],
+            Event::Peer { from, to, term, message, .. } => [2, two(*from, *to), *term << 8 | message.word()],
+            Event::Synced { node, length, .. } => [34, *node as u64, *length as u64],
+            Event::Replicate { node, life } => [35, *node as u64, *life],
+            Event::PowerLoss { node, life } => [36, *node as u64, *life],
+            Event::Stray { node, stream, call, .. } => [37, two(*node, call.r#type() as usize), *stream],
             Event::MasterInput { node, life, input } => [3, two(*node, kind_of(input)), *life],
             Event::MasterTick { node, life, wish } => [4, *node as u64, *life ^ wish.unwrap_or(u64::MAX)],
             Event::RestartMaster { node, life } => [5, *node as u64, *life],

@@ -322,13 +322,14 @@ impl World {
     }
 
     /// Kills one of the executors from outside.
-    pub(crate) fn kill_some_executor(&mut self) {
+    pub(crate) fn kill_some_executor(&mut self) -> bool {
         let alive: Vec<usize> = (0..self.executors.len()).filter(|one| self.executors[*one].alive).collect();
         if !alive.is_empty() {
             let number = alive[self.chance.index(alive.len())];
             self.note(|| format!("executor {number} is killed"));
             self.after(0, Event::Executor { number, what: Happening::End { status: KILLED } });
         }
+        !alive.is_empty()
     }
 
     /// What a starting agent finds of an executor.

@@ -9,6 +9,7 @@ use tepui_scheduler_core as core;
 use tepui_scheduler_core::ids::AgentId;
 use tepui_scheduler_core::{FleetCall, Operation, OperatorCall, Outcome, Registry};
 
+use super::frameworks::PLAIN;
 use super::keepers::ROLE;
 use super::operators::Wish;
 use super::world::World;
@@ -42,6 +43,12 @@ impl FleetTruth {
             (Operation::AdmitAgent(admit), Outcome::Done) => self.came(admit.info.as_ref(), &admit.ip)?,
             (Operation::ReregisterAgent(word), Outcome::Reregistered(_)) => {
                 self.came(word.info.as_ref(), &word.ip)?;
+            }
+            (Operation::AttachAgents(attach), Outcome::Attached(results)) => {
+                let done = attach.agents.iter().zip(results).filter(|(_, result)| result.is_ok());
+                if let Some((one, _)) = done.into_iter().find(|(one, _)| self.gone.contains(&one.agent_id)) {
+                    return Err(format!("agent {}, which is gone, came back", one.agent_id));
+                }
             }
             (Operation::DrainAgent(drain), Outcome::Done) => {
                 self.drains += 1;
@@ -170,7 +177,8 @@ impl World {
             let nothing = maintenance::Schedule::default();
             self.call_fleet(node, FleetCall::UpdateSchedule(nothing));
         } else if !registry.quotas.is_empty() && !self.faulty {
-            self.operator_calls(node, Wish::Other, quota(None, None));
+            let role = registry.quotas.keys().next().map(ToString::to_string).unwrap_or_default();
+            self.operator_calls(node, Wish::Other, quota(&role, None, None));
         } else {
             return false;
         }
@@ -184,7 +192,11 @@ impl World {
             OperatorCall::UpdateWeights(vec![v1::WeightInfo { role: Some(ROLE.to_owned()), weight }])
         } else {
             let guarantee = self.chance.percent(50).then_some(1.0);
-            quota(guarantee, self.chance.percent(70).then(|| self.chance.between(1, 6) as f64))
+            let limit = self.chance.percent(70).then(|| self.chance.between(1, 6) as f64);
+            if limit.is_some() {
+                self.report.count("limit set");
+            }
+            quota([ROLE, PLAIN][self.chance.index(2)], guarantee, limit)
         };
         self.operator_calls(node, Wish::Other, call);
     }
@@ -238,7 +250,7 @@ impl World {
 
     /// All agents that are there are in use, and every machine is up.
     pub(crate) fn fleet_settled(&self) -> Result<(), String> {
-        let registry = &self.nodes[0].registry;
+        let registry = self.registry();
         if let Some(down) = registry.maintenance.down.first() {
             return Err(format!("machine {down:?} is down"));
         }
@@ -258,14 +270,14 @@ impl World {
     }
 }
 
-/// The quota of the keepers, in CPUs.
-fn quota(guarantee: Option<f64>, limit: Option<f64>) -> OperatorCall {
+/// The quota of a role, in CPUs.
+fn quota(role: &str, guarantee: Option<f64>, limit: Option<f64>) -> OperatorCall {
     let cpus = |amount: Option<f64>| {
         let amount = amount.map(|value| ("cpus".to_owned(), v1::value::Scalar { value: Some(value) }));
         amount.into_iter().collect()
     };
     let config = v1::quota::QuotaConfig {
-        role: Some(ROLE.to_owned()),
+        role: Some(role.to_owned()),
         guarantees: cpus(guarantee),
         limits: cpus(limit),
     };

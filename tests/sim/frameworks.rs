@@ -18,6 +18,11 @@ use super::world::World;
 
 pub(crate) const SUBSCRIBE: call::Type = call::Type::Subscribe;
 
+/// Tasks of instances that were replaced begin like this.
+pub(crate) const OLD: &str = "old";
+/// The one role of all that are no keepers.
+pub(crate) const PLAIN: &str = "plain";
+
 /// What a framework knows of one of its tasks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
@@ -31,11 +36,13 @@ pub(crate) struct Known {
     gone: bool,
     /// Time of the last sign of life, for giving up on it.
     asked_at: u64,
+    /// It runs until it is killed.
+    endless: bool,
 }
 
 impl Known {
-    pub(crate) fn new(agent: &str, asked_at: u64) -> Self {
-        Known { agent: agent.to_owned(), asked_at, ..Known::default() }
+    pub(crate) fn new(agent: &str, asked_at: u64, endless: bool) -> Self {
+        Known { agent: agent.to_owned(), asked_at, endless, ..Known::default() }
     }
 }
 
@@ -45,6 +52,8 @@ pub(crate) struct SimFramework {
     pub(crate) life: u64,
     pub(crate) id: Option<String>,
     pub(crate) stream: Option<u64>,
+    /// The stream of an instance that was replaced and does not know it.
+    pub(crate) old_stream: Option<u64>,
     pub(crate) subscribed: bool,
     pub(crate) removed: bool,
     pub(crate) tasks: BTreeMap<String, Known>,
@@ -64,6 +73,7 @@ impl SimFramework {
             life: 0,
             id: None,
             stream: None,
+            old_stream: None,
             subscribed: false,
             removed: false,
             tasks: BTreeMap::new(),
@@ -98,7 +108,11 @@ impl SimFramework {
         let mut roles = Vec::new();
         if self.keeper {
             capabilities.extend([Can::MultiRole, Can::ReservationRefinement]);
+            capabilities.push(Can::SharedResources);
             roles.push(super::keepers::ROLE.to_owned());
+        } else {
+            capabilities.push(Can::MultiRole);
+            roles.push(PLAIN.to_owned());
         }
         let declared = |kind: Can| v1::framework_info::Capability { r#type: Some(kind as i32) };
         v1::FrameworkInfo {
@@ -155,9 +169,9 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn crash_framework(&mut self, framework: usize) {
+    pub(crate) fn crash_framework(&mut self, framework: usize) -> bool {
         if !self.frameworks[framework].up {
-            return;
+            return false;
         }
         self.note(|| format!("framework {framework} crashes"));
         let life = self.frameworks[framework].life;
@@ -168,6 +182,7 @@ impl World {
         found.subscribed = false;
         let delay = self.chance.between(200, 20_000) * MS;
         self.after(delay, Event::RestartFramework { framework, life });
+        true
     }
 
     pub(crate) fn framework_search(&mut self, framework: usize, life: u64) -> Result<(), String> {
@@ -236,6 +251,7 @@ impl World {
             if self.chance.percent(15) {
                 self.kill_some_task(framework);
             }
+            self.kill_endless_tasks(framework);
         }
         Ok(())
     }
@@ -262,6 +278,25 @@ impl World {
         if !tasks.is_empty() {
             let mut call = found.call(call::Type::Reconcile);
             call.reconcile = Some(call::Reconcile { tasks });
+            self.framework_sends(framework, call);
+        }
+    }
+
+    /// Asks for the end of tasks that do not end by themselves; once that is in the log, the rest is the cluster's affair.
+    fn kill_endless_tasks(&mut self, framework: usize) {
+        let found = &self.frameworks[framework];
+        let Some(id) = &found.id else { return };
+        let promised = |task: &String| self.truth.killed.contains(&(id.clone(), task.clone()));
+        let open =
+            found.tasks.iter().filter(|(_, task)| task.endless && !task.state.is_some_and(is_terminal));
+        let open: Vec<String> = open.map(|(task, _)| task.clone()).filter(|task| !promised(task)).collect();
+        for task in open {
+            if self.faulty && self.chance.percent(50) {
+                continue;
+            }
+            let mut call = self.frameworks[framework].call(call::Type::Kill);
+            call.kill =
+                Some(call::Kill { task_id: Some(v1::TaskId { value: Some(task) }), ..call::Kill::default() });
             self.framework_sends(framework, call);
         }
     }
@@ -340,6 +375,9 @@ impl World {
         let offers = told.offers.map(|offers| offers.offers).unwrap_or_default();
         for offer in offers {
             self.checks.offered(framework, &offer)?;
+            if self.chance.percent(30) {
+                self.old_instance_calls(framework, &offer);
+            }
             let want =
                 self.frameworks[framework].wanted.saturating_sub(self.frameworks[framework].tasks.len());
             let offer_id = offer.id.clone().unwrap_or_default();
@@ -362,6 +400,37 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The instance that was replaced wants the same offer, and other things that it must not have any more.
+    fn old_instance_calls(&mut self, framework: usize, offer: &v1::Offer) {
+        let found = &self.frameworks[framework];
+        let (Some(stream), Some(current)) = (found.old_stream, found.stream) else { return };
+        let Some(node) = self.network.streams.get(&current).map(|stream| stream.master) else { return };
+        let mut call = found.call(call::Type::Accept);
+        match self.chance.index(3) {
+            0 => call.set_type(call::Type::Teardown),
+            1 => call.set_type(call::Type::Suppress),
+            _ => {
+                let id = format!("{OLD}{}", self.chance.between(0, 1_000_000));
+                let info = v1::TaskInfo {
+                    name: Some(id.clone()),
+                    task_id: Some(v1::TaskId { value: Some(id) }),
+                    agent_id: offer.agent_id.clone(),
+                    resources: super::agents::resources(0.5, 64.0),
+                    command: Some(super::tasks::command(100, 0)),
+                    ..v1::TaskInfo::default()
+                };
+                call.accept = Some(call::Accept {
+                    offer_ids: offer.id.clone().into_iter().collect(),
+                    operations: vec![make::launch(vec![info])],
+                    filters: None,
+                });
+            }
+        }
+        self.report.count("call of an old instance");
+        let (life, delay) = (self.nodes[node].life, self.chance.between(50, 300));
+        self.after(delay, Event::Stray { node, life, stream, call: Box::new(call) });
     }
 
     fn accept(&mut self, framework: usize, offer: &v1::Offer, want: usize) {
@@ -423,7 +492,7 @@ impl World {
         known.asked_at = self.now / MS;
         if status.uuid.as_ref().is_some_and(|uuid| !uuid.is_empty()) {
             // Sometimes the acknowledgement is late, sometimes it never happens; the update then comes again.
-            if !self.chance.percent(5) {
+            if !self.faulty || !self.chance.percent(5) {
                 let delay = if self.chance.percent(10) { self.chance.between(1, 3_000) * MS } else { 0 };
                 let status = Box::new(status);
                 self.after(delay, Event::Acknowledge { framework, life, stream, status });

@@ -21,6 +21,9 @@ const RESERVED_CPUS: f64 = 1.5;
 /// Volumes share few names, so that a name comes again after its end, and sometimes before.
 const VOLUME_NAMES: usize = 6;
 
+/// Longer than any run.
+const ENDLESS_MS: u64 = 1_000_000_000;
+
 /// What a keeper knows of one of its operations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownOperation {
@@ -160,8 +163,18 @@ impl World {
         operations.push(make::reserve(wanted));
         if disk && self.chance.percent(80) {
             let name = format!("v{}", self.chance.index(VOLUME_NAMES));
-            let volume = make::volume(size, ROLE, &name);
+            let mut volume = make::volume(size, ROLE, &name);
+            if self.chance.percent(40) {
+                self.report.count("shared volume");
+                volume = make::shared(volume);
+            }
             operations.push(make::create(vec![volume.clone()]));
+            if volume.shared.is_some() && found.cpus >= 1.0 && found.mem >= 128.0 {
+                // Another task beside the one that follows, with resources that nobody has reserved.
+                let mut others = make::resources("cpus:0.5;mem:64");
+                others.push(volume.clone());
+                operations.push(self.launch_of(framework, agent, others));
+            }
             needs.push(volume);
         }
         if self.chance.percent(70) {
@@ -311,12 +324,14 @@ impl World {
     /// Adds a task to the list of what a framework waits for.
     pub(crate) fn new_task(&mut self, framework: usize, agent: &str, needs: Vec<Resource>) -> v1::TaskInfo {
         let long = self.chance.percent(10);
+        let endless = self.chance.percent(6);
         let ms = self.chance.between(1, if long { 60_000 } else { 4_000 });
+        let ms = if endless { ENDLESS_MS } else { ms };
         let code = if self.chance.percent(10) { 3 } else { 0 };
         let asked_at = self.now / MS;
         let found = &mut self.frameworks[framework];
         let id = format!("t{}", found.tasks.len());
-        found.tasks.insert(id.clone(), Known::new(agent, asked_at));
+        found.tasks.insert(id.clone(), Known::new(agent, asked_at, endless));
         v1::TaskInfo {
             name: Some(id.clone()),
             task_id: Some(v1::TaskId { value: Some(id) }),

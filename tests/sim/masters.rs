@@ -8,19 +8,21 @@ use tepui_scheduler_core as core;
 
 use super::agenda::{MS, Micros, SECOND};
 use super::event::{Event, ToClient, ToMaster};
+use super::log::{Members, Payload, ReplicaLog};
 use super::network::Place;
+use super::replicas::Lead;
 use super::world::World;
 
-/// A leader without contact to a majority steps down after this time.
-const CONTACT_TIMEOUT: Micros = SECOND;
-/// Between two looks of the log's supervision.
-const RAFT_INTERVAL: Micros = 25 * MS;
 /// One of so many starts reads a snapshot; the others go on with what they had, which is the same and costs nothing.
 const READ_SNAPSHOTS: u64 = 3;
 /// Entries between two looks of a standby.
 const FOLLOW_ENTRIES: usize = 16;
 /// Entries between snapshots.
 const SNAPSHOT_ENTRIES: usize = 200;
+/// Proposals of one leadership that may turn up in a later one.
+const LATE_PROPOSALS: usize = 4;
+/// Entries that are kept behind a snapshot, for those that are late.
+const KEPT_ENTRIES: usize = 60;
 
 /// One master.
 pub(crate) struct Node {
@@ -33,13 +35,28 @@ pub(crate) struct Node {
     /// Of an earlier state, from which it goes on.
     pub(crate) hash: core::registry::StateHash,
     pub(crate) applied: usize,
-    snapshot: Option<(usize, core::Registry)>,
+    pub(crate) log: ReplicaLog,
+    /// It leads by the rules of the log.
+    pub(crate) lead: Option<Lead>,
+    /// When it last heard of a leader.
+    pub(crate) heard_at: Micros,
+    pub(crate) slow_disk_until: Micros,
+    /// How far its calendar is off, milliseconds.
+    pub(crate) calendar_off: i64,
+    /// How far its clock was put forward during this leadership.
+    pub(crate) clock_ahead: Micros,
+    /// Its host loses power within the next write.
+    pub(crate) doomed: bool,
+    /// It refused to start, because its disk is damaged.
+    pub(crate) refused: bool,
+    /// It will never be back.
+    pub(crate) gone: bool,
     pub(crate) core: core::Master,
-    /// The leadership that this node believes it has.
+    /// The leadership that its core has.
     pub(crate) leading: Option<u64>,
     elected_at: Micros,
     base_cluster_ms: u64,
-    contact_at: Micros,
+    pub(crate) contact_at: Micros,
     next_request: core::RequestId,
     /// Requests of streams: whose reply goes where.
     requests: BTreeMap<core::RequestId, u64>,
@@ -47,7 +64,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize) -> Self {
+    pub(crate) fn new(index: usize, members: Members) -> Self {
         Node {
             index,
             up: true,
@@ -56,7 +73,15 @@ impl Node {
             registry: core::Registry::default(),
             hash: core::registry::StateHash::default(),
             applied: 0,
-            snapshot: None,
+            log: ReplicaLog::new(members),
+            lead: None,
+            heard_at: 0,
+            slow_disk_until: 0,
+            calendar_off: 0,
+            clock_ahead: 0,
+            doomed: false,
+            refused: false,
+            gone: false,
             core: core::Master::new(config()),
             leading: None,
             elected_at: 0,
@@ -66,6 +91,10 @@ impl Node {
             requests: BTreeMap::new(),
             wish: 0,
         }
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.leading.is_some() && self.core.serving()
     }
 
     /// Number by which the log knows this master.
@@ -87,7 +116,7 @@ fn brief(input: &core::Input) -> String {
 }
 
 /// Writes a Registry and reads it again.
-fn through_snapshot(registry: &core::Registry) -> Result<core::Registry, String> {
+pub(super) fn through_snapshot(registry: &core::Registry) -> Result<core::Registry, String> {
     let mut bytes = Vec::new();
     registry.write_snapshot(&mut bytes).map_err(|error| format!("not written: {error}"))?;
     core::Registry::read_snapshot(&mut bytes.as_slice()).map_err(|error| format!("not readable: {error}"))
@@ -103,110 +132,27 @@ fn config() -> core::Config {
 }
 
 impl World {
-    /// A node that takes part at this moment.
-    fn awake(&self, node: usize) -> bool {
-        self.nodes[node].up && self.nodes[node].paused_until <= self.now
-    }
-
-    fn connected(&self, one: usize, other: usize) -> bool {
-        one == other
-            || (self.network.reaches(Place::Master(one), Place::Master(other))
-                && self.network.reaches(Place::Master(other), Place::Master(one)))
-    }
-
-    fn has_majority(&self, node: usize) -> bool {
-        let reached =
-            (0..self.nodes.len()).filter(|other| self.awake(*other) && self.connected(node, *other)).count();
-        self.awake(node) && reached * 2 > self.nodes.len()
-    }
-
     /// The node that leads and serves, as a client with the whole list of masters would find it.
     pub(crate) fn serving_node(&self) -> Option<usize> {
-        let (node, leadership) = self.log.leader?;
-        let found = &self.nodes[node];
-        (self.awake(node) && found.leading == Some(leadership) && found.core.serving()).then_some(node)
+        let serves = |node: &usize| self.awake(*node) && self.nodes[*node].serves();
+        (0..self.nodes.len()).filter(serves).max_by_key(|node| self.nodes[*node].leading)
     }
 
-    pub(crate) fn raft(&mut self) -> Result<(), String> {
-        self.after(RAFT_INTERVAL, Event::Raft);
-        if let Some((leader, _)) = self.log.leader
-            && self.has_majority(leader)
-        {
-            self.nodes[leader].contact_at = self.now;
-            self.commit()?;
-            for follower in 0..self.nodes.len() {
-                if self.awake(follower) && self.connected(leader, follower) {
-                    self.apply(follower)?;
-                }
-            }
-        }
-        for node in 0..self.nodes.len() {
-            let Some(leadership) = self.nodes[node].leading else { continue };
-            if !self.awake(node) {
-                continue;
-            }
-            let replaced = !self.log.leads(node, leadership) && self.has_majority(node);
-            let silent = self.now.saturating_sub(self.nodes[node].contact_at) > CONTACT_TIMEOUT;
-            if replaced || silent {
-                self.depose(node)?;
-            }
-        }
-        self.maybe_elect()
+    /// A replica that has everything, to look things up.
+    pub(crate) fn registry(&self) -> &core::Registry {
+        let newest = self.nodes.iter().max_by_key(|node| (node.up, node.applied));
+        newest.map_or(&self.nodes[0].registry, |node| &node.registry)
     }
 
-    fn maybe_elect(&mut self) -> Result<(), String> {
-        let contact = self.log.leader.map(|(leader, _)| (leader, self.nodes[leader].contact_at));
-        if let Some((leader, at)) = contact {
-            let lapsed = self.now.saturating_sub(at) > 150 * MS;
-            // A leader that stepped down and has its majority again begins a new leadership.
-            let idle = self.nodes[leader].leading.is_none() && self.has_majority(leader);
-            let lost = lapsed && !self.has_majority(leader);
-            if !lost && !idle {
-                return Ok(());
-            }
-        }
-        // On the average an election takes three looks more.
-        if !self.chance.percent(30) {
+    pub(crate) fn depose(&mut self, node: usize) -> Result<(), String> {
+        self.nodes[node].lead = None;
+        if self.nodes[node].leading.take().is_none() {
             return Ok(());
         }
-        let candidates: Vec<usize> = (0..self.nodes.len()).filter(|node| self.has_majority(*node)).collect();
-        if candidates.is_empty() {
-            return Ok(());
-        }
-        let node = candidates[self.chance.index(candidates.len())];
-        let kept = self.chance.index(self.log.in_flight.len() + 1);
-        let leadership = self.log.elect(node, kept);
-        self.note(|| {
-            format!("master {node} is elected for leadership {leadership}, {kept} entries in flight are kept")
-        });
-        if self.nodes[node].leading.is_some() {
-            self.depose(node)?;
-        }
-        self.apply(node)?;
-        let identity = core::MasterIdentity {
-            master_id: self.chance.uuid(),
-            node_id: self.nodes[node].node_id(),
-            hostname: format!("master{node}"),
-            ip: format!("10.0.0.{}", node + 1),
-            port: 5050,
-            version: "1.11.0".to_owned(),
-            cluster_id: "simulated".to_owned(),
-            domain: None,
-            term: leadership,
-        };
-        let seed = self.chance.seed();
-        let found = &mut self.nodes[node];
-        found.leading = Some(leadership);
-        found.elected_at = self.now;
-        found.contact_at = self.now;
-        found.base_cluster_ms = found.registry.cluster_ms;
-        let registry = found.registry.clone();
-        self.handle(node, core::Input::Elected { registry, identity, seed })
-    }
-
-    fn depose(&mut self, node: usize) -> Result<(), String> {
         self.note(|| format!("master {node} steps down"));
-        self.nodes[node].leading = None;
+        if self.faulty {
+            self.late = self.nodes[node].log.last_commands(LATE_PROPOSALS);
+        }
         self.handle(node, core::Input::Deposed)?;
         self.nodes[node].requests.clear();
         self.end_streams_of(node);
@@ -228,37 +174,43 @@ impl World {
         }
     }
 
-    pub(crate) fn commit(&mut self) -> Result<(), String> {
-        let Some((leader, _)) = self.log.leader else { return Ok(()) };
-        if !self.has_majority(leader) {
-            return Ok(());
-        }
-        if self.log.commit(self.now) > 0 {
-            self.apply(leader)?;
-        }
-        Ok(())
-    }
-
-    /// Applies everything committed at one replica.
-    fn apply(&mut self, node: usize) -> Result<(), String> {
+    /// Applies everything that one replica knows to be committed.
+    pub(crate) fn apply(&mut self, node: usize) -> Result<(), String> {
         let mut outcomes = Vec::new();
+        let mut elected = false;
         let before = self.nodes[node].applied;
-        while self.nodes[node].applied < self.log.entries.len() {
+        while self.nodes[node].applied < self.nodes[node].log.committed {
             let index = self.nodes[node].applied;
-            let envelope = self.log.entries[index].clone();
+            let entry = self.nodes[node].log.get(index).cloned();
+            let Some(entry) = entry else {
+                return Err(format!("master {node} does not have entry {index}, which is committed"));
+            };
+            self.check_committed(node, index, &entry)?;
+            self.nodes[node].applied += 1;
             let found = &mut self.nodes[node];
-            let (outcome, changes) = found.registry.apply(&envelope);
-            found.applied += 1;
-            let own_epoch =
-                matches!(outcome, core::Outcome::TookLead { .. }) || envelope.epoch == found.registry.epoch;
-            let own_entry = envelope.node_id == found.node_id() && own_epoch;
-            self.check_applied(node, index + 1, &envelope, &outcome, &changes)?;
-            if own_entry {
-                outcomes.push((envelope.proposal, outcome));
+            match &entry.payload {
+                Payload::Blank => {
+                    elected |= found.lead.as_ref().is_some_and(|lead| lead.term == entry.term);
+                }
+                Payload::Members(members) => {
+                    let members = members.clone();
+                    self.note(|| format!("master {node} knows that {members:?} vote"));
+                }
+                Payload::Command(envelope) => {
+                    let (outcome, changes) = found.registry.apply(envelope);
+                    let own_epoch = matches!(outcome, core::Outcome::TookLead { .. })
+                        || envelope.epoch == found.registry.epoch;
+                    let own_entry = envelope.node_id == found.node_id() && own_epoch;
+                    self.check_applied(node, index + 1, envelope, &outcome, &changes)?;
+                    if own_entry {
+                        outcomes.push((envelope.proposal, outcome));
+                    }
+                }
             }
+            self.compare(node, index + 1)?;
+            let found = &mut self.nodes[node];
             if (index + 1).is_multiple_of(SNAPSHOT_ENTRIES) {
-                let found = &mut self.nodes[node];
-                found.snapshot = Some((found.applied, found.registry.clone()));
+                found.log.compact(found.applied, found.registry.clone(), KEPT_ENTRIES);
             }
         }
         if self.nodes[node].applied == before {
@@ -267,11 +219,37 @@ impl World {
         if self.nodes[node].leading.is_some() {
             let registry = self.nodes[node].registry.clone();
             self.handle(node, core::Input::Applied { registry, outcomes })?;
+        } else if elected {
+            self.begin_to_lead(node)?;
         } else if before / FOLLOW_ENTRIES != self.nodes[node].applied / FOLLOW_ENTRIES {
             let registry = self.nodes[node].registry.clone();
             self.handle(node, core::Input::Follow { registry })?;
         }
         Ok(())
+    }
+
+    /// The first entry of its own leadership is applied, and with it everything before: the core takes over.
+    fn begin_to_lead(&mut self, node: usize) -> Result<(), String> {
+        let Some(term) = self.nodes[node].lead.as_ref().map(|lead| lead.term) else { return Ok(()) };
+        let identity = core::MasterIdentity {
+            master_id: self.chance.uuid(),
+            node_id: self.nodes[node].node_id(),
+            hostname: format!("master{node}"),
+            ip: format!("10.0.0.{}", node + 1),
+            port: 5050,
+            version: "1.11.0".to_owned(),
+            cluster_id: "simulated".to_owned(),
+            domain: None,
+            term,
+        };
+        let seed = self.chance.seed();
+        let found = &mut self.nodes[node];
+        found.leading = Some(term);
+        found.elected_at = self.now;
+        found.base_cluster_ms = found.registry.cluster_ms;
+        found.clock_ahead = 0;
+        let registry = found.registry.clone();
+        self.handle(node, core::Input::Elected { registry, identity, seed })
     }
 
     pub(crate) fn master_input(&mut self, node: usize, life: u64, input: core::Input) -> Result<(), String> {
@@ -304,8 +282,8 @@ impl World {
     fn cluster_now(&self, node: usize) -> core::Now {
         let found = &self.nodes[node];
         core::Now {
-            cluster_ms: found.base_cluster_ms + (self.now - found.elected_at) / MS,
-            wall_ms: self.wall_ms(),
+            cluster_ms: found.base_cluster_ms + (self.now + found.clock_ahead - found.elected_at) / MS,
+            wall_ms: self.wall_ms().saturating_add_signed(found.calendar_off),
         }
     }
 
@@ -338,6 +316,7 @@ impl World {
                 let found = &mut self.nodes[node];
                 found.wish += 1;
                 let at = found.elected_at + cluster_ms.saturating_sub(found.base_cluster_ms) * MS;
+                let at = at.saturating_sub(found.clock_ahead);
                 let (life, wish) = (found.life, Some(found.wish));
                 self.agenda.push(at.max(self.now), Event::MasterTick { node, life, wish });
             }
@@ -355,17 +334,14 @@ impl World {
         proposal: core::ProposalId,
         envelope: &core::Envelope,
     ) -> Result<(), String> {
-        let leads = self.nodes[node].leading.is_some_and(|leadership| self.log.leads(node, leadership));
         let life = self.nodes[node].life;
-        if leads {
-            let ready = self.now + self.chance.between(500, 6 * MS);
+        if self.nodes[node].lead.is_some() {
             let bytes = core::registry::encode_envelope(envelope);
             self.trace.mix_bytes(&bytes);
             // What replicas apply went over the wire once.
             let envelope = core::registry::decode_envelope(bytes)
                 .map_err(|error| format!("an entry does not decode: {error}"))?;
-            let ready = self.log.propose(Rc::new(envelope), ready);
-            self.agenda.push(ready, Event::Commit);
+            self.append(node, Payload::Command(Rc::new(envelope)));
         } else {
             let input = core::Input::ProposalFailed {
                 proposal,
@@ -447,6 +423,24 @@ impl World {
         self.handle(node, input)
     }
 
+    /// A call that names the stream of an instance which was replaced.
+    pub(crate) fn stray_call(
+        &mut self,
+        node: usize,
+        life: u64,
+        stream: u64,
+        call: tepui_proto::v1::scheduler::Call,
+    ) -> Result<(), String> {
+        let found = &mut self.nodes[node];
+        if found.life != life || !found.serves() || found.paused_until > self.now {
+            return Ok(());
+        }
+        found.next_request += 1;
+        let request = found.next_request;
+        let stream_id = Some(format!("stream-{stream}"));
+        self.handle(node, core::Input::Call { request, stream_id, call, principal: None })
+    }
+
     pub(crate) fn operator_arrives(
         &mut self,
         node: usize,
@@ -474,40 +468,55 @@ impl World {
         self.handle(node, core::Input::Operator { request, call, principal: None, driver_token: token })
     }
 
-    pub(crate) fn crash_master(&mut self, node: usize) {
+    /// Ends a master's process; with `power`, what its disk had not written for good is lost.
+    pub(crate) fn crash_master(&mut self, node: usize, power: bool) {
         if !self.nodes[node].up {
             return;
         }
-        self.note(|| format!("master {node} crashes"));
+        self.note(|| format!("master {node} crashes{}", if power { " with its host" } else { "" }));
         self.end_streams_of(node);
         let found = &mut self.nodes[node];
         found.up = false;
         found.life += 1;
+        found.lead = None;
         found.leading = None;
+        found.doomed = false;
         found.requests.clear();
+        let lost = found.log.crash(power, &mut self.chance);
         let life = found.life;
+        if lost.entries > 0 {
+            self.report.count("unsynced writes lost");
+        }
+        if lost.torn {
+            self.report.count("torn tail");
+        }
         let delay = self.chance.between(200, 15_000) * MS;
         self.after(delay, Event::RestartMaster { node, life });
     }
 
     pub(crate) fn restart_master(&mut self, node: usize, life: u64) -> Result<(), String> {
-        if self.nodes[node].life != life || self.nodes[node].up {
+        let found = &mut self.nodes[node];
+        if found.life != life || found.up || found.gone {
+            return Ok(());
+        }
+        if found.log.damaged && !mutant!("start-from-a-damaged-disk") {
+            found.refused = true;
+            self.report.count("damage refused");
+            self.note(|| format!("master {node} refuses to start: its disk is damaged"));
+            self.plan_replacement(node);
             return Ok(());
         }
         self.note(|| format!("master {node} starts again"));
         let found = &mut self.nodes[node];
         found.up = true;
         found.paused_until = 0;
+        found.heard_at = self.now;
         found.core = core::Master::new(config());
-        found.registry = core::Registry::default();
-        found.applied = 0;
-        if let Some((applied, registry)) = &found.snapshot {
-            found.registry = registry.clone();
-            found.applied = *applied;
-            if found.life.is_multiple_of(READ_SNAPSHOTS) {
-                found.registry = through_snapshot(registry)
-                    .map_err(|what| format!("the snapshot of master {node}: {what}"))?;
-            }
+        found.registry = found.log.image.registry.clone();
+        found.applied = found.log.image.length;
+        if found.life.is_multiple_of(READ_SNAPSHOTS) {
+            found.registry = through_snapshot(&found.registry)
+                .map_err(|what| format!("the snapshot of master {node}: {what}"))?;
         }
         self.after(SECOND, Event::MasterTick { node, life, wish: None });
         Ok(())

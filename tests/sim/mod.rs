@@ -21,18 +21,24 @@ mod executors;
 mod faults;
 mod fleet;
 mod frameworks;
+mod graces;
 mod keepers;
 mod log;
 mod masters;
+mod members;
 mod network;
 mod operators;
+mod quotas;
 pub mod raft;
+mod replicas;
 mod streams;
 mod tasks;
 mod trace;
 mod truth;
 mod volumes;
 mod world;
+
+use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -105,8 +111,25 @@ pub struct Report {
     pub gone_agents: u64,
     pub times_down: u64,
     pub inverse_offers: u64,
+    /// What was done to the cluster, by name.
+    pub counts: BTreeMap<&'static str, u64>,
     /// Hash of everything that happened, in order.
     pub trace: u64,
+}
+
+impl Report {
+    pub(crate) fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+}
+
+/// What was done to all clusters, by name.
+pub fn counts(reports: &[Report]) -> BTreeMap<&'static str, u64> {
+    let mut sums = BTreeMap::new();
+    for (name, count) in reports.iter().flat_map(|report| &report.counts) {
+        *sums.entry(*name).or_default() += count;
+    }
+    sums
 }
 
 /// The one line that repeats a run.

@@ -16,7 +16,8 @@ impl World {
 
     /// Sends a call behind all earlier ones of the stream.
     pub(crate) fn send_to_master(&mut self, stream: u64, message: ToMaster) {
-        let delay = self.latency();
+        let Some(client) = self.network.streams.get(&stream).map(|found| found.client) else { return };
+        let delay = self.latency() + self.slowness(client);
         let Some(found) = self.network.streams.get_mut(&stream) else { return };
         let at = (self.now + delay).max(found.to_master_at);
         found.to_master_at = at;
@@ -25,7 +26,8 @@ impl World {
 
     /// Sends a record behind all earlier ones of the stream.
     pub(crate) fn send_to_client(&mut self, node: usize, stream: u64, message: ToClient) {
-        let delay = self.latency();
+        let Some(client) = self.network.streams.get(&stream).map(|found| found.client) else { return };
+        let delay = self.latency() + self.slowness(client);
         let life = self.nodes[node].life;
         let Some(found) = self.network.streams.get_mut(&stream) else { return };
         if found.broken || found.master != node || found.master_life != life {

@@ -11,6 +11,33 @@ const FIXED_SEEDS: u64 = 200;
 /// Fresh seeds are added until this much processor time is used.
 const BUDGET: Duration = Duration::from_secs(240);
 
+/// What a campaign is for must have happened in it.
+const MUST_HAPPEN: [&str; 23] = [
+    "leader killed",
+    "leader loses power",
+    "follower killed",
+    "follower loses power",
+    "unsynced writes lost",
+    "torn tail",
+    "damage refused",
+    "master replaced",
+    "snapshot sent",
+    "leader cut off",
+    "leader cut off, one way",
+    "leader cut off from one follower",
+    "message late",
+    "message lost",
+    "message twice",
+    "leader paused",
+    "calendar of a master jumps",
+    "clock of a leader jumps",
+    "host of an agent lost",
+    "agent slow",
+    "framework killed",
+    "call of an old instance",
+    "proposal of an earlier leadership",
+];
+
 fn run(seed: u64, settings: &Settings) -> sim::Report {
     match sim::run(seed, settings) {
         Ok(report) => report,
@@ -45,6 +72,11 @@ fn a_cluster_survives_every_seed() {
         sum(|r| r.executors),
         sum(|r| r.groups)
     );
+    let counts = sim::counts(&reports);
+    eprintln!("{counts:#?}");
+    for name in MUST_HAPPEN {
+        assert!(counts.contains_key(name), "'{name}' never happened in {count} seeds");
+    }
     let fleet = [sum(|r| r.drains), sum(|r| r.gone_agents), sum(|r| r.times_down), sum(|r| r.inverse_offers)];
     assert!(fleet.iter().all(|one| *one > 0), "the operator did next to nothing: {fleet:?}");
     assert!(conversions > count, "nothing was reserved");

@@ -18,6 +18,8 @@ pub(crate) type Volume = (String, String, String);
 pub(crate) struct Truth {
     /// Named operations whose end was committed, by framework and id: whether they were carried out.
     pub(crate) operations: BTreeMap<Name, bool>,
+    /// Tasks whose framework was promised that they will be ended.
+    pub(crate) killed: BTreeSet<Name>,
     /// Conversions that were carried out.
     pub(crate) conversions: u64,
     /// How often a volume of this name was created.
@@ -58,6 +60,9 @@ impl Truth {
                         operate_step::Step::Launch(launch) => self.take_launch(launch, &mut launches)?,
                     }
                 }
+            }
+            (Some(Operation::MarkKill(mark)), Outcome::Done) => {
+                self.killed.insert((mark.framework_id.clone(), mark.task_id.clone()));
             }
             (Some(Operation::LaunchDriver(launch)), Outcome::Launched(results))
                 if results.iter().all(Result::is_ok) =>
@@ -114,6 +119,9 @@ impl Truth {
                 continue;
             }
             let Some(task) = &item.task else { continue };
+            if task.task_id.as_ref().is_some_and(|id| id.value().starts_with(super::frameworks::OLD)) {
+                return Err("a task of an instance that was replaced was launched".to_owned());
+            }
             self.fleet.launched(&launch.agent_id, task.task_id.as_ref().map_or("", v1::TaskId::value))?;
             let volumes = task.resources.iter().filter_map(conversion::volume_name);
             let volumes = volumes.map(|(role, id)| (launch.agent_id.clone(), role, id));

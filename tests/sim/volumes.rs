@@ -89,7 +89,7 @@ impl World {
     pub(crate) fn agent_agrees(&self, agent: usize) -> Result<(), String> {
         let state = self.agents[agent].state();
         let id = ids::AgentId::from(state.agent_id.as_str());
-        let registry = &self.nodes[0].registry;
+        let registry = self.registry();
         let Some(record) = registry.agents.get(&id) else {
             return Err(format!("agent {agent} is {id}, which the Registry does not know"));
         };

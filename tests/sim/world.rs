@@ -2,9 +2,11 @@
 //! Decides nothing; the parts' own files do.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tepui_proto::tepui::operator;
 use tepui_scheduler_core as core;
+use tepui_scheduler_core::Envelope;
 
 use super::agenda::{Agenda, MS, Micros, SECOND};
 use super::agents::SimAgent;
@@ -13,8 +15,9 @@ use super::drivers::SimDriver;
 use super::event::Event;
 use super::executors::SimExecutor;
 use super::frameworks::SimFramework;
-use super::log::Log;
+use super::log::Members;
 use super::masters::Node;
+use super::members::Replacement;
 use super::network::{Network, Place};
 use super::operators::Operator;
 use super::tasks::Ledger;
@@ -29,7 +32,9 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) agenda: Agenda<Event>,
     pub(crate) network: Network,
-    pub(crate) log: Log,
+    pub(crate) replacement: Option<Replacement>,
+    /// Proposals of a past leadership that may turn up yet.
+    pub(crate) late: Vec<Rc<Envelope>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) agents: Vec<SimAgent>,
     pub(crate) frameworks: Vec<SimFramework>,
@@ -56,7 +61,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, settings: Settings, trace: Trace) -> Self {
         let mut chance = Chance::new(seed);
-        let nodes = (0..settings.masters).map(Node::new).collect();
+        let members: Members = (0..settings.masters).collect();
+        let nodes = members.iter().map(|index| Node::new(*index, members.clone())).collect();
         let agents = (0..settings.agents).map(|index| SimAgent::new(index, &mut chance)).collect();
         let plain = (0..settings.frameworks).map(|index| SimFramework::new(index, &settings));
         let keepers = (0..settings.keepers).map(|index| SimFramework::keeper(index, &settings));
@@ -66,7 +72,8 @@ impl World {
             chance,
             agenda: Agenda::new(),
             network: Network::default(),
-            log: Log::default(),
+            replacement: None,
+            late: Vec::new(),
             nodes,
             agents,
             frameworks,
@@ -101,6 +108,16 @@ impl World {
     /// Puts something on the agenda.
     pub(crate) fn after(&mut self, delay: Micros, event: Event) {
         self.agenda.push(self.now + delay, event);
+    }
+
+    /// How much later than others whatever goes to this place or comes from it arrives.
+    pub(crate) fn slowness(&mut self, place: Place) -> Micros {
+        match self.address(place) {
+            Place::Agent(agent) if self.agents[agent].slow_until > self.now => {
+                self.chance.between(100, 3_000) * MS
+            }
+            _other => 0,
+        }
     }
 
     /// A network delay.
@@ -151,9 +168,13 @@ impl World {
             return Err(self.violation(what));
         }
         self.report.simulated_ms = self.now_ms();
+        let mut state = Vec::new();
+        if let Err(error) = self.registry().write_snapshot(&mut state) {
+            return Err(self.violation(format!("the last snapshot: {error}")));
+        }
+        self.trace.mix_bytes(&state);
         self.report.trace = self.trace.hash();
-        self.report.entries = self.log.entries.len() as u64;
-        self.report.leaderships = self.log.leaderships;
+        self.report.entries = self.checks.committed.len() as u64;
         self.report.conversions = self.truth.conversions;
         self.report.drains = self.truth.fleet.drains;
         self.report.gone_agents = self.truth.fleet.gone.len() as u64;
@@ -192,7 +213,11 @@ impl World {
         }
         match event {
             Event::Raft => self.raft(),
-            Event::Commit => self.commit(),
+            Event::Peer { from, to, life, term, message } => self.peer_hears(from, to, life, term, *message),
+            Event::Synced { node, life, length, cuts } => self.synced(node, life, length, cuts),
+            Event::Replicate { node, life } => self.replicate(node, life),
+            Event::PowerLoss { node, life } => self.power_loss(node, life),
+            Event::Stray { node, life, stream, call } => self.stray_call(node, life, stream, *call),
             Event::MasterInput { node, life, input } => self.master_input(node, life, *input),
             Event::MasterTick { node, life, wish } => self.master_tick(node, life, wish),
             Event::RestartMaster { node, life } => self.restart_master(node, life),
@@ -268,9 +293,17 @@ impl World {
         let life = self.nodes[node].life;
         let delay = self.latency();
         self.after(2 * SECOND, Event::NoAnswer { to: from, number });
-        if self.network.reaches(self.address(from), Place::Master(node)) {
-            self.after(delay, Event::Operator { node, life, from, number, call: Box::new(call), token });
+        if !self.network.reaches(self.address(from), Place::Master(node)) {
+            return;
         }
+        // Somebody on the way repeats what he believes lost.
+        if self.faulty && matches!(call, core::OperatorCall::StateCas(_)) && self.chance.percent(5) {
+            self.report.count("write twice");
+            let (call, token) = (Box::new(call.clone()), token.clone());
+            let late = delay + self.chance.between(1, 3_000) * MS;
+            self.after(late, Event::Operator { node, life, from, number, call, token });
+        }
+        self.after(delay, Event::Operator { node, life, from, number, call: Box::new(call), token });
     }
 
     /// A driver process is reached like its agent; the operator of the run is reached always.

@@ -24,7 +24,7 @@ impl Agent {
             turn.odd("launch without a framework id or a task id");
             return;
         };
-        if launch_seq <= self.taken_launch_seq {
+        if launch_seq <= self.taken_launch_seq && !mutant!("launch-taken-twice") {
             turn.note(Note::LaunchRepeated { launch_seq, accepted: self.taken_launch_seq });
             if launch_seq <= self.accepted_launch_seq {
                 self.send_accepted(turn);
@@ -56,7 +56,8 @@ impl Agent {
     /// Starts a task whose launch has become durable, unless it was refused or killed meanwhile.
     pub(crate) fn start_task(&mut self, turn: &mut Turn<'_>, key: &TaskKey) {
         let Some(task) = self.tasks.get_mut(key) else { return };
-        if task.phase != Phase::Accepting || task.record > self.durable_record {
+        let durable = task.record <= self.durable_record || mutant!("started-before-it-is-durable");
+        if task.phase != Phase::Accepting || !durable {
             return;
         }
         if let Some(executor) = task.executor.clone() {

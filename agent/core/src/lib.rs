@@ -13,6 +13,20 @@
 //!
 //! Refuses: clocks, files, sockets, randomness (a seed comes with [`Config`]), and trust in what peers send.
 
+/// Whether a known bug is switched on; never, and without any cost, in builds without the feature `mutants`.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:literal) => {
+        ::tepui_mutants::active($name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:literal) => {
+        false
+    };
+}
+
 mod agent;
 mod attach;
 pub mod checkpoint;

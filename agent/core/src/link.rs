@@ -105,7 +105,7 @@ impl Agent {
             self.give_up_link(turn, reason);
             return;
         }
-        if event.epoch() < self.epoch {
+        if event.epoch() < self.epoch && !mutant!("agent-obeys-old-masters") {
             turn.note(Note::StaleEpoch { event: event.epoch(), seen: self.epoch });
             self.give_up_link(turn, "master of a past epoch");
             return;

@@ -52,7 +52,8 @@ impl Outbox {
 
     /// Returns the oldest update if it may be sent now, given the newest durable record, and counts the attempt.
     pub(crate) fn start(&mut self, durable: u64, first_pause_ms: u64) -> Option<(&v1::TaskStatus, u64)> {
-        let head = self.queue.front().filter(|head| head.record <= durable)?;
+        let head = if mutant!("newest-update-first") { self.queue.back() } else { self.queue.front() };
+        let head = head.filter(|head| head.record <= durable || mutant!("told-before-it-is-durable"))?;
         if self.pause_ms.is_some() {
             return None;
         }
@@ -62,6 +63,9 @@ impl Outbox {
 
     /// Returns the update that is under way, to be sent again, and the pause after that.
     pub(crate) fn repeat(&mut self, longest_pause_ms: u64) -> Option<(&v1::TaskStatus, u64)> {
+        if mutant!("update-not-repeated") {
+            return None;
+        }
         let pause_ms = self.pause_ms?.saturating_mul(2).min(longest_pause_ms);
         self.pause_ms = Some(pause_ms);
         self.queue.front().map(|head| (&head.status, pause_ms))

@@ -3,6 +3,20 @@
 //! One entrance, [`Master::handle`]: no async, no clock, no randomness, no files. What must outlive a leading master is the
 //! [`Registry`], which changes only by [`Registry::apply`] of a committed [`Envelope`], the same way on every replica.
 
+/// Whether a known bug is switched on; never, and without any cost, in builds without the feature `mutants`.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:literal) => {
+        ::tepui_mutants::active($name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:literal) => {
+        false
+    };
+}
+
 mod abridged;
 pub mod allocator;
 pub mod conversion;

@@ -143,6 +143,7 @@ impl Master {
         let allowed_ms = self.absence_allowed_ms();
         match record.disconnected_ms.filter(|left_ms| *left_ms >= since_ms) {
             Some(left_ms) => Some(left_ms.saturating_add(allowed_ms)),
+            None if mutant!("no-grace") => Some(since_ms.saturating_add(allowed_ms)),
             // Nobody can tell yet whether the agent or only its way to us was lost.
             None => Some(since_ms.saturating_add(self.config.agent_grace_ms.max(allowed_ms))),
         }

@@ -136,6 +136,9 @@ impl Master {
     /// Adds what launches in flight hold. Whichever of them are committed, and in whatever way the others end, each of their
     /// executors is held once: by the Registry, by the launch that brings it, or else by one that relies on it.
     fn add_pending(&self, agent: &AgentId, held: &mut Held) {
+        if mutant!("launch-in-flight-not-charged") {
+            return;
+        }
         let charges = self.registry.charges.get(agent);
         let charged = |framework: &FrameworkId, executor: &ExecutorId| {
             charges.is_some_and(|charges| charges.holds_executor(framework, executor))

@@ -104,11 +104,12 @@ impl Master {
         ip: &str,
         connection: ConnectionId,
     ) -> bool {
-        if self.registry.is_gone(id) {
+        if self.registry.is_gone(id) && !mutant!("gone-agent-taken-back") {
             self.shut_down(connection, "the agent was removed from the cluster");
             return true;
         }
-        if self.registry.machine_at(hostname, ip).is_some_and(|machine| machine.down) {
+        let down = self.registry.machine_at(hostname, ip).is_some_and(|machine| machine.down);
+        if down && !mutant!("machine-down-and-agent-taken") {
             self.shut_down(connection, "the agent's machine is down for maintenance");
             return true;
         }
@@ -343,6 +344,7 @@ impl Master {
             Some(_) if self.registry.agents.get(id).is_some_and(|agent| agent.draining()) => {
                 self.drop_undelivered(&key, id.clone());
             }
+            Some(_) if mutant!("launch-not-repeated") => {}
             Some(info) => self.send_launch(id, &key, info, record.launch_seq),
             None => {
                 let reconcile = event::Reconcile {

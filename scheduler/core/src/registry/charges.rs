@@ -49,6 +49,9 @@ impl AgentCharges {
         let key = record.key();
         if self.executors.insert((key.framework.clone(), key.executor)) {
             let (role, amounts) = executor_amounts(record.info.as_ref());
+            if mutant!("executor-not-charged") {
+                return;
+            }
             self.add(&(key.framework, role), &amounts);
         }
     }
@@ -80,6 +83,9 @@ impl AgentCharges {
 
     pub(super) fn release(&mut self, record: &TaskRecord) {
         let (client, amounts) = needs(record);
+        if mutant!("released-twice") {
+            self.subtract(&client, &amounts);
+        }
         self.subtract(&client, &amounts);
     }
 

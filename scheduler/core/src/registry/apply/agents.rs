@@ -51,10 +51,12 @@ impl Step<'_> {
         if id.as_str().is_empty() {
             return Err(Refusal::Malformed);
         }
-        if self.tables.is_gone(&id) {
+        if self.tables.is_gone(&id) && !mutant!("gone-agent-taken-back") {
             return Err(Refusal::AgentRemoved);
         }
-        self.refuse_down(word.info.as_ref(), &word.ip)?;
+        if !mutant!("machine-down-and-agent-taken") {
+            self.refuse_down(word.info.as_ref(), &word.ip)?;
+        }
         let before = self.tables.agents.get(&id).cloned();
         let known = before.is_some();
         let old = before.clone().unwrap_or_default();

@@ -77,7 +77,8 @@ impl Step<'_> {
         }
         let total = amounts::unallocated(agent.total());
         let used = self.tables.charges.get(agent_id).map(|charges| charges.total.clone()).unwrap_or_default();
-        if !total.less(&used).contains(&consumed) {
+        let free = if mutant!("used-volume-destroyed") { total.clone() } else { total.less(&used) };
+        if !free.contains(&consumed) {
             return Err(Refusal::InsufficientResources);
         }
         if consumed.shared().iter().any(|(identity, _)| used.iter().any(|(other, _)| other == identity)) {

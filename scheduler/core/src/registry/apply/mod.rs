@@ -50,10 +50,13 @@ impl Registry {
         let Some(operation) = &envelope.operation else {
             return (Outcome::Refused(Refusal::Malformed), Vec::new());
         };
-        if !matches!(operation, Operation::TakeLead(_)) && envelope.epoch != self.epoch {
+        let stale = envelope.epoch != self.epoch && !mutant!("apply-without-epoch");
+        if !matches!(operation, Operation::TakeLead(_)) && stale {
             return (Outcome::Stale { epoch: self.epoch }, Vec::new());
         }
-        self.cluster_ms = self.cluster_ms.max(envelope.cluster_ms);
+        if !mutant!("time-stands-still") {
+            self.cluster_ms = self.cluster_ms.max(envelope.cluster_ms);
+        }
         self.wall_ms = envelope.wall_ms;
         let mut step = Step { tables: self, changes: Vec::new() };
         let outcome = step.run(operation).unwrap_or_else(Outcome::Refused);

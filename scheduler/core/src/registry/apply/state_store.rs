@@ -29,10 +29,10 @@ impl Step<'_> {
         let old = self.tables.registers.get(&key).cloned();
         let version = old.as_ref().map_or(0, |register| register.version);
         let answer = |result, version| Outcome::Cas { result, version, generation: driver.generation };
-        if cas.generation != driver.generation
+        let fenced = cas.generation != driver.generation
             || cas.generation == 0
-            || cas.token_sha256 != driver.token_sha256
-        {
+            || cas.token_sha256 != driver.token_sha256;
+        if fenced && !mutant!("write-without-generation") {
             return Ok(answer(CasResult::Fenced, version));
         }
         let hash = sha256(&cas.value);
@@ -44,7 +44,7 @@ impl Step<'_> {
             // The same write again: its first answer was lost.
             return Ok(answer(CasResult::Ok, version));
         }
-        if version != cas.expected_version {
+        if version != cas.expected_version && !mutant!("write-without-version") {
             return Ok(answer(CasResult::Conflict, version));
         }
         if old.is_none() && self.tables.registers_of(&cas.scope).len() >= MAX_REGISTERS {

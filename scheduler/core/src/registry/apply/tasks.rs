@@ -134,7 +134,9 @@ impl Step<'_> {
         let key = TaskKey::new(mark.framework_id.as_str(), mark.task_id.as_str());
         let old = self.tables.tasks.get(&key).cloned().ok_or(Refusal::UnknownTask)?;
         let mut new = TaskRecord::clone(&*old);
-        new.kill = Some(KillMarker { kill_policy: mark.kill_policy });
+        if !mutant!("kill-not-remembered") {
+            new.kill = Some(KillMarker { kill_policy: mark.kill_policy });
+        }
         self.put_task(&key, Some(new));
         Ok(Outcome::Done)
     }
