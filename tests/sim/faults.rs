@@ -8,7 +8,7 @@ use super::world::World;
 /// A fault, how often it is among 100, and its name in the count.
 type Fault = (u64, &'static str, fn(&mut World) -> bool);
 
-const FAULTS: [Fault; 29] = [
+const FAULTS: [Fault; 30] = [
     (6, "leader killed", |world| world.leader().is_some_and(|node| world.crash(node, false))),
     (5, "leader loses power", |world| world.leader().is_some_and(|node| world.crash(node, true))),
     (5, "leader loses power while it writes", World::doom_leader),
@@ -16,6 +16,10 @@ const FAULTS: [Fault; 29] = [
     (4, "follower loses power", |world| world.follower().is_some_and(|node| world.crash(node, true))),
     (2, "all masters lose power", |world| {
         (0..world.nodes.len()).for_each(|node| world.crash_master(node, true));
+        true
+    }),
+    (5, "all masters lose power while they write", |world| {
+        world.nodes.iter_mut().filter(|node| node.up).for_each(|node| node.doomed = true);
         true
     }),
     (4, "disk of a master damaged", World::damage_a_disk),

@@ -12,11 +12,12 @@ const FIXED_SEEDS: u64 = 200;
 const BUDGET: Duration = Duration::from_secs(240);
 
 /// What a campaign is for must have happened in it.
-const MUST_HAPPEN: [&str; 23] = [
+const MUST_HAPPEN: [&str; 24] = [
     "leader killed",
     "leader loses power",
     "follower killed",
     "follower loses power",
+    "all masters lose power while they write",
     "unsynced writes lost",
     "torn tail",
     "damage refused",
