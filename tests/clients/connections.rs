@@ -115,7 +115,9 @@ async fn both(test: &TestCluster) -> anyhow::Result<(usize, [RawAnswer; 2])> {
 /// Fails if a stream does not end, or says more than a stream of its kind may before.
 async fn all_end(streams: [RawAnswer; 2]) -> anyhow::Result<()> {
     let [scheduler, operator] = streams;
-    assert_eq!(end(scheduler).await?, Vec::<Value>::new(), "nothing but the end: the framework comes back");
+    // The framework comes back. Agents may have left for the next leader before, and taken their offers along.
+    let last = end(scheduler).await?;
+    assert!(last.iter().all(|event| event["type"] == "RESCIND"), "{last:?}");
     end(operator).await?;
     Ok(())
 }

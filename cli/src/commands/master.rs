@@ -32,7 +32,7 @@ use crate::logging::LogArgs;
 Every flag can also be given as TEPUI_MASTER_<FLAG> or in the [master] table of a settings file.")]
 pub struct MasterArgs {
     /// Number of this master, one to the cluster; never reused after its disk was lost. A master that joins gets it from the cluster.
-    #[arg(long, value_name = "N", required_unless_present = "join", conflicts_with = "join")]
+    #[arg(long, value_name = "N", conflicts_with = "join")]
     node_id: Option<u64>,
     /// Address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -184,7 +184,16 @@ pub async fn run(args: MasterArgs, verbosity: SetVerbosity) -> anyhow::Result<Ex
 }
 
 fn config(args: &MasterArgs) -> anyhow::Result<Config> {
-    let mut config = Config::new(args.node_id.unwrap_or_default(), &args.work_dir);
+    // Not a required flag of the parser's, because `config show` tells what is still missing.
+    let node_id = match args.node_id {
+        Some(number) => number,
+        // The cluster gives it one.
+        None if !args.join.is_empty() => 0,
+        None => {
+            anyhow::bail!("expecting --node-id, or --join for a master that comes into a running cluster")
+        }
+    };
+    let mut config = Config::new(node_id, &args.work_dir);
     config.ip = args.ip;
     config.port = args.port;
     config.peer_port = args.peer_port;

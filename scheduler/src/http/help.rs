@@ -49,6 +49,7 @@ const PAGES: &[Page] = &[
     ("system", "stats.json", "tells load, processors and memory of the host"),
     ("tepui", "v1/backup", "GET: a copy of the replicated state, for tepui raft restore"),
     ("tepui", "v1/events", "the live events of the dashboard"),
+    ("tepui", "v1/masters", "tells who leads and which masters there are, as it changes"),
     ("tepui", "v1/operator", "POST: calls of operators that Mesos does not have"),
     ("version", "", "tells the versions"),
 ];

@@ -43,6 +43,8 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn new(news: News) -> Told {
+        // Never nothing at all: an empty record is none.
+        let news = News { serving: Some(news.serving()), ..news };
         let record = |media| wire::encode_record(media, &news);
         let (json, protobuf) = (record(MediaType::Json), record(MediaType::Protobuf));
         let list = Some(news.masters.join(",")).filter(|list| news.serving() && !list.is_empty());

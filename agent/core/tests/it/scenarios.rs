@@ -252,7 +252,7 @@ fn a_cluster_founded_anew_is_followed_and_the_former_one_never_again() {
     rig.run("t", 1);
     let link = |rig: &mut Rig, epoch: u64, answer: event::Registered| {
         rig.epoch = epoch;
-        rig.input(Input::LinkUp);
+        rig.come_back();
         rig.event(event::Type::Registered, |event| event.registered = Some(answer));
         rig.agent.is_registered()
     };
