@@ -32,6 +32,8 @@ pub(crate) struct Known {
     pub(crate) last_word: Option<v1::TaskState>,
     /// Uuids of updates, in the order in which they first came.
     uuids: Vec<bytes::Bytes>,
+    /// The master told how it is now, as Mesos does when its agent is back: updates from before that follow.
+    ahead: bool,
     /// Told that its agent was marked gone.
     gone: bool,
     /// Time of the last sign of life, for giving up on it.
@@ -536,6 +538,9 @@ fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
         }
         known.gone = true;
     }
+    if from_agent.is_none() {
+        known.ahead |= status.reason() == v1::task_status::Reason::AgentReregistered;
+    }
     if let Some(uuid) = from_agent {
         match known.uuids.iter().position(|seen| seen == uuid) {
             Some(place) if place + 1 == known.uuids.len() => {}
@@ -550,7 +555,8 @@ fn judge(known: &mut Known, status: &v1::TaskStatus) -> Result<(), String> {
                         word.as_str_name()
                     ));
                 }
-                if known.state.is_some_and(|before| rank(before) < 4 && rank(before) > rank(state)) {
+                let late = std::mem::take(&mut known.ahead);
+                if !late && known.state.is_some_and(|before| rank(before) < 4 && rank(before) > rank(state)) {
                     return Err(format!("{} after {:?}", state.as_str_name(), known.state));
                 }
                 known.uuids.push(uuid.clone());

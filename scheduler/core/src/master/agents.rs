@@ -90,7 +90,10 @@ impl Master {
         let (registered, has_to_tell) = (session.registered, session.has_to_tell);
         self.agents.remove(id);
         // Without a registration yet, its outcome will find the stream closed.
-        if registered {
+        let connected =
+            self.registry.agents.get(id).is_some_and(|record| self.registry.agent_connected(record));
+        if registered || (has_to_tell && connected) {
+            // In the second case an older stream was registered, and this one came in its place.
             self.agent_is_away(id);
         } else if has_to_tell {
             // Nothing of it is on its way, and its deadline may have passed meanwhile.

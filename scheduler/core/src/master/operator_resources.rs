@@ -151,9 +151,21 @@ impl Master {
         {
             let total = unallocated(record.total());
             self.allocator.convert_agent(agent, &total);
+            self.withdraw_offers_of_lost_volumes(agent, &total);
         }
         self.holdings.touch(agent);
         self.send_resources(agent);
+    }
+
+    /// A shared volume may have been offered to others while its end was under way.
+    fn withdraw_offers_of_lost_volumes(&mut self, agent: &AgentId, total: &Resources) {
+        for id in self.offers.of_agent(agent) {
+            let Some(offered) = self.offers.get(&id) else { continue };
+            let shared = offered.resources.shared();
+            if shared.iter().any(|(identity, _)| total.iter().all(|(other, _)| other != identity)) {
+                self.rescind(&id);
+            }
+        }
     }
 
     /// Tells an agent what is reserved on it and which volumes it has. One that was never told has nothing to be told.

@@ -93,6 +93,16 @@ fn one_that_was_given_up_or_never_known_tells_everything() {
 }
 
 #[test]
+fn one_that_comes_on_another_stream_and_leaves_without_a_word_is_away() {
+    let (mut harness, mut agent, _) = running();
+    agent.tasks[0].state = Some(TaskState::TaskKilling as i32);
+    attach(&mut harness, &mut agent);
+    assert_eq!(harness.order_types(&agent), [Order::TellAll]);
+    harness.break_stream(agent.connection);
+    assert!(!harness.registry.agent_connected(&harness.registry.agents[&agent.id]));
+}
+
+#[test]
 fn one_that_is_asked_and_says_nothing_does_not_stay_known_for_ever() {
     let (mut harness, mut agent, _) = running();
     harness.elect();

@@ -84,6 +84,37 @@ fn a_shared_volume_goes_with_every_offer_that_shows_it_or_not_at_all() {
 }
 
 #[test]
+fn an_offer_of_a_shared_volume_ends_with_the_volume() {
+    let (mut harness, mut agent, peer) = story();
+    let offer = harness.offer(&peer);
+    let data = shared(volume(100, "web", "s"));
+    let make = vec![reserve(reserved("disk:100", &["web"])), create(vec![data.clone()])];
+    harness.accept_with(&peer, &[&offer], make, Some(0.0));
+    harness.take_resources(&mut agent);
+    harness.advance(2_000);
+    let offer = harness.offers(&peer).pop().unwrap();
+    let other = launch(vec![with(&agent, "t", resources("cpus:1;mem:64"))]);
+    harness.accept_with(&peer, &[&offer], vec![other], Some(0.0));
+    harness.take_launch(&mut agent);
+    harness.advance(2_000);
+    let offer = harness.offers(&peer).pop().unwrap();
+    // While its end is not committed it goes along with what comes free.
+    harness.hold();
+    harness.accept_with(&peer, &[&offer], vec![destroy(vec![data])], Some(60.0));
+    harness.report(&mut agent, "t", TaskState::TaskFinished, uuid(1));
+    harness.advance(7_000);
+    let shows = |event: &v1::scheduler::Event| {
+        let offers = event.offers.iter().flat_map(|offers| &offers.offers);
+        offers.flat_map(|offer| &offer.resources).any(|one| one.shared.is_some())
+    };
+    let told = harness.events(&peer);
+    assert!(told.iter().any(shows), "{told:?}");
+    harness.commit();
+    let types: Vec<_> = harness.events(&peer).iter().map(|event| event.r#type()).collect();
+    assert!(types.contains(&event::Type::Rescind), "{types:?}");
+}
+
+#[test]
 fn an_executor_has_nothing_that_is_shared() {
     let (mut harness, agent, peer) = story();
     let offer = harness.offer(&peer);
