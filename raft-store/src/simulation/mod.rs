@@ -18,6 +18,7 @@ mod dice;
 mod disk;
 mod machine;
 mod network;
+mod orders;
 mod replica;
 #[cfg(test)]
 mod tests;

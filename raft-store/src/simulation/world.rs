@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::agenda::{self, Fault, Targets};
 use super::checks::{Checks, Violation};
@@ -12,6 +11,7 @@ use super::clients::{Clients, Outcome};
 use super::dice::Dice;
 use super::machine::{SharedChecks, lock};
 use super::network::Network;
+use super::orders::Orders;
 use super::replica::{Replica, peer};
 use super::trace::Trace;
 use super::{Report, Settings};
@@ -22,8 +22,6 @@ use crate::status::{Lead, Leadership};
 const TOUCH_SLACK_MS: u64 = 250;
 /// With everything well, a command that is waited for is decided within this time, in milliseconds.
 const STALL_MS: u64 = 3_000;
-/// How long an operator waits for a change, in milliseconds.
-const ORDER_MS: u64 = 3_000;
 
 /// A fault that has begun.
 struct Active {
@@ -31,35 +29,27 @@ struct Active {
     until: u64,
 }
 
-/// What operators' orders came to.
-#[derive(Default)]
-struct Orders {
-    hand_overs: u64,
-    member_changes: u64,
-    under_way: u64,
-}
-
 /// See the module head.
 pub(super) struct World {
     settings: Settings,
     now: u64,
-    dice: Dice,
+    pub(super) dice: Dice,
     trace: Trace,
     network: Network,
     pub(super) replicas: BTreeMap<u64, Replica>,
-    next_id: u64,
+    pub(super) next_id: u64,
     clients: Clients,
-    checks: SharedChecks,
-    orders: Arc<Mutex<Orders>>,
+    pub(super) checks: SharedChecks,
+    pub(super) orders: Arc<Mutex<Orders>>,
     active: Vec<Active>,
     history: Vec<String>,
     next_fault: u64,
     /// Since when nothing is wrong.
     well_since: Option<u64>,
     last_decision: u64,
-    voters: BTreeSet<u64>,
+    pub(super) voters: BTreeSet<u64>,
     pub(super) report: Report,
-    dir: tempdir::Folder,
+    pub(super) dir: tempdir::Folder,
 }
 
 /// Where snapshots go in this run.
@@ -67,7 +57,7 @@ mod tempdir {
     use std::path::PathBuf;
 
     /// Removed when dropped.
-    pub(super) struct Folder(pub(super) PathBuf);
+    pub(in crate::simulation) struct Folder(pub(in crate::simulation) PathBuf);
 
     impl Folder {
         pub(super) fn new() -> Folder {
@@ -186,7 +176,7 @@ impl World {
         self.verdict()
     }
 
-    fn start(&mut self, id: u64) -> Result<(), String> {
+    pub(super) fn start(&mut self, id: u64) -> Result<(), String> {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(()) };
         replica.down_until = None;
@@ -234,7 +224,7 @@ impl World {
         self.report.crashes += 1;
     }
 
-    fn leading(&self) -> BTreeMap<u64, Lead> {
+    pub(super) fn leading(&self) -> BTreeMap<u64, Lead> {
         let lead = |replica: &Replica| match &*replica.process.as_ref()?.store.leadership().borrow() {
             Leadership::Leading(lead) => Some((replica.id, lead.clone())),
             Leadership::Following { .. } => None,
@@ -550,79 +540,5 @@ impl World {
         };
         let all: Vec<String> = self.replicas.values().map(one).collect();
         format!("last {:?}; {}", checks.last(), all.join("; "))
-    }
-}
-
-/// What operators do.
-impl World {
-    fn order<F>(&mut self, id: u64, work: impl FnOnce(crate::RaftStore, Arc<Mutex<Orders>>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let Some(process) = self.replicas.get(&id).and_then(|r| r.process.as_ref()) else { return };
-        let under_way = UnderWay::new(&self.orders);
-        let work = work(process.store.clone(), Arc::clone(&self.orders));
-        process.spawn(async move {
-            work.await;
-            drop(under_way);
-        });
-    }
-
-    fn order_hand_over(&mut self) {
-        let Some(id) = self.leading().keys().next().copied() else { return };
-        self.order(id, |store, orders| async move {
-            if store.hand_over(Duration::from_millis(ORDER_MS)).await.is_ok() {
-                lock(&orders).hand_overs += 1;
-            }
-        });
-    }
-
-    fn order_snapshot(&mut self, id: u64) {
-        self.order(id, |store, _| async move {
-            let taken = store.trigger_snapshot();
-            drop(tokio::time::timeout(Duration::from_millis(ORDER_MS), taken).await);
-        });
-    }
-
-    fn order_add(&mut self) {
-        let Some(leader) = self.leading().keys().next().copied() else { return };
-        let id = self.next_id;
-        self.next_id += 1;
-        self.replicas.insert(id, Replica::new(id, self.dir.0.join(id.to_string()), self.dice.number()));
-        if let Err(text) = self.start(id) {
-            return lock(&self.checks).fail(text);
-        }
-        self.order(leader, move |store, orders| async move {
-            if store.add_member(id, peer(id), Duration::from_millis(ORDER_MS)).await.is_ok() {
-                lock(&orders).member_changes += 1;
-            }
-        });
-    }
-
-    fn order_remove(&mut self) {
-        let Some(leader) = self.leading().keys().next().copied() else { return };
-        let candidates: Vec<u64> = self.voters.iter().copied().filter(|id| *id != leader).collect();
-        let Some(id) = self.dice.one_of(&candidates) else { return };
-        self.order(leader, move |store, orders| async move {
-            if store.remove_member(id, Duration::from_millis(ORDER_MS)).await.is_ok() {
-                lock(&orders).member_changes += 1;
-            }
-        });
-    }
-}
-
-/// Counts an order as long as somebody works on it, however that ends.
-struct UnderWay(Arc<Mutex<Orders>>);
-
-impl UnderWay {
-    fn new(orders: &Arc<Mutex<Orders>>) -> UnderWay {
-        lock(orders).under_way += 1;
-        UnderWay(Arc::clone(orders))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        lock(&self.0).under_way -= 1;
     }
 }
