@@ -159,7 +159,8 @@ impl Caretaker {
     }
 
     async fn give_away(&mut self) {
-        let paused = self.tried.is_some_and(|at| at.elapsed() < PAUSE);
+        let pause = pause_after(self.gate.health().level());
+        let paused = self.tried.is_some_and(|at| at.elapsed() < pause);
         if paused || !self.leads() {
             return;
         }
@@ -182,5 +183,25 @@ impl Caretaker {
 
     fn leads(&self) -> bool {
         matches!(&*self.gate.watch().borrow(), Leadership::Leading(_))
+    }
+}
+
+/// How long this replica keeps the leadership after it gave one away: one that can take no command serves nobody by keeping it.
+fn pause_after(level: DiskLevel) -> Duration {
+    if level >= DiskLevel::Full { Duration::ZERO } else { PAUSE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_leader_that_still_takes_commands_keeps_the_leadership_for_a_while() {
+        for level in [DiskLevel::Enough, DiskLevel::Low] {
+            assert_eq!(pause_after(level), PAUSE, "{level:?}");
+        }
+        for level in [DiskLevel::Full, DiskLevel::Exhausted] {
+            assert_eq!(pause_after(level), Duration::ZERO, "{level:?}");
+        }
     }
 }
